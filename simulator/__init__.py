@@ -1,0 +1,1 @@
+"""Co-simulation of hardware and LLM serving at iteration granularity."""

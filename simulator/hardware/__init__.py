@@ -1,0 +1,1 @@
+"""Hardware models: what an operator costs on a device, a PIM stack or a link."""

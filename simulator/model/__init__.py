@@ -1,0 +1,1 @@
+"""Model architecture: operators with repeat counts, sharding, bytes."""

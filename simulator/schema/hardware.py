@@ -1,0 +1,138 @@
+"""The hardware of a design: a compute device (NPU or GPU), its memory, PIM, links, host and prices.
+
+`name` and `source` are labels; everything else is a knob. `hardware.npus_per_...` arithmetic lives with the models
+in `simulator/hardware`; this file only says what can be written.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from simulator.schema.base import (
+    Bytes,
+    BytesPerSecond,
+    Count,
+    Dollars,
+    FlopsPerSecond,
+    Fraction,
+    Hertz,
+    Positive,
+    PositiveInt,
+    Record,
+    Seconds,
+    Sequence,
+    Watts,
+)
+
+MemoryKind = Literal["HBM2", "HBM2E", "HBM3", "HBM3E", "GDDR6", "GDDR6X", "GDDR7", "LPDDR5"]
+
+
+class Npu(Record):
+    """Systolic arrays, a vector unit and a scratchpad behind one memory."""
+
+    array: Annotated[tuple[PositiveInt, PositiveInt], Sequence]  # rows, columns
+    arrays: PositiveInt  # systolic arrays per NPU
+    dataflow: Literal["weight_stationary", "output_stationary", "input_stationary"] = "weight_stationary"
+    pipelined_folds: bool = True  # preload and drain of the next fold hide under the present one
+    clock_hz: Hertz = Field(alias="clock")
+    vector_lanes: PositiveInt  # one operation per lane and cycle
+    sram_bytes: Bytes = Field(alias="sram")
+    launch_s: Seconds = Field(alias="launch")  # dispatch of one operator
+    process_nm: Literal[16, 10, 7, 5] = 7
+
+
+class Gpu(Record):
+    """A GPU by its datasheet: peaks per number format, SM count, launch floor, achievable shares of the peaks."""
+
+    peak_bf16: FlopsPerSecond
+    peak_fp8: FlopsPerSecond | None = None
+    peak_int8: FlopsPerSecond | None = None
+    sms: PositiveInt
+    clock_hz: Hertz = Field(alias="clock")
+    l2_bytes: Bytes = Field(alias="l2")
+    launch_s: Seconds = Field(alias="launch")
+    compute_efficiency: Fraction = 0.8  # AttAcc simulator's GPU model, src/config.py:3-5 (scale-snu/attacc_simulator)
+    memory_efficiency: Fraction = 0.85  # the same
+    price_usd: Dollars | None = Field(default=None, alias="price")
+    power_w: Watts | None = Field(default=None, alias="power")
+
+
+class Memory(Record):
+    """Device DRAM. `bandwidth` and `capacity` follow from kind and stacks unless a datasheet's totals are given."""
+
+    kind: MemoryKind
+    stacks: PositiveInt
+    bandwidth_bytes_per_s: BytesPerSecond | None = Field(default=None, alias="bandwidth")
+    capacity_bytes: Bytes | None = Field(default=None, alias="capacity")
+
+
+class Pim(Record):
+    """Processing in memory for decode attention: DRAM stacks with MACs that hold the KV cache.
+
+    placement: `none`; `local`, stacks on every NPU's package; `pooled`, stacks of their own behind a link, shared by
+    all NPUs of a replica. `stacks_per_npu` is the ratio PIM stacks : NPUs in both (a fraction only where pooled).
+    """
+
+    placement: Literal["none", "local", "pooled"] = "none"
+    kind: MemoryKind = "HBM3"
+    stacks_per_npu: Positive = 4
+    unit: Literal["bank", "bank_group", "buffer"] = "bank"
+    power_limited: bool = True  # MAC commands spaced to stay inside the stack's power budget
+    mapping: Literal["request", "head", "sequence"] = "head"
+    sub_batches: Literal["never", "always", "auto"] = "never"  # NPU works on one half while PIM works on the other
+    link_bandwidth_bytes_per_s: BytesPerSecond = Field(default="64 GB/s", alias="link_bandwidth", validate_default=True)
+    link_latency_s: Seconds = Field(default="1 us", alias="link_latency", validate_default=True)
+
+    @model_validator(mode="after")
+    def _whole_stacks(self) -> Pim:
+        if self.placement == "local" and self.stacks_per_npu != int(self.stacks_per_npu):
+            raise ValueError(f"stacks_per_npu must be a whole number with placement local, got {self.stacks_per_npu}")
+        return self
+
+
+class Link(Record):
+    """Device-to-device links inside a replica (tensor and pipeline parallel traffic)."""
+
+    bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")  # per device and direction
+    latency_s: Seconds = Field(alias="latency")  # per step of an algorithm
+    launch_s: Seconds = Field(alias="launch")  # once per collective
+    topology: Literal["ring", "fully_connected", "switch"] = "ring"
+
+
+class Host(Record):
+    """CPU time of the serving engine: per step, and per sequence in the batch."""
+
+    step_s: Seconds = Field(alias="step")
+    sequence_s: Seconds = Field(alias="sequence")
+
+
+class Hardware(Record):
+    """One accelerator and everything around it; a replica is `tensor x pipeline` of these."""
+
+    name: str
+    source: str = ""
+    npu: Npu | None = None
+    gpu: Gpu | None = None
+    memory: Memory
+    pim: Pim = Pim()
+    decode_attention: Literal["device", "pim", "auto"] = "auto"  # auto: on PIM where there is one
+    link: Link
+    host: Host
+    max_devices_per_node: Count = 8
+
+    @model_validator(mode="after")
+    def _one_device(self) -> Hardware:
+        if (self.npu is None) == (self.gpu is None):
+            raise ValueError("give exactly one of 'npu' and 'gpu'")
+        if self.decode_attention == "pim" and self.pim.placement == "none":
+            raise ValueError("decode_attention is 'pim' but pim.placement is 'none'")
+        if self.gpu is not None and self.pim.placement != "none":
+            raise ValueError("pim.placement must be 'none' on a GPU: PIM is modelled beside NPUs")
+        return self
+
+    @property
+    def attention_on_pim(self) -> bool:
+        """Whether decode attention runs in PIM."""
+        return self.pim.placement != "none" and self.decode_attention != "device"

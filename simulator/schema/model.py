@@ -1,0 +1,64 @@
+"""The model: a decoder-only transformer's dimensions, and the precisions it runs in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from simulator.schema.base import PositiveInt, Record
+
+Dtype = Literal["fp16", "bf16", "fp8", "int8", "int4"]
+
+# Bits of one element as stored (scales of quantisation groups are not counted).
+BITS: dict[str, int] = {"fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4}
+
+
+class Architecture(Record):
+    """Dimensions of a Llama/Mistral/Qwen/GPT/OPT-like decoder, as in its Hugging Face config.json."""
+
+    name: str
+    source: str = ""
+    layers: PositiveInt
+    hidden: PositiveInt
+    heads: PositiveInt
+    kv_heads: PositiveInt
+    head_dim: PositiveInt
+    intermediate: PositiveInt
+    gated_mlp: bool
+    vocab: PositiveInt
+    max_positions: PositiveInt
+    tied_embeddings: bool = False
+    learned_positions: bool = False
+    norm: Literal["rms", "layer"] = "rms"
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    embedding_dim: PositiveInt | None = None  # where it differs from hidden (OPT-350M's word_embed_proj_dim)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Architecture:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        return self
+
+
+class Precision(Record):
+    """Number formats of weights, activations (matrix inputs) and the KV cache."""
+
+    weights: Dtype = "bf16"
+    activations: Dtype = "bf16"
+    kv: Dtype = "bf16"
+
+    @property
+    def weight_bits(self) -> int:
+        return BITS[self.weights]
+
+    @property
+    def activation_bits(self) -> int:
+        return BITS[self.activations]
+
+    @property
+    def kv_bits(self) -> int:
+        return BITS[self.kv]

@@ -1,0 +1,1 @@
+"""Traces, schedulers and the two engines."""

@@ -1,0 +1,1 @@
+"""Sweep a design space: Optuna proposes, Ray actors simulate, MLflow records."""
