@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from simulator.costs.capacity import predict
 from simulator.design import Design
-from simulator.model.checks import split_violations
+from simulator.model.checks import violations as split_violations
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Infeasible(Exception):
 
 def violations(design: Design) -> list[Violation]:
     """Every static requirement the design misses; empty where it can be simulated."""
-    split = [Violation(name, 1.0, message)
-             for name, message in split_violations(design.model, design.parallelism.tensor, design.parallelism.pipeline)]
+    split = [Violation("model_split", 1.0, message)
+             for message in split_violations(design.model, design.parallelism.tensor, design.parallelism.pipeline)]
     if split:
         return split
     room = predict(design.model, design.precision, design.hardware, design.parallelism, design.serving)

@@ -18,9 +18,8 @@ from simulator.feasibility import Infeasible, Violation, violations
 from simulator.hardware.build import Devices, build
 from simulator.hardware.cost import Bill, bill
 from simulator.model.layers import operators
-from simulator.model.memory import stage_layers
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator
-from simulator.schema.workload import Workload
+from simulator.model.sharding import stage_layers
 from simulator.serving import engine, reference
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace
 from simulator.serving.trace import load_trace, split
@@ -72,7 +71,7 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
     if found:
         raise Infeasible(found)
     priced = price(design, cache or CostCache())
-    trace = load_design_trace(design.workload) if trace is None else trace
+    trace = load_trace(design.workload) if trace is None else trace
     run_engine = reference.run if use_reference else engine.run
     replicas = [Replica(part, run_engine(part, priced.scheduler, priced.costs, log=log))
                 for part in split(trace, design.parallelism.replicas)]
@@ -119,7 +118,3 @@ def _host_s(run: EngineResult, costs: StepCosts) -> float:
 
 
 
-
-def load_design_trace(workload: Workload) -> Trace:
-    """The trace of a workload; the last few are kept."""
-    return load_trace(workload)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulator.hardware.dram import capacity_bytes, stack_capacity_bytes
-from simulator.model.memory import activation_bytes, kv_bytes_per_token, stage_layers, weight_bytes
+from simulator.model.memory import activation_bytes, kv_bytes_per_token, weight_bytes
+from simulator.model.sharding import stage_layers
 from simulator.schema.hardware import Hardware
 from simulator.schema.model import Architecture, Precision
 from simulator.schema.serving import Parallelism, Serving
@@ -28,12 +29,10 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
     """The memory of a design. With PIM the KV cache lives in the PIM stacks, else beside the weights."""
     layers = stage_layers(arch.layers, parallelism.pipeline)
     memory = capacity_bytes(hardware.memory) * serving.memory_utilization
-    activation = activation_bytes(arch, precision, parallelism.tensor, serving.max_num_batched_tokens,
-                                  serving.max_num_seqs)
+    activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs)
     worst: Capacity | None = None
-    for stage, count in enumerate(layers):
-        weights = weight_bytes(arch, precision, parallelism.tensor, count, first=stage == 0,
-                               last=stage == len(layers) - 1)
+    weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline)
+    for count, weights in zip(layers, weights_of, strict=True):
         if hardware.pim.placement == "none":
             room = memory - weights - activation
         else:
