@@ -27,6 +27,11 @@ _UNSUPPORTED = {
 }
 
 
+def looks_like_config(value: dict[str, Any]) -> bool:
+    """Whether a mapping is a config.json rather than an Architecture of ours."""
+    return "model_type" in value or "architectures" in value
+
+
 def architecture_from_config(config: dict[str, Any], name: str) -> Architecture:
     """The dimensions in `config` (the parsed config.json) as an Architecture called `name`.
 
