@@ -16,7 +16,7 @@ DENSITY_MTR = {16: 28.9, 10: 52.5, 7: 96.3, 6: 114.2, 5: 138.2}
 # SRAM um2 per bit before array efficiency. 7, 6, 5: LLMCompass. 16, 10: its 7 nm value in the ratio of TSMC's
 # published high-density cells (0.074, 0.042 and 0.027 um2).
 SRAM_UM2 = {16: 0.466, 10: 0.264, 7: 0.170, 6: 0.140, 5: 0.125}
-# Array efficiency by unit size in KiB (CACTI, LLMCompass cost_model.py:21-24); a larger memory is made of 512 KiB units.
+# Array efficiency by unit size in KiB (CACTI, LLMCompass cost_model.py:21-24); larger memories are 512 KiB units.
 SRAM_EFFICIENCY = {4: 0.076, 8: 0.142, 16: 0.247, 32: 0.393, 64: 0.559, 128: 0.704, 256: 0.526, 512: 0.602}
 
 FPU64_TR = 685_300.0  # Ariane FPU, synthesised

@@ -1,7 +1,7 @@
 """Collectives and point-to-point transfers over the links inside a replica.
 
 Time = launch (once) + steps x latency + bytes on the busiest link / its bandwidth; the fastest algorithm that the
-topology allows counts. Every packet of 256 B payload carries a 16 B header (LLMCompass, hardware_model/interconnect.py).
+topology allows counts. Every 256 B packet carries a 16 B header (LLMCompass, hardware_model/interconnect.py).
 """
 
 from __future__ import annotations
