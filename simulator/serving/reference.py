@@ -65,33 +65,31 @@ def run(
         while arrivals and arrivals[0].arrival_ns <= clock:
             engine.enqueue(arrivals.popleft())
 
-        batch, decided = engine.schedule(), clock
-        if batch.entries:
-            time = step_time(batch.entries, tables, engine.swapped_blocks)
-            engine.swapped_blocks = 0
-            clock += time.host_ns
-            start = end = max(clock, stage_free[0])
-            for stage, duration in enumerate(time.stage_ns):
-                end = stage_free[stage] = max(end, stage_free[stage]) + duration
-            batch.end_ns = end
-            record.step(batch, engine, decided, start, time)
+        if engine.running or engine.waiting:
+            batch, decided = engine.schedule(), clock
+            start = batch.end_ns = max(clock, stage_free[-1])
+            time = None
+            if batch.entries:
+                time = step_time(batch.entries, tables, engine.swapped_blocks)
+                engine.swapped_blocks = 0
+                clock += time.host_ns
+                start = end = max(clock, stage_free[0])
+                for stage, duration in enumerate(time.stage_ns):
+                    end = stage_free[stage] = max(end, stage_free[stage]) + duration
+                batch.end_ns = end
+            if batch.entries or batch.preempted:
+                record.step(batch, engine, decided, start, time)
+            elif not any(other.entries for other in in_flight):
+                ...
             in_flight.append(batch)
             if len(in_flight) < depth:
                 continue
-        elif batch.preempted:
-            batch.end_ns = max(clock, stage_free[-1])
-            record.step(batch, engine, decided, batch.end_ns, None)
 
         if in_flight:
             oldest = in_flight.popleft()
             clock = max(clock, oldest.end_ns)
             record.tokens_out(engine.deliver(oldest), oldest.end_ns)
-        elif arrivals and not batch.preempted:
+        elif arrivals:
             clock = arrivals[0].arrival_ns
-        elif not batch.preempted:
-            break
-
-    if engine.running or engine.waiting:
-        raise RuntimeError(f"the scheduler left {len(engine.waiting)} requests waiting and {len(engine.running)} "
-                           f"running, and nothing in flight")
-    return record.result(requests)
+        else:
+            return record.result(requests)

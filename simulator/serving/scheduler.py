@@ -132,17 +132,17 @@ class Scheduler:
             request = entry.request
             request.computed += entry.new
             entry.yields = request.computed == request.known + request.pending
+            request.due += 1
             if entry.yields:
-                request.due += 1
                 request.pending += self.config.async_scheduling
         return batch
 
     def deliver(self, batch: Batch) -> list[Request]:
         """The batch has ended (20): hands out its tokens in batch order; returns the requests that got one."""
         receivers = [entry.request for entry in batch.entries if entry.yields]
+        for entry in batch.entries: entry.request.due -= 1
         for request in receivers:
             request.outputs += 1
-            request.due -= 1
             if request.running:
                 self.channel_tokens[request.channel] += 1
                 if self.config.async_scheduling:
