@@ -27,6 +27,11 @@ _UNSUPPORTED = {
 }
 
 
+def looks_like_config(plain: dict[str, Any]) -> bool:
+    """Whether a mapping is a Hugging Face config.json rather than an `Architecture`."""
+    return "model_type" in plain or "architectures" in plain
+
+
 def architecture_from_config(config: dict[str, Any], name: str) -> Architecture:
     """The dimensions in `config` (the parsed config.json) as an Architecture called `name`.
 
