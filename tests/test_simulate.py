@@ -49,8 +49,9 @@ def test_prices_from_the_cache_change_nothing():
     warm = simulate(design(), cache=cache)
     found = cache.take_counters()
     assert cold.metrics == warm.metrics == simulate(design()).metrics
-    assert (computed.hits, found.misses) == (0, 0)
-    assert computed.misses == found.hits > 0
+    assert found.misses == 0
+    assert found.hits == computed.hits + computed.misses  # norms of one shape are priced once within a design
+    assert computed.misses > 10
 
 
 def test_percentiles_and_throughput_follow_from_the_request_times():
