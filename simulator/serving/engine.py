@@ -1,0 +1,1 @@
+from simulator.serving.reference import run as run
