@@ -7,7 +7,7 @@ The loop (D batches may be decided and not yet finished: 1 synchronous, 2 with a
    stage is free; each stage starts when its predecessor has finished the batch and it has finished the previous one.
 3. With fewer than D batches in flight decide again; otherwise wait for the oldest and deliver its tokens.
 
-A decision without tokens takes no time, neither on the host nor on the device.
+A decision without tokens takes no time, neither on the host nor on the device, but it takes a place among the D.
 """
 
 from __future__ import annotations
@@ -79,8 +79,6 @@ def run(
                 batch.end_ns = end
             if batch.entries or batch.preempted:
                 record.step(batch, engine, decided, start, time)
-            elif not any(other.entries for other in in_flight):
-                ...
             in_flight.append(batch)
             if len(in_flight) < depth:
                 continue

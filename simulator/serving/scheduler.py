@@ -44,7 +44,7 @@ class Scheduler:
         """Sort key of the queue, smallest first. Among equals new arrivals go last, preempted requests first (1, 21)."""
         if self.config.policy == "priority":
             return request.priority, request.arrival_ns, request.index
-        return ()
+        return 0
 
     def order(self) -> list[Request]:
         """The running requests in the order in which they are served."""
@@ -103,7 +103,7 @@ class Scheduler:
         stepped_over: list[Request] = []
         while self.waiting and budget > 0 and len(self.running) < self.config.max_num_seqs:
             request = self.waiting[0]
-            if request.due:
+            if request.in_flight:
                 stepped_over.append(self.waiting.pop(0))
                 continue
             hits = self.cached_prefix(request)  # 11
@@ -132,15 +132,16 @@ class Scheduler:
             request = entry.request
             request.computed += entry.new
             entry.yields = request.computed == request.known + request.pending
-            request.due += 1
-            if entry.yields:
-                request.pending += self.config.async_scheduling
+            request.in_flight += 1
+            if entry.yields and self.config.async_scheduling:
+                request.pending += 1
         return batch
 
     def deliver(self, batch: Batch) -> list[Request]:
         """The batch has ended (20): hands out its tokens in batch order; returns the requests that got one."""
         receivers = [entry.request for entry in batch.entries if entry.yields]
-        for entry in batch.entries: entry.request.due -= 1
+        for entry in batch.entries:
+            entry.request.in_flight -= 1
         for request in receivers:
             request.outputs += 1
             if request.running:
