@@ -59,7 +59,7 @@ def run(
 
     depth = 2 if config.async_scheduling else config.pipeline_parallel_size
     in_flight: deque[Batch] = deque()
-    stage_free = [0] * len(tables.stage_layers)
+    stage_free = [0] * config.pipeline_parallel_size
     clock = 0
     while True:
         while arrivals and arrivals[0].arrival_ns <= clock:
@@ -83,11 +83,15 @@ def run(
             if len(in_flight) < depth:
                 continue
 
-        if in_flight:
-            oldest = in_flight.popleft()
-            clock = max(clock, oldest.end_ns)
-            record.tokens_out(engine.deliver(oldest), oldest.end_ns)
-        elif arrivals:
-            clock = arrivals[0].arrival_ns
-        else:
-            return record.result(requests)
+        if any(batch.entries or batch.preempted for batch in in_flight) or not (engine.running or engine.waiting):
+            if in_flight:
+                oldest = in_flight.popleft()
+                clock = max(clock, oldest.end_ns)
+                record.tokens_out(engine.deliver(oldest), oldest.end_ns)
+                continue
+            if not arrivals:
+                return record.result(requests)
+        elif not arrivals:  # D decisions in a row did nothing, and nothing new will come
+            raise RuntimeError(f"the scheduler leaves {len(engine.waiting)} requests waiting for ever")
+        in_flight.clear()
+        clock = max(clock, arrivals[0].arrival_ns)

@@ -28,6 +28,8 @@ class Scheduler:
     channel) and leaves it when it finishes or is preempted.
     """
 
+    whole_prompts = False  # a policy that never splits a prompt
+
     def __init__(self, config: SchedulerConfig, identities: BlockIdentities | None, channels: int = 0) -> None:
         self.config = config
         self.identities = identities  # None: no prefix caching
@@ -35,7 +37,7 @@ class Scheduler:
         self.waiting: list[Request] = []  # sorted by rank
         self.running: list[Request] = []  # in order of admission
         self.channel_tokens = [0] * max(channels, 1)
-        self.chunked = config.enable_chunked_prefill
+        self.chunked = config.enable_chunked_prefill and not self.whole_prompts
         self.swapped_blocks = 0  # moved to or from host memory since the last batch
 
     # What a policy may change
