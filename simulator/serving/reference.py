@@ -1,6 +1,6 @@
 """The reference engine: a trace through a scheduler, step by step, in plain Python.
 
-The loop (D batches may be decided and not yet finished: 1 synchronous, 2 with async scheduling, one per pipeline stage):
+The loop; D batches may be in flight: 1 synchronous, 2 with async scheduling, one per pipeline stage:
 
 1. Hand over every request that has arrived.
 2. Decide a batch. Its host time passes on the engine's clock; the batch starts when that is over and the first
@@ -83,15 +83,14 @@ def run(
             if len(in_flight) < depth:
                 continue
 
-        if any(batch.entries or batch.preempted for batch in in_flight) or not (engine.running or engine.waiting):
-            if in_flight:
-                oldest = in_flight.popleft()
-                clock = max(clock, oldest.end_ns)
-                record.tokens_out(engine.deliver(oldest), oldest.end_ns)
-                continue
-            if not arrivals:
-                return record.result(requests)
-        elif not arrivals:  # D decisions in a row did nothing, and nothing new will come
+        if any(batch.entries or batch.preempted for batch in in_flight):
+            oldest = in_flight.popleft()
+            clock = max(clock, oldest.end_ns)
+            record.tokens_out(engine.deliver(oldest), oldest.end_ns)
+        elif arrivals:
+            in_flight.clear()
+            clock = arrivals[0].arrival_ns
+        elif engine.running or engine.waiting:
             raise RuntimeError(f"the scheduler leaves {len(engine.waiting)} requests waiting for ever")
-        in_flight.clear()
-        clock = max(clock, arrivals[0].arrival_ns)
+        else:
+            return record.result(requests)

@@ -43,7 +43,7 @@ class Scheduler:
     # What a policy may change
 
     def rank(self, request: Request) -> Any:
-        """Sort key of the queue, smallest first. Among equals new arrivals go last, preempted requests first (1, 21)."""
+        """Sort key of the queue, smallest first. Among equals arrivals go last, preempted requests first (1, 21)."""
         if self.config.policy == "priority":
             return request.priority, request.arrival_ns, request.index
         return 0
