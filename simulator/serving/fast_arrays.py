@@ -9,10 +9,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
+from numba import njit, types
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+# A function that only other compiled functions call: no Python wrapper, no reference counting, no test for division
+# by zero. It makes the code smaller, which is what compile time is spent on.
+part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False)
 
 
 class Requests(NamedTuple):
@@ -22,8 +26,9 @@ class Requests(NamedTuple):
     prompt: Array  # int32
     output: Array  # int32 tokens that it will get
     priority: Array  # int32
-    identity_offsets: Array  # int64 where the request's block identities begin
-    identities: Array  # int64: identity of every full block of prompt and output, request after request
+    identity_offsets: Array  # int64 [n + 1], `shared` and `unique`: see identities.BlockIdentities
+    shared: Array  # int64
+    unique: Array  # int64
 
 
 class Limits(NamedTuple):
@@ -114,7 +119,7 @@ def write(dtype: Any, dimensions: int = 1) -> Any:
 
 _I32, _I64, _BOOL = types.int32, types.int64, types.boolean
 REQUESTS = types.NamedTuple(
-    [read(_I64), read(_I32), read(_I32), read(_I32), read(_I64), read(_I64)],
+    [read(_I64), read(_I32), read(_I32), read(_I32), read(_I64), read(_I64), read(_I64)],
     Requests,
 )
 LIMITS = types.NamedTuple([_I64] * 9 + [_BOOL] * 6, Limits)

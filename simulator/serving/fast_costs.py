@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit, types
+from numba import types
 
 from simulator.costs.lookup import (
     StepTables,
@@ -12,7 +12,7 @@ from simulator.costs.lookup import (
     prefill_time_ns,
     stage_time_ns,
 )
-from simulator.serving.fast_arrays import read
+from simulator.serving.fast_arrays import read, part
 
 _I32, _I64, _F64 = types.int32, types.int64, types.float64
 TABLES = types.NamedTuple(
@@ -41,7 +41,7 @@ TABLES = types.NamedTuple(
 )
 
 
-@njit
+@part
 def chunk_ns(tables, chunk, context):
     """Prefill attention of one chunk."""
     return prefill_time_ns(
@@ -55,7 +55,7 @@ def chunk_ns(tables, chunk, context):
     )
 
 
-@njit
+@part
 def batch_ns(tables, batch, context_sum, longest):
     """Decode attention of a batch from the table."""
     return decode_time_ns(

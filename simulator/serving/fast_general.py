@@ -1,398 +1,295 @@
-"""The general compiled engine: the reference engine's passes over the running requests, on arrays.
+"""The general compiled engine: the reference engine's loop over the running requests, on arrays.
 
 Everything vLLM's scheduler can be set to runs here; configurations plain enough for `fast_plain` run there, in O(1) a
-step. The functions mirror `reference.py` one by one, which is the explanation of them; rule numbers in the comments are
-those of the scheduler specification quoted there.
+step. `reference.run` explains the loop, `step_time` the price of a step, `record` the totals.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from simulator.costs.lookup import blocks_time_ns, channel_time_ns, stage_time_ns
 from simulator.serving.fast_arrays import (
-    ADMISSIONS,
+    part,
+    BLOCKS_NS,
+    DECODE_CONTEXT,
+    DECODE_NS,
+    DECODE_SEQUENCES,
     ENTRIES,
     LIMITS,
     LOG,
+    MAKESPAN_NS,
     OUTCOME,
+    PEAK_USED_BLOCKS,
     PREEMPTIONS,
+    PREFILL_CHUNKS,
+    PREFILL_CONTEXT,
+    PREFILL_NS,
+    PREFILL_PAIRS,
+    PREFILL_TOKENS,
     REQUESTS,
     STEPS,
-    Array,
-    Limits,
-    Log,
-    Outcome,
-    Requests,
-    write,
+    USED_BLOCK_NS,
+    WAITING_NS,
 )
-from simulator.serving.fast_pool import grow, hits, publish, release, take_hits, take_slot
-
-
-class Queues(NamedTuple):
-    """Mutable scheduler state."""
-
-    state: Array  # int64 [STATE], indices below
-    running: Array  # int32 [max_num_seqs] requests in order of admission
-    waiting: Array  # int32 [n]: FCFS, stack of preempted requests, the head last; priority, a heap
-    computed: Array  # int32 [n] tokens whose KV is computed or scheduled
-    delivered: Array  # int32 [n] outputs delivered
-    pending: Array  # int8 [n] outputs scheduled and not delivered (asynchronous only)
-    due: Array  # int8 [n] batches in flight that will yield a token for the request
-    slot: Array  # int32 [n] block table of a running request, -1 for all others
-    swapped: Array  # int32 [n] tokens whose KV lies in host memory; empty without swapping
-    channel: Array  # int32 [n] PIM channel of a running request; empty without channels
-    channel_tokens: Array  # int64 [channels] known tokens of the running requests on each channel
-    batch_request: Array  # int32 [depth, max_num_seqs]
-    batch_new: Array  # int32 [depth, max_num_seqs]
-    batch_yields: Array  # bool [depth, max_num_seqs]
-    batch_size: Array  # int64 [depth]
-    batch_end_ns: Array  # int64 [depth]
-    stage_free_ns: Array  # int64 [stages]
-
-
-(
+from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
+from simulator.serving.fast_pool import POOL, publish, release
+from simulator.serving.fast_queues import (
     CLOCK,
-    FREE,
-    RUNNING,
-    WAITING,  # entries of `waiting`
-    HEAD,  # FCFS: first request of the trace that was never admitted
-    JOINED,  # first request that has not arrived
-    FINISHED,
-    OLDEST,  # ring index of the oldest batch in flight
     FLYING,
-    SWAPPED_BLOCKS,  # moved to or from host memory since the last batch
-    STATE,
-) = range(11)
-
-_I8, _I32, _I64 = types.int8, types.int32, types.int64
-QUEUES = types.NamedTuple(
-    [write(_I64)]
-    + [write(_I32)] * 4
-    + [write(_I8)] * 2
-    + [write(_I32)] * 3
-    + [write(_I64)]
-    + [write(_I32, 2)] * 2
-    + [write(types.boolean, 2)]
-    + [write(_I64)] * 3,
-    Queues,
+    FREE,
+    HEAD,
+    JOINED,
+    LAST_DECISION_NS,
+    LAST_END_NS,
+    LAST_START_NS,
+    LAST_USED,
+    LAST_WAITING,
+    OLDEST,
+    QUEUES,
+    RUNNING,
+    SWAPPED_BLOCKS,
+    leave_waiting,
+    push,
+    waiting_count,
 )
+from simulator.serving.fast_schedule import blocks_for, schedule
 
 
-@njit
-def _blocks(tokens, limits):
-    return -(-tokens // limits.block_size)
+@part
+def _attention(b, queues, tables, outcome):
+    """Decode and prefill attention of the batch, its tokens; adds to their totals."""
+    totals = outcome.totals
+    decodes = context_sum = longest = prefill = tokens = 0
+    load = queues.channel_load
+    load[:] = 0
+    for k in range(queues.batch_size[b]):
+        r, new = queues.batch_request[b, k], queues.batch_new[b, k]
+        after = np.int64(queues.computed[r])
+        tokens += new
+        if new == 1:
+            decodes += 1
+            context_sum += after
+            longest = max(longest, after)
+            if tables.channels > 0:
+                load[0, queues.channel[r]] += 1
+                load[1, queues.channel[r]] += after
+        else:
+            chunk, before = np.int64(new), after - new
+            prefill += chunk_ns(tables, chunk, before)
+            totals[PREFILL_CHUNKS] += 1
+            totals[PREFILL_TOKENS] += chunk
+            totals[PREFILL_CONTEXT] += before
+            totals[PREFILL_PAIRS] += chunk * before + chunk * (chunk + 1) // 2
+    decode = 0
+    if decodes > 0 and tables.channels > 0:
+        decode = channel_time_ns(load[0], load[1], tables.channel_request_ns, tables.channel_token_ns)
+    elif decodes > 0:
+        decode = batch_ns(tables, decodes, context_sum, longest)
+    totals[DECODE_SEQUENCES] += decodes
+    totals[DECODE_CONTEXT] += context_sum
+    totals[DECODE_NS] += decode
+    totals[PREFILL_NS] += prefill
+    return decode, prefill, tokens
 
 
-@njit
-def _waiting(queues):
-    return queues.state[WAITING] + queues.state[JOINED] - queues.state[HEAD]
+@part
+def _launch(b, limits, queues, tables, outcome):
+    """Prices the batch, lets it pass the host and the stages. Returns its tokens and its start."""
+    state, stage_free = queues.state, queues.stage_free_ns
+    decode, prefill, tokens = _attention(b, queues, tables, outcome)
+    size = queues.batch_size[b]
+    layers = tables.stage_layers.sum()
+    blocks = blocks_time_ns(
+        tables.overlap,
+        tables.linear_ns[tokens],
+        prefill,
+        decode,
+        tables.half_before_ns[tokens],
+        tables.half_after_ns[tokens],
+        layers,
+    )
+    blocks += state[SWAPPED_BLOCKS] * tables.swap_block_ns
+    state[SWAPPED_BLOCKS] = 0
+    outcome.totals[BLOCKS_NS] += blocks
+    state[CLOCK] += tables.host_ns[size]
+    start = end = max(state[CLOCK], stage_free[0])
+    for s in range(len(stage_free)):
+        duration = stage_time_ns(
+            blocks,
+            tables.stage_layers[s],
+            layers,
+            tables.stage_tokens_ns[s, tokens],
+            tables.stage_sequences_ns[s, size],
+        )
+        end = max(end, stage_free[s]) + duration
+        stage_free[s] = end
+    queues.batch_end_ns[b] = end
+    return tokens, start
 
 
-@njit
-def _wanted(r, requests, queues, limits):
-    """Tokens that running request r wants in this pass (rule 6), before cap and budget."""
-    pending, computed = queues.pending[r], queues.computed[r]
-    if pending > 0 and computed + 2 - pending >= requests.prompt[r] + requests.output[r]:
-        return 0
-    known = requests.prompt[r] + queues.delivered[r]
-    return min(known + pending - computed, limits.max_model_len - 1 - computed)
+@part
+def _commit(b, start, requests, limits, queues, outcome):
+    """Rule 19: who has caught up yields a token when the batch ends."""
+    for k in range(queues.batch_size[b]):
+        r = queues.batch_request[b, k]
+        known = requests.prompt[r] + queues.delivered[r]
+        yields = queues.computed[r] == known + queues.pending[r]
+        queues.batch_yields[b, k] = yields
+        if yields:
+            queues.due[r] += 1
+            if limits.asynchronous:
+                queues.pending[r] += 1
+        if outcome.first_scheduled_ns[r] < 0:
+            outcome.first_scheduled_ns[r] = start
 
 
-@njit
-def _victim(requests, queues, limits):
-    """Position in the running list of the request to preempt (rule 8)."""
-    last = queues.state[RUNNING] - 1
-    if not limits.by_priority:
-        return last
-    worst = 0
-    for i in range(1, last + 1):
-        r, w = queues.running[i], queues.running[worst]
-        if requests.priority[r] > requests.priority[w] or (
-            requests.priority[r] == requests.priority[w] and requests.arrival_ns[r] > requests.arrival_ns[w]
-        ):
-            worst = i
-    return worst
+@part
+def _record(b, decided, start, tokens, limits, queues, outcome, log):
+    """Totals and the log's row of a decision that scheduled a token or preempted somebody."""
+    state, totals = queues.state, outcome.totals
+    size, end = queues.batch_size[b], queues.batch_end_ns[b]
+    used = limits.usable_blocks - state[FREE]
+    totals[WAITING_NS] += state[LAST_WAITING] * (decided - state[LAST_DECISION_NS])
+    state[LAST_DECISION_NS], state[LAST_WAITING] = decided, waiting_count(queues)
+    totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], used)
+    outcome.steps_by_tokens[tokens] += 1
+    outcome.steps_by_sequences[size] += 1
+    totals[MAKESPAN_NS] = max(totals[MAKESPAN_NS], end)
+    if size > 0:
+        totals[USED_BLOCK_NS] += state[LAST_USED] * (min(start, state[LAST_END_NS]) - state[LAST_START_NS])
+        state[LAST_START_NS], state[LAST_END_NS], state[LAST_USED] = start, end, used
+    if len(log.n) > 0:
+        _log_step(b, decided, start, tokens, queues, totals, log)
+    totals[ENTRIES] += size
+    totals[STEPS] += 1
 
 
-@njit
-def _drop_from_batch(r, b, queues):
-    """Takes a victim's entry out of the batch being made. Returns its tokens."""
-    size, tokens = queues.batch_size[b], 0
+@part
+def _log_step(b, decided, start, tokens, queues, totals, log):
+    step, entry, size = totals[STEPS], totals[ENTRIES], queues.batch_size[b]
+    log.scheduled_ns[step], log.start_ns[step], log.end_ns[step] = decided, start, queues.batch_end_ns[b]
+    log.n[step], log.tokens[step] = size, tokens
+    log.free_blocks[step] = queues.state[FREE]
+    log.waiting[step], log.running[step] = waiting_count(queues), queues.state[RUNNING]
     for k in range(size):
-        if queues.batch_request[b, k] == r:
-            tokens = queues.batch_new[b, k]
-            for j in range(k, size - 1):
-                queues.batch_request[b, j] = queues.batch_request[b, j + 1]
-                queues.batch_new[b, j] = queues.batch_new[b, j + 1]
-            queues.batch_size[b] -= 1
-            break
-    return tokens
+        log.batch_request[entry + k] = queues.batch_request[b, k]
+        log.batch_new_tokens[entry + k] = queues.batch_new[b, k]
 
 
-@njit
-def _preempt(position, b, requests, queues, limits, pool):
-    """Rule 21: the blocks are given up, the request waits again, before all others or by its rank. A victim that is
-    part of the batch being made leaves it. Returns the victim and those of its tokens that return to the budget."""
+@part
+def _deliver(b, requests, limits, queues, pool, outcome):
+    """Rule 20: the batch has ended, its tokens are handed out, who has all of them leaves."""
     state = queues.state
-    r = queues.running[position]
-    for i in range(position, state[RUNNING] - 1):
-        queues.running[i] = queues.running[i + 1]
-    state[RUNNING] -= 1
+    finished = False
+    end = queues.batch_end_ns[b]
+    for k in range(queues.batch_size[b]):
+        if not queues.batch_yields[b, k]:
+            continue
+        r = queues.batch_request[b, k]
+        running = queues.slot[r] >= 0
+        queues.delivered[r] += 1
+        queues.due[r] -= 1
+        if running and limits.channels > 0:
+            queues.channel_tokens[queues.channel[r]] += 1
+        if running and limits.asynchronous:
+            queues.pending[r] -= 1
+            if limits.caching:
+                full = (queues.computed[r] - queues.pending[r]) // limits.block_size
+                publish(pool, queues.slot[r], requests, r, full)
+        if queues.delivered[r] == 1:
+            outcome.first_token_ns[r] = end
+        if queues.delivered[r] == requests.output[r]:
+            outcome.finish_ns[r] = end
+            if running:
+                _finish(r, requests, limits, queues, pool)
+                finished = True
+            else:
+                leave_waiting(r, requests, queues, limits)
+    if finished:
+        _close_ranks(queues)
+
+
+@part
+def _finish(r, requests, limits, queues, pool):
     if limits.caching:
-        state[FREE] += release(pool, queues.slot[r])
+        queues.state[FREE] += release(pool, queues.slot[r])
     else:
-        state[FREE] += _blocks(queues.computed[r], limits)
-    tokens = _drop_from_batch(r, b, queues)
-    if limits.swap:
-        queues.swapped[r] = queues.computed[r] - tokens
-        state[SWAPPED_BLOCKS] += _blocks(queues.swapped[r], limits)
+        queues.state[FREE] += blocks_for(queues.computed[r], limits)
     if limits.channels > 0:
         queues.channel_tokens[queues.channel[r]] -= requests.prompt[r] + queues.delivered[r]
     queues.slot[r] = -1
-    queues.computed[r] = 0
-    queues.pending[r] = 0
-    if limits.by_priority:
-        push(r, requests, queues)
-    else:
-        queues.waiting[state[WAITING]] = r
-        state[WAITING] += 1
-    return r, tokens
 
 
-@njit
-def _append_to_batch(r, new, b, queues):
-    k = queues.batch_size[b]
-    queues.batch_request[b, k] = r
-    queues.batch_new[b, k] = new
-    queues.batch_size[b] = k + 1
-    queues.computed[r] += new
-
-
-@njit
-def _publish_scheduled(r, requests, queues, limits, pool, pending):
-    """Rule 17: full blocks are published when they are scheduled, as far as their tokens are known."""
-    known = requests.prompt[r] + queues.delivered[r]
-    full = min(queues.computed[r] - pending, known) // limits.block_size
-    publish(pool, queues.slot[r], requests.identities, requests.identity_offsets[r], full)
-
-
-@njit
-def _schedule_running(b, requests, queues, limits, pool, outcome, log):
-    """Rules 5 to 9. Returns the budget left, and -1 where somebody was preempted: then nobody is admitted."""
-    state = queues.state
-    budget, preempted = limits.token_budget, False
-    cap = limits.long_prefill_threshold
-    if cap <= 0 or state[RUNNING] + _waiting(queues) <= 1:
-        cap = budget
-    i = 0
-    while i < state[RUNNING] and budget > 0:
+@part
+def _close_ranks(queues):
+    """Takes finished requests out of the running list."""
+    kept = 0
+    for i in range(queues.state[RUNNING]):
         r = queues.running[i]
-        new = min(_wanted(r, requests, queues, limits), cap, budget)
-        if new <= 0:
-            i += 1
-            continue
-        more = _blocks(queues.computed[r] + new, limits) - _blocks(queues.computed[r], limits)
-        while more > state[FREE]:
-            position = _victim(requests, queues, limits)
-            victim, tokens = _preempt(position, b, requests, queues, limits, pool)
-            preempted = True
-            _note_preemption(victim, outcome, log)
-            if victim == r:
-                return -1
-            budget += tokens
-            if position < i:
-                i -= 1
-        state[FREE] -= more
-        _append_to_batch(r, new, b, queues)
-        if limits.caching:
-            grow(pool, queues.slot[r], _blocks(queues.computed[r], limits))
-            _publish_scheduled(r, requests, queues, limits, pool, 0)
-        budget -= new
-        i += 1
-    return -1 if preempted else budget
+        if queues.slot[r] >= 0:
+            queues.running[kept] = r
+            kept += 1
+    queues.state[RUNNING] = kept
 
 
-@njit
-def _note_preemption(r, outcome, log):
-    outcome.preemptions[r] += 1
-    k = outcome.totals[PREEMPTIONS]
-    if len(log.preempted) > 0:
-        log.preempted[k, 0] = outcome.totals[STEPS]
-        log.preempted[k, 1] = r
-    outcome.totals[PREEMPTIONS] = k + 1
-
-
-@njit
-def _note_admission(r, outcome, log, computed):
-    if outcome.first_scheduled_ns[r] < 0:
-        outcome.cached_tokens[r] = computed
-    k = outcome.totals[ADMISSIONS]
-    if len(log.admissions) > 0:
-        log.admissions[k, 0] = outcome.totals[STEPS]
-        log.admissions[k, 1] = r
-        log.admissions[k, 2] = computed
-    outcome.totals[ADMISSIONS] = k + 1
-
-
-@njit
-def _admissible(r, budget, cap, requests, queues, limits, pool):
-    """Rules 11 to 14: whether waiting request r can be admitted now, its hit blocks, idle ones of them, tokens
-    computed already, and new tokens."""
-    known = requests.prompt[r] + queues.delivered[r]
-    found = idle = 0
-    if limits.caching:
-        most = (known - 1) // limits.block_size
-        found, idle = hits(pool, requests.identities, requests.identity_offsets[r], most)
-    computed = found * limits.block_size
-    if limits.swap:
-        computed = max(computed, queues.swapped[r])
-    new = min(known - computed, cap)
-    if not limits.chunked and new > budget:
-        return False, 0, 0, 0, 0
-    new = min(new, budget)
-    margin = limits.margin_blocks if queues.state[RUNNING] > 0 else 0
-    free = queues.state[FREE] - margin - idle + found
-    if limits.full_sequence_gate and _blocks(known, limits) > free:
-        return False, 0, 0, 0, 0
-    return _blocks(computed + new, limits) <= free, found, idle, computed, new
-
-
-@njit
-def _admit(r, found, idle, computed, new, b, requests, queues, limits, pool):
-    """Rule 15."""
-    state = queues.state
-    queues.computed[r] = computed
-    queues.slot[r] = 0
-    state[FREE] -= idle + _blocks(computed + new, limits) - found
-    if limits.swap:
-        if queues.swapped[r] > found * limits.block_size:
-            state[SWAPPED_BLOCKS] += _blocks(queues.swapped[r], limits) - found
-        queues.swapped[r] = 0
-    if limits.channels > 0:
-        c = np.argmin(queues.channel_tokens)
-        queues.channel[r] = c
-        queues.channel_tokens[c] += requests.prompt[r] + queues.delivered[r]
-    queues.running[state[RUNNING]] = r
-    state[RUNNING] += 1
-    _append_to_batch(r, new, b, queues)
-    if limits.caching:
-        slot = take_slot(pool)
-        queues.slot[r] = slot
-        take_hits(pool, slot, requests.identities, requests.identity_offsets[r], found)
-        grow(pool, slot, _blocks(queues.computed[r], limits))
-        _publish_scheduled(r, requests, queues, limits, pool, 0)
-
-
-@njit
-def _schedule_waiting(b, budget, requests, queues, limits, pool, outcome, log):
-    """Rules 10 to 15, in the order of the queue; requests whose output is still due are stepped over."""
-    state = queues.state
-    cap = limits.long_prefill_threshold
-    if cap <= 0 or state[RUNNING] + _waiting(queues) <= 1:
-        cap = limits.max_model_len
-    place = state[WAITING] - 1  # FCFS: position in the stack of preempted requests
-    aside = 0  # priority: requests stepped over
-    while budget > 0 and state[RUNNING] < limits.max_num_seqs:
+@part
+def _join(requests, limits, queues):
+    """Hands over every request that has arrived."""
+    state, n = queues.state, len(requests.arrival_ns)
+    while state[JOINED] < n and requests.arrival_ns[state[JOINED]] <= state[CLOCK]:
         if limits.by_priority:
-            if state[WAITING] == 0:
-                break
-            r = pop(requests, queues)
-            if queues.due[r] > 0:
-                aside += 1
-                queues.waiting[len(queues.waiting) - aside] = r
-                continue
-        else:
-            while place >= 0 and queues.due[queues.waiting[place]] > 0:
-                place -= 1
-            if place < 0 and state[HEAD] >= state[JOINED]:
-                break
-            r = queues.waiting[place] if place >= 0 else np.int32(state[HEAD])
-        fits, found, idle, computed, new = _admissible(r, budget, cap, requests, queues, limits, pool)
-        if not fits:
-            if limits.by_priority:
-                push(r, requests, queues)
-            break
-        if not limits.by_priority:
-            if place >= 0:
-                _leave_stack(place, queues)
-                place -= 1
-            else:
-                state[HEAD] += 1
-        _note_admission(r, outcome, log, computed)
-        _admit(r, found, idle, computed, new, b, requests, queues, limits, pool)
-        budget -= new
-    for k in range(aside):
-        push(queues.waiting[len(queues.waiting) - 1 - k], requests, queues)
+            push(np.int32(state[JOINED]), requests, queues)
+            state[HEAD] += 1
+        state[JOINED] += 1
 
 
-@njit
-def _leave_stack(place, queues):
-    for i in range(place, queues.state[WAITING] - 1):
-        queues.waiting[i] = queues.waiting[i + 1]
-    queues.state[WAITING] -= 1
-
-
-@njit
-def _before(a, b, requests):
-    """Whether request a is served before b: smaller priority, then earlier arrival, then smaller id."""
-    if requests.priority[a] != requests.priority[b]:
-        return requests.priority[a] < requests.priority[b]
-    return a < b
-
-
-@njit
-def push(r, requests, queues):
-    """Adds r to the waiting heap."""
-    heap, i = queues.waiting, queues.state[WAITING]
-    queues.state[WAITING] += 1
-    while i > 0 and _before(r, heap[(i - 1) >> 1], requests):
-        heap[i] = heap[(i - 1) >> 1]
-        i = (i - 1) >> 1
-    heap[i] = r
-
-
-@njit
-def pop(requests, queues):
-    """Takes the first request off the waiting heap."""
-    first = queues.waiting[0]
-    _remove_from_heap(0, requests, queues)
-    return first
-
-
-@njit
-def _remove_from_heap(i, requests, queues):
-    heap = queues.waiting
-    queues.state[WAITING] -= 1
-    size = queues.state[WAITING]
-    if i == size:
-        return
-    r = heap[size]
-    while i > 0 and _before(r, heap[(i - 1) >> 1], requests):
-        heap[i] = heap[(i - 1) >> 1]
-        i = (i - 1) >> 1
+@part
+def simulate(requests, limits, tables, queues, pool, outcome, log):
+    """Serves the trace. Returns whether every request was finished."""
+    state, n = queues.state, len(requests.arrival_ns)
     while True:
-        child = 2 * i + 1
-        if child >= size:
-            break
-        if child + 1 < size and _before(heap[child + 1], heap[child], requests):
-            child += 1
-        if not _before(heap[child], r, requests):
-            break
-        heap[i] = heap[child]
-        i = child
-    heap[i] = r
+        _join(requests, limits, queues)
+        b = (state[OLDEST] + state[FLYING]) % limits.depth
+        before = outcome.totals[PREEMPTIONS]
+        decided = state[CLOCK]
+        schedule(b, requests, queues, limits, pool, outcome, log)
+        preempted = outcome.totals[PREEMPTIONS] > before
+        if queues.batch_size[b] > 0:
+            tokens, start = _launch(b, limits, queues, tables, outcome)
+            _commit(b, start, requests, limits, queues, outcome)
+            _record(b, decided, start, tokens, limits, queues, outcome, log)
+            state[FLYING] += 1
+            if state[FLYING] < limits.depth:
+                continue
+        elif preempted:
+            queues.batch_end_ns[b] = max(state[CLOCK], queues.stage_free_ns[-1])
+            _record(b, decided, queues.batch_end_ns[b], 0, limits, queues, outcome, log)
+        if state[FLYING] > 0:
+            oldest = state[OLDEST]
+            state[CLOCK] = max(state[CLOCK], queues.batch_end_ns[oldest])
+            _deliver(oldest, requests, limits, queues, pool, outcome)
+            state[OLDEST] = (oldest + 1) % limits.depth
+            state[FLYING] -= 1
+        elif not preempted:
+            if state[JOINED] == n:
+                break
+            state[CLOCK] = requests.arrival_ns[state[JOINED]]
+    outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])
+    return state[RUNNING] == 0 and waiting_count(queues) == 0
 
 
-@njit
-def _leave_waiting(r, requests, queues, limits):
-    """Takes out a preempted request that finished by a token that was in flight."""
-    for i in range(queues.state[WAITING]):
-        if queues.waiting[i] == r:
-            if limits.by_priority:
-                _remove_from_heap(i, requests, queues)
-            else:
-                _leave_stack(i, queues)
-            break
+SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, QUEUES, POOL, OUTCOME, LOG)
+
+
+def entry(digest: int) -> Callable[..., Any]:
+    """The function to compile and cache (see `fast_compile`)."""
+
+    def simulate_general(requests, limits, tables, queues, pool, outcome, log):  # type: ignore[no-untyped-def]
+        return digest != 0 and simulate(requests, limits, tables, queues, pool, outcome, log)
+
+    return simulate_general

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
-from simulator.serving.fast_arrays import Array, write
+from simulator.serving.fast_arrays import Array, write, part
 
 NONE = -1
 
@@ -74,13 +74,13 @@ def new_pool(blocks: int, max_num_seqs: int, longest_blocks: int) -> Pool:
     )
 
 
-@njit
+@part
 def _home(pool, key):
     """Where the search for `key` begins: runs of eight neighbouring identities share a cache line."""
     return ((((key >> 3) & 0x7FFFFFFF) * 0x1E3779B1 >> 9 << 3) | (key & 7)) & (len(pool.keys) - 1)
 
 
-@njit
+@part
 def _entry(pool, key):
     """Index of the entry that holds `key`, or of the empty one where it belongs."""
     mask = len(pool.keys) - 1
@@ -90,13 +90,13 @@ def _entry(pool, key):
     return i
 
 
-@njit
+@part
 def find(pool, key):
     """The oldest published block of identity `key`, or NONE."""
     return pool.first[_entry(pool, key)]
 
 
-@njit
+@part
 def _publish(pool, block, key):
     i = _entry(pool, key)
     pool.identity[block] = key
@@ -111,7 +111,7 @@ def _publish(pool, block, key):
     pool.last[i] = block
 
 
-@njit
+@part
 def _withdraw(pool, block):
     """Takes a published block out of the hash table."""
     i = _entry(pool, pool.identity[block])
@@ -129,7 +129,7 @@ def _withdraw(pool, block):
         _close_gap(pool, i)
 
 
-@njit
+@part
 def _close_gap(pool, gap):
     """Removes entry `gap`; entries after it that searches reach only through it move back."""
     mask = len(pool.keys) - 1
@@ -145,7 +145,7 @@ def _close_gap(pool, gap):
     pool.keys[gap], pool.first[gap], pool.last[gap] = NONE, NONE, NONE
 
 
-@njit
+@part
 def _leave_idle(pool, block):
     older, newer = pool.older[block], pool.newer[block]
     if older != NONE:
@@ -159,7 +159,7 @@ def _leave_idle(pool, block):
     pool.ends[IDLE] -= 1
 
 
-@njit
+@part
 def _enter_idle(pool, block):
     tail = pool.ends[TAIL]
     pool.older[block], pool.newer[block] = tail, NONE
@@ -171,7 +171,7 @@ def _enter_idle(pool, block):
     pool.ends[IDLE] += 1
 
 
-@njit
+@part
 def _take(pool):
     """A block for new tokens: a blank one, else the least recently released cached one, which loses its content."""
     if pool.ends[BLANK] > 0:
@@ -183,7 +183,7 @@ def _take(pool):
     return block
 
 
-@njit
+@part
 def take_slot(pool):
     """A free block table."""
     pool.free_slots[-1] -= 1
@@ -193,13 +193,21 @@ def take_slot(pool):
     return slot
 
 
-@njit
-def hits(pool, identities, begin, most):
-    """How many of the identities from `begin` on, at most `most`, are cached without a gap, and how many of those
-    blocks are idle."""
+@part
+def identity(requests, r, k):
+    """Identity of block k of request r."""
+    at = requests.identity_offsets[r] + k
+    if at < requests.identity_offsets[r + 1]:
+        return requests.shared[at]
+    return requests.unique[r] + k
+
+
+@part
+def hits(pool, requests, r, most):
+    """How many leading blocks of request r, at most `most`, are cached, and how many of those blocks are idle."""
     found = idle = 0
     while found < most:
-        block = find(pool, identities[begin + found])
+        block = find(pool, identity(requests, r, found))
         if block == NONE:
             break
         idle += pool.users[block] == 0
@@ -207,11 +215,11 @@ def hits(pool, identities, begin, most):
     return found, idle
 
 
-@njit
-def take_hits(pool, slot, identities, begin, count):
+@part
+def take_hits(pool, slot, requests, r, count):
     """One more user for each of the first `count` blocks, which become the head of the slot's table."""
     for k in range(count):
-        block = find(pool, identities[begin + k])
+        block = find(pool, identity(requests, r, k))
         if pool.users[block] == 0:
             _leave_idle(pool, block)
         pool.users[block] += 1
@@ -220,7 +228,7 @@ def take_hits(pool, slot, identities, begin, count):
     pool.published[slot] = count
 
 
-@njit
+@part
 def grow(pool, slot, blocks):
     """Extends the slot's table to `blocks` blocks."""
     for k in range(pool.held[slot], blocks):
@@ -230,15 +238,15 @@ def grow(pool, slot, blocks):
     pool.held[slot] = max(pool.held[slot], blocks)
 
 
-@njit
-def publish(pool, slot, identities, begin, full):
-    """Publishes the leading `full` blocks as far as that has not been done."""
+@part
+def publish(pool, slot, requests, r, full):
+    """Publishes the leading `full` blocks of request r as far as that has not been done."""
     for k in range(pool.published[slot], full):
-        _publish(pool, pool.table[slot, k], identities[begin + k])
+        _publish(pool, pool.table[slot, k], identity(requests, r, k))
     pool.published[slot] = max(pool.published[slot], full)
 
 
-@njit
+@part
 def release(pool, slot):
     """Gives the slot and its blocks back, last block first. Returns how many blocks became free."""
     freed = 0

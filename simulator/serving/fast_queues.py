@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
-from simulator.serving.fast_arrays import Array, write
+from simulator.serving.fast_arrays import Array, write, part
 
 
 class Queues(NamedTuple):
@@ -28,6 +28,7 @@ class Queues(NamedTuple):
     swapped: Array  # int32 [n] tokens whose KV lies in host memory; empty without swapping
     channel: Array  # int32 [n] PIM channel of a running request; empty without channels
     channel_tokens: Array  # int64 [channels] known tokens of the running requests on each channel
+    channel_load: Array  # int64 [2, channels] decodes of the batch, and their context, on each channel
     batch_request: Array  # int32 [depth, max_num_seqs]
     batch_new: Array  # int32 [depth, max_num_seqs]
     batch_yields: Array  # bool [depth, max_num_seqs]
@@ -41,14 +42,18 @@ class Queues(NamedTuple):
     FREE,
     RUNNING,
     WAITING,  # entries of `waiting`
-    HEAD,  # FCFS: first request of the trace that was never admitted
+    HEAD,  # first request of the trace that was never admitted (priority: equal to JOINED)
     JOINED,  # first request that has not arrived
-    FINISHED,
     OLDEST,  # ring index of the oldest batch in flight
     FLYING,
     SWAPPED_BLOCKS,  # moved to or from host memory since the last batch
+    LAST_DECISION_NS,  # of the last step
+    LAST_WAITING,
+    LAST_START_NS,  # of the last batch that was not empty
+    LAST_END_NS,
+    LAST_USED,
     STATE,
-) = range(11)
+) = range(15)
 
 _I8, _I32, _I64 = types.int8, types.int32, types.int64
 QUEUES = types.NamedTuple(
@@ -56,7 +61,7 @@ QUEUES = types.NamedTuple(
     + [write(_I32)] * 4
     + [write(_I8)] * 2
     + [write(_I32)] * 3
-    + [write(_I64)]
+    + [write(_I64), write(_I64, 2)]
     + [write(_I32, 2)] * 2
     + [write(types.boolean, 2)]
     + [write(_I64)] * 3,
@@ -64,20 +69,20 @@ QUEUES = types.NamedTuple(
 )
 
 
-@njit
+@part
 def waiting_count(queues):
     """Length of the queue."""
     return queues.state[WAITING] + queues.state[JOINED] - queues.state[HEAD]
 
 
-@njit
+@part
 def leave_stack(place, queues):
     for i in range(place, queues.state[WAITING] - 1):
         queues.waiting[i] = queues.waiting[i + 1]
     queues.state[WAITING] -= 1
 
 
-@njit
+@part
 def _before(a, b, requests):
     """Whether request a is served before b: smaller priority, then earlier arrival, then smaller id."""
     if requests.priority[a] != requests.priority[b]:
@@ -85,7 +90,7 @@ def _before(a, b, requests):
     return a < b
 
 
-@njit
+@part
 def push(r, requests, queues):
     """Adds r to the waiting heap."""
     heap, i = queues.waiting, queues.state[WAITING]
@@ -96,7 +101,7 @@ def push(r, requests, queues):
     heap[i] = r
 
 
-@njit
+@part
 def pop(requests, queues):
     """Takes the first request off the waiting heap."""
     first = queues.waiting[0]
@@ -104,7 +109,7 @@ def pop(requests, queues):
     return first
 
 
-@njit
+@part
 def _remove_from_heap(i, requests, queues):
     heap = queues.waiting
     queues.state[WAITING] -= 1
@@ -128,7 +133,7 @@ def _remove_from_heap(i, requests, queues):
     heap[i] = r
 
 
-@njit
+@part
 def leave_waiting(r, requests, queues, limits):
     """Takes out a preempted request that finished by a token that was in flight."""
     for i in range(queues.state[WAITING]):
@@ -138,3 +143,32 @@ def leave_waiting(r, requests, queues, limits):
             else:
                 leave_stack(i, queues)
             break
+
+
+def new_queues(
+    requests: int, max_num_seqs: int, depth: int, stages: int, usable_blocks: int, *, by_priority: bool, swap: bool, channels: int
+) -> Queues:
+    """Queues before the first arrival."""
+    stack = (depth + 1) * max_num_seqs + 1  # FCFS: newcomers pass preempted requests only while those are in flight
+    state = np.zeros(STATE, np.int64)
+    state[FREE] = usable_blocks
+    return Queues(
+        state,
+        np.zeros(max_num_seqs, np.int32),
+        np.zeros(stack + requests if by_priority else stack, np.int32),
+        np.zeros(requests, np.int32),
+        np.zeros(requests, np.int32),
+        np.zeros(requests, np.int8),
+        np.zeros(requests, np.int8),
+        np.full(requests, -1, np.int32),
+        np.zeros(requests if swap else 0, np.int32),
+        np.zeros(requests if channels else 0, np.int32),
+        np.zeros(max(channels, 1), np.int64),
+        np.zeros((2, max(channels, 1)), np.int64),
+        np.zeros((depth, max_num_seqs), np.int32),
+        np.zeros((depth, max_num_seqs), np.int32),
+        np.zeros((depth, max_num_seqs), np.bool_),
+        np.zeros(depth, np.int64),
+        np.zeros(depth, np.int64),
+        np.zeros(stages, np.int64),
+    )

@@ -6,9 +6,7 @@ The functions mirror those of `scheduler.Scheduler`, which explain them; the rul
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-
-from simulator.serving.fast_arrays import ADMISSIONS, PREEMPTIONS, STEPS
+from simulator.serving.fast_arrays import ADMISSIONS, PREEMPTIONS, STEPS, part
 from simulator.serving.fast_pool import grow, hits, publish, release, take_hits, take_slot
 from simulator.serving.fast_queues import (
     FREE,
@@ -24,12 +22,12 @@ from simulator.serving.fast_queues import (
 )
 
 
-@njit
+@part
 def blocks_for(tokens, limits):
     return -(-tokens // limits.block_size)
 
 
-@njit
+@part
 def _wanted(r, requests, queues, limits):
     """Tokens that running request r wants in this pass (rule 6), before cap and budget."""
     pending, computed = queues.pending[r], queues.computed[r]
@@ -39,7 +37,7 @@ def _wanted(r, requests, queues, limits):
     return min(known + pending - computed, limits.max_model_len - 1 - computed)
 
 
-@njit
+@part
 def _victim(requests, queues, limits):
     """Position in the running list of the request to preempt (rule 8)."""
     last = queues.state[RUNNING] - 1
@@ -55,7 +53,7 @@ def _victim(requests, queues, limits):
     return worst
 
 
-@njit
+@part
 def _drop_from_batch(r, b, queues):
     """Takes a victim's entry out of the batch being made. Returns its tokens."""
     size, tokens = queues.batch_size[b], 0
@@ -70,7 +68,7 @@ def _drop_from_batch(r, b, queues):
     return tokens
 
 
-@njit
+@part
 def _preempt(position, b, requests, queues, limits, pool):
     """Rule 21: the blocks are given up, the request waits again, before all others or by its rank. A victim that is
     part of the batch being made leaves it. Returns the victim and those of its tokens that return to the budget."""
@@ -100,7 +98,7 @@ def _preempt(position, b, requests, queues, limits, pool):
     return r, tokens
 
 
-@njit
+@part
 def _append_to_batch(r, new, b, queues):
     k = queues.batch_size[b]
     queues.batch_request[b, k] = r
@@ -109,15 +107,15 @@ def _append_to_batch(r, new, b, queues):
     queues.computed[r] += new
 
 
-@njit
+@part
 def publish_known(r, requests, queues, limits, pool):
     """Rule 17: full blocks are published when they are scheduled, as far as their tokens are known."""
     known = requests.prompt[r] + queues.delivered[r]
     full = min(queues.computed[r], known) // limits.block_size
-    publish(pool, queues.slot[r], requests.identities, requests.identity_offsets[r], full)
+    publish(pool, queues.slot[r], requests, r, full)
 
 
-@njit
+@part
 def _schedule_running(b, requests, queues, limits, pool, outcome, log):
     """Rules 5 to 9. Returns the budget left, and -1 where somebody was preempted: then nobody is admitted."""
     state = queues.state
@@ -153,7 +151,7 @@ def _schedule_running(b, requests, queues, limits, pool, outcome, log):
     return -1 if preempted else budget
 
 
-@njit
+@part
 def _note_preemption(r, outcome, log):
     outcome.preemptions[r] += 1
     k = outcome.totals[PREEMPTIONS]
@@ -163,7 +161,7 @@ def _note_preemption(r, outcome, log):
     outcome.totals[PREEMPTIONS] = k + 1
 
 
-@njit
+@part
 def _note_admission(r, outcome, log, computed):
     if outcome.first_scheduled_ns[r] < 0:
         outcome.cached_tokens[r] = computed
@@ -175,7 +173,7 @@ def _note_admission(r, outcome, log, computed):
     outcome.totals[ADMISSIONS] = k + 1
 
 
-@njit
+@part
 def _admissible(r, budget, cap, requests, queues, limits, pool):
     """Rules 11 to 14: whether waiting request r can be admitted now, its hit blocks, idle ones of them, tokens
     computed already, and new tokens."""
@@ -183,7 +181,7 @@ def _admissible(r, budget, cap, requests, queues, limits, pool):
     found = idle = 0
     if limits.caching:
         most = (known - 1) // limits.block_size
-        found, idle = hits(pool, requests.identities, requests.identity_offsets[r], most)
+        found, idle = hits(pool, requests, r, most)
     computed = found * limits.block_size
     if limits.swap:
         computed = max(computed, queues.swapped[r])
@@ -198,7 +196,7 @@ def _admissible(r, budget, cap, requests, queues, limits, pool):
     return blocks_for(computed + new, limits) <= free, found, idle, computed, new
 
 
-@njit
+@part
 def _admit(r, found, idle, computed, new, b, requests, queues, limits, pool):
     """Rule 15."""
     state = queues.state
@@ -219,12 +217,12 @@ def _admit(r, found, idle, computed, new, b, requests, queues, limits, pool):
     if limits.caching:
         slot = take_slot(pool)
         queues.slot[r] = slot
-        take_hits(pool, slot, requests.identities, requests.identity_offsets[r], found)
+        take_hits(pool, slot, requests, r, found)
         grow(pool, slot, blocks_for(queues.computed[r], limits))
         publish_known(r, requests, queues, limits, pool)
 
 
-@njit
+@part
 def _schedule_waiting(b, budget, requests, queues, limits, pool, outcome, log):
     """Rules 10 to 15, in the order of the queue; requests whose output is still due are stepped over."""
     state = queues.state
@@ -264,3 +262,12 @@ def _schedule_waiting(b, budget, requests, queues, limits, pool, outcome, log):
         budget -= new
     for k in range(aside):
         push(queues.waiting[len(queues.waiting) - 1 - k], requests, queues)
+
+
+@part
+def schedule(b, requests, queues, limits, pool, outcome, log):
+    """One pass; the batch is left in ring place b."""
+    queues.batch_size[b] = 0
+    budget = _schedule_running(b, requests, queues, limits, pool, outcome, log)
+    if budget > 0:
+        _schedule_waiting(b, budget, requests, queues, limits, pool, outcome, log)
