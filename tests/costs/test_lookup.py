@@ -74,10 +74,10 @@ def test_compiled_and_interpreted_look_ups_agree_to_the_bit():
 
 
 def test_tables_that_do_not_fit_their_axes_are_refused():
+    import dataclasses
+
     from simulator.inputs.errors import InputError
     from tests.serving.builders import affine_costs
-
-    import dataclasses
     costs = affine_costs(max_tokens=8, max_seqs=4)
     with pytest.raises(InputError, match="context_knots"):
         lookup.step_tables(dataclasses.replace(costs, context_knots=np.array([0.0, 0.0])))
