@@ -20,7 +20,7 @@ from simulator.hardware.cost import Bill, bill
 from simulator.hardware.pim import PimDevice
 from simulator.hardware.priced import Device
 from simulator.model.layers import operators
-from simulator.model.operators import Collective, DecodeAttention, NamedOperator
+from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention
 from simulator.model.sharding import stage_layers
 from simulator.serving import engine, reference
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace
@@ -111,6 +111,8 @@ def price(design: Design, cache: CostCache) -> Priced:
 def _device_of(devices: Devices, named: NamedOperator) -> Device:
     if isinstance(named.operator, Collective):
         return devices.link
+    if isinstance(named.operator, PrefillAttention):
+        return devices.prefill
     return devices.decode if isinstance(named.operator, DecodeAttention) else devices.compute
 
 
