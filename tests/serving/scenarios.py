@@ -145,7 +145,8 @@ def draw_costs(integer: Integer, choose: Callable[..., Any], config: SchedulerCo
         decode_ns=np.sort(rng.uniform(0, 4000, (sequences, len(contexts)))),
         decode_spread_ns=rng.uniform(0, 50, sequences) * choose(0, 1),
         channels=channels, channel_request_ns=float(rng.uniform(0, 300)), channel_token_ns=float(rng.uniform(0, 30)),
-        prefill_ns=np.sort(rng.uniform(0, 4000, (len(chunks), len(contexts)))),
+        # a product of rising axes stays positive beyond the last knots
+        prefill_ns=np.sort(rng.uniform(0, 60, len(chunks)))[:, None] * np.sort(rng.uniform(0, 60, len(contexts))),
         chunk_knots=chunks, context_knots=contexts,
         stage_layers=rng.integers(1, 5, stages),
         stage_tokens_ns=rng.integers(0, 500, (stages, tokens)),

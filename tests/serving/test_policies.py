@@ -41,7 +41,7 @@ def test_vllm_v0_stalls_decodes_for_prefills():
 
 
 def test_sarathi_serves_decodes_before_a_prompt_under_way():
-    # budget 9: request 0 is in mid-prompt and ahead of request 1 (priority order would not matter here: FCFS list)
+    # request 1 is in mid-prompt for long and stands before request 2, which soon decodes
     requests = ((0, 4, 8), (0, 30, 2), (0, 2, 4))
     v1 = batches(serve("vllm_v1", *requests, max_num_batched_tokens=9, max_num_seqs=3,
                        long_prefill_token_threshold=3))
