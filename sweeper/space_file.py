@@ -244,6 +244,8 @@ def _objective(spec: ObjectiveSpec, symbols: dict[str, Symbol], aliases: dict[st
     name = spec.name or re.sub(r"[^A-Za-z0-9]+", "_", expression.text).strip("_")[:48]
     if not _SHORT_NAME.fullmatch(name):
         raise InputError("must be letters, digits and underscores", key="name")
+    if name in METRICS and expression.tree != Name(name, unit_scale(METRICS[name].unit)[0] if METRICS[name].unit else 1.0):
+        raise InputError(f"'{name}' is a metric of its own; choose another name", key="name")
     return Objective(name, "minimize" if spec.minimize is not None else "maximize", expression, unit,
                      unit_scale(unit)[0] if unit else 1.0)
 
