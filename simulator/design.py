@@ -43,6 +43,8 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 CATALOGUE = {"model": "models", "hardware": "hardware", "serving": "serving", "workload": "workloads",
              "costs": "costs"}
 
+MAX_BASES = 10  # how deep `base:` may refer to entries that have a base themselves
+
 
 class Design(Record):
     """One complete design point; frozen. `to_plain()` gives YAML data that `resolve` turns into an equal design."""
@@ -74,13 +76,16 @@ def resolve(plain: dict[str, Any], *, file: str | None = None, folder: Path | No
     return validate(expand(plain, file=file, folder=folder), file=file)
 
 
-def expand(plain: dict[str, Any], *, file: str | None = None, folder: Path | None = None) -> dict[str, Any]:
+def expand(plain: dict[str, Any], *, file: str | None = None, folder: Path | None = None,
+           depth: int = 0) -> dict[str, Any]:
     """`plain` with every named section and `base:` replaced by what it stands for; not yet validated."""
+    if depth > MAX_BASES:
+        raise InputError("designs refer to each other in a circle", file=file, key="base")
     plain = dict(plain)
     if "base" in plain:
         base_path = find_config(plain.pop("base"), "designs", folder, file=file, key="base")
         base = _mapping(load_yaml(base_path), str(base_path), None)
-        expanded = expand(base, file=str(base_path), folder=base_path.parent)
+        expanded = expand(base, file=str(base_path), folder=base_path.parent, depth=depth + 1)
         for section, value in plain.items():  # a section with a `base` of its own replaces, else it changes
             based = isinstance(value, dict) and "base" not in value and isinstance(expanded.get(section), dict)
             expanded[section] = merge(expanded[section], value) if based else value
@@ -241,7 +246,7 @@ def _mapping(value: Any, file: str | None, key: str | None) -> dict[str, Any]:
 
 
 def _expand_section(section: str, value: Any, file: str | None, folder: Path | None, depth: int = 0) -> dict[str, Any]:
-    if depth > 10:
+    if depth > MAX_BASES:
         raise InputError("'base' entries refer to each other in a circle", file=file, key=section)
     if isinstance(value, str):
         path = find_config(value, CATALOGUE[section], folder, file=file, key=section)
