@@ -118,7 +118,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 
 def _shown(character: str) -> str:
-    return f"'{character}'" if character.isascii() and character.isprintable() else f"the character {ascii(character)}"
+    return f"'{character}'" if character.isascii() and character.isprintable() else f"the character {character!a}"
 
 
 def _hint(text: str, at: int) -> str:
@@ -237,7 +237,7 @@ class _Parser:
                 self.unexpected()
             return inner
         self.at -= 1
-        self.unexpected()
+        return self.unexpected()
 
     def call(self, function: str) -> Node:
         if function not in FUNCTIONS:

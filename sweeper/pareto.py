@@ -19,7 +19,7 @@ REFERENCE_MARGIN = 0.1  # of each objective's range
 
 
 def eligible(trials: Sequence[Trial]) -> list[Trial]:
-    """Complete trials inside the space, one for each design (the first), by number. Baselines outside do not compete."""
+    """Complete trials inside the space, one for each design (the first), by number; baselines outside stay apart."""
     seen: set[str] = set()
     result = []
     for trial in sorted(trials, key=lambda t: t.number):
@@ -51,8 +51,10 @@ def front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Tria
 
 
 def reference_point(table: Points) -> Points:
-    """The corner that hypervolume is measured to: the worst value of each objective among all complete designs,
-    moved out by a tenth of the range (so that the extreme designs count too; 10 % of the value where there is no range).
+    """The corner that hypervolume is measured to.
+
+    It is the worst value of each objective among all complete designs, moved out by a tenth of the range so that the
+    extreme designs count too (by a tenth of the value where all are equal).
     """
     worst, best = table.max(axis=0), table.min(axis=0)
     margin = np.where(worst > best, worst - best, np.maximum(np.abs(worst), 1e-12))
