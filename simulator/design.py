@@ -228,6 +228,12 @@ def _say(details: ErrorDetails, record: type[BaseModel]) -> str:
         return f"expected true or false, got {shown}"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return f"expected a mapping, got {shown}"
+    if kind in ("too_short", "too_long"):
+        least, most = (details["ctx"].get(f"{which}_length") for which in ("min", "max"))
+        return f"expected {'at least' if most is None else 'at most'} {least if most is None else most} entries, " \
+               f"got {details['ctx']['actual_length']}"
+    if kind in ("string_type", "list_type"):
+        return f"expected {'text' if kind == 'string_type' else 'a list'}, got {shown}"
     message = details["msg"].replace("Input should", "should")
     return f"{message[0].lower()}{message[1:]}, got {shown}"
 
@@ -237,21 +243,21 @@ def _keys(record: type[BaseModel]) -> list[str]:
 
 
 def _record_at(record: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The record class at a location inside `record`."""
+    """The record class at a location inside `record`; indices of lists and keys of mappings are passed over."""
     for part in loc:
         fields = {field.alias or name: field for name, field in record.model_fields.items()}
-        inner = next((a for a in _members(fields[str(part)].annotation)
-                      if isinstance(a, type) and issubclass(a, BaseModel)), None) if str(part) in fields else None
-        if inner is None:
-            return record
-        record = inner
+        if str(part) in fields:
+            record = next((a for a in _members(fields[str(part)].annotation)
+                           if isinstance(a, type) and issubclass(a, BaseModel)), record)
     return record
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return typing.get_args(annotation)
-    return (annotation,)
+    """The plain types in an annotation: what unions, lists and mappings are made of."""
+    inner = typing.get_args(annotation)
+    if not inner or isinstance(annotation, types.GenericAlias) and typing.get_origin(annotation) is tuple:
+        return (annotation,)
+    return tuple(member for part in inner for member in _members(part))
 
 
 def _mapping(value: Any, file: str | None, key: str | None) -> dict[str, Any]:
