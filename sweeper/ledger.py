@@ -15,12 +15,13 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
+from sweeper.trial import Trial, from_json_line
 
 SCHEMA = 1
 FILE_NAME = "trials.jsonl"
@@ -41,17 +42,17 @@ class Header:
 
 
 class Ledger:
-    """An open, locked ledger. `lines` are the trial lines found on open, `header` the first line."""
+    """An open, locked ledger: its `header` and the `trials` found on open, in the order of finishing."""
 
-    def __init__(self, path: Path, descriptor: int, header: Header, lines: list[dict[str, Any]]) -> None:
-        self.path, self.header, self.lines = path, header, lines
+    def __init__(self, path: Path, descriptor: int, header: Header, trials: Sequence[Trial]) -> None:
+        self.path, self.header, self.trials = path, header, tuple(trials)
         self._descriptor = descriptor
         self._unsynced = 0
         self._last_sync = time.monotonic()
 
-    def append(self, line: Mapping[str, Any]) -> None:
+    def append(self, trial: Trial) -> None:
         """Writes one trial. Raises InputError where the disk is full (the file is left ending in a whole line)."""
-        _write_line(self._descriptor, self.path, line)
+        _write_line(self._descriptor, self.path, trial.to_json_line())
         self._unsynced += 1
         self.tick()
 
@@ -81,7 +82,7 @@ def create(path: Path, header: Header) -> Ledger:
     if os.fstat(descriptor).st_size:
         os.close(descriptor)
         raise InputError("holds a study already", file=str(path))
-    _write_line(descriptor, path, {"ledger": asdict(header)})
+    _write_line(descriptor, path, json.dumps({"ledger": asdict(header)}, separators=(",", ":")))
     ledger = Ledger(path, descriptor, header, [])
     ledger.sync()
     return ledger
@@ -92,15 +93,15 @@ def reopen(path: Path) -> Ledger:
     descriptor = _open_locked(path, 0)
     try:
         whole = _cut_torn_tail(descriptor, path)
-        header, lines = _parse(whole, path)
+        header, trials = _parse(whole, path)
     except BaseException:
         os.close(descriptor)
         raise
-    return Ledger(path, descriptor, header, lines)
+    return Ledger(path, descriptor, header, trials)
 
 
-def read(path: Path) -> tuple[Header, list[dict[str, Any]]]:
-    """Header and trial lines without a lock and without changing the file: for reports beside a running driver."""
+def read(path: Path) -> tuple[Header, list[Trial]]:
+    """Header and trials without a lock and without changing the file: for reports beside a running driver."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -124,8 +125,8 @@ def _open_locked(path: Path, flags: int) -> int:
     return descriptor
 
 
-def _write_line(descriptor: int, path: Path, line: Mapping[str, Any]) -> None:
-    data = (json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n").encode()
+def _write_line(descriptor: int, path: Path, line: str) -> None:
+    data = (line + "\n").encode()
     end = os.fstat(descriptor).st_size
     try:
         written = 0
@@ -144,24 +145,27 @@ def _cut_torn_tail(descriptor: int, path: Path) -> bytes:
     return data[:end]
 
 
-def _parse(data: bytes, path: Path) -> tuple[Header, list[dict[str, Any]]]:
-    rows: list[dict[str, Any]] = []
-    for number, text in enumerate(data.splitlines(), start=1):
+def _parse(data: bytes, path: Path) -> tuple[Header, list[Trial]]:
+    lines = data.splitlines()
+    header = _parse_header(lines[0] if lines else b"", path)
+    trials: list[Trial] = []
+    for number, line in enumerate(lines[1:], start=2):
         try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"line {number} is damaged (not JSON); restore the file from a copy", file=str(path)) from error
-        if not isinstance(row, dict):
-            raise InputError(f"line {number} is damaged (not an object)", file=str(path))
-        rows.append(row)
-    if not rows or not isinstance(rows[0].get("ledger"), dict):
-        raise InputError("is not a sweep's ledger (no header line); start a new study with --out", file=str(path))
-    fields = rows[0]["ledger"]
-    if fields.get("schema") != SCHEMA:
-        raise InputError(f"was written with ledger schema {fields.get('schema')}, this version reads {SCHEMA}",
-                         file=str(path))
+            trials.append(from_json_line(line.decode()))
+        except (InputError, UnicodeDecodeError) as error:
+            raise InputError(f"line {number} is damaged ({error}); restore the file from a copy", file=str(path)) from error
+    return header, trials
+
+
+def _parse_header(line: bytes, path: Path) -> Header:
     try:
-        header = Header(**fields)
+        fields = json.loads(line)["ledger"]
+        schema = fields["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("is not a sweep's ledger (no header line); start a new study with --out", file=str(path)) from error
+    if schema != SCHEMA:
+        raise InputError(f"was written with ledger schema {schema}, this version reads {SCHEMA}", file=str(path))
+    try:
+        return Header(**fields)
     except TypeError as error:
         raise InputError(f"the header line is damaged: {error}", file=str(path)) from error
-    return header, rows[1:]
