@@ -20,7 +20,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from simulator.costs.cache import Snapshot
 from sweeper.shared_costs import SharedCosts
-from sweeper.worker import Evaluator, Outcome, Reply, SimWorker, Task
+from sweeper.trial import Trial
+from sweeper.worker import Evaluator, Reply, SimWorker, Task
 
 IN_FLIGHT = 2  # calls per actor: the next one waits there while a result travels
 CALL_SECONDS = 0.035  # what a grouped call should last
@@ -64,7 +65,7 @@ class Pool:
         self._alone: set[int] = set()  # numbers of tasks that must not share a call
         self._attempts: dict[int, int] = {}
         self._trial_seconds = CALL_SECONDS  # running mean of one trial
-        self._done: list[Outcome] = []
+        self._done: list[Trial] = []
         self._maker = ray.put(make_evaluator)  # space and trace travel once; kept, since restarted actors need it
         remote = ray.remote(SimWorker).options(num_cpus=1, max_restarts=-1, max_task_retries=0,
                                                scheduling_strategy="SPREAD")
@@ -85,8 +86,8 @@ class Pool:
         self._queue.extend(tasks)
         self._dispatch()
 
-    def collect(self, timeout_s: float) -> list[Outcome]:
-        """Finished outcomes, waiting at most `timeout_s` for the first. Raises PoolError when no actor can start."""
+    def collect(self, timeout_s: float) -> list[Trial]:
+        """Finished trials, waiting at most `timeout_s` for the first. Raises PoolError when no actor can start."""
         self._ping()
         references = {call.reference: lane for lane in self._lanes for call in lane.calls}
         pings = {lane.ping: lane for lane in self._lanes if lane.ping is not None}
@@ -145,9 +146,9 @@ class Pool:
             return  # dealt with when its actor died
         try:
             reply: Reply = ray.get(reference)
-        except RayTaskError as error:  # not the simulator's (those are outcomes) but the worker's own
+        except RayTaskError as error:  # not the simulator's (those are trials) but the worker's own
             reason = " ".join(str(error.cause or error).split())[:500]
-            self._finish([Outcome(task.number, "failed", reason=reason) for task in call.tasks])
+            self._finish([task.failed(reason) for task in call.tasks])
             lane.calls.remove(call)
         except RayError as error:
             self._lane_died(lane, f"crashed the worker ({type(error).__name__})")
@@ -157,16 +158,17 @@ class Pool:
         lane.head_since_s = time.monotonic()
 
     def _accept(self, reply: Reply) -> None:
-        self.costs.add(reply.new_costs, reply.counters, len(reply.outcomes))
-        for outcome in reply.outcomes:
-            self._trial_seconds += 0.1 * (outcome.seconds - self._trial_seconds)
-        self._finish([replace(o, attempts=self._attempts.get(o.number, 0) + 1) for o in reply.outcomes])
+        self.costs.add(reply.new_costs, reply.counters, len(reply.trials))
+        for trial in reply.trials:
+            self._trial_seconds += 0.1 * (trial.seconds - self._trial_seconds)
+        self._finish([replace(t, attempt=self._attempts[t.number] + 1) if t.number in self._attempts else t
+                      for t in reply.trials])
 
-    def _finish(self, outcomes: list[Outcome]) -> None:
-        self._done.extend(outcomes)
-        for outcome in outcomes:
-            self._alone.discard(outcome.number)
-            self._attempts.pop(outcome.number, None)
+    def _finish(self, trials: list[Trial]) -> None:
+        self._done.extend(trials)
+        for trial in trials:
+            self._alone.discard(trial.number)
+            self._attempts.pop(trial.number, None)
 
     def _lane_died(self, lane: _Lane, reason: str, *, counts_as: int = 1) -> None:
         """Sorts a dead actor's calls: answered, suspect (the oldest unanswered), innocent."""
@@ -196,7 +198,7 @@ class Pool:
         if attempts < MAX_ATTEMPTS:
             self._alone.add(number)
             return tasks
-        self._finish([Outcome(number, "failed", reason=reason, attempts=attempts)])
+        self._finish([tasks[0].failed(reason, attempt=attempts)])
         return []
 
     def _enforce_limit(self) -> None:

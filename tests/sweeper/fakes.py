@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from simulator.costs.cache import CostCache
-from simulator.inputs.errors import InputError
+from sweeper.trial import Trial
 from sweeper.worker import Task
 
 
@@ -21,7 +21,8 @@ class FakeEvaluator:
         self.cache = CostCache()
         self._marks = marks
 
-    def evaluate(self, values: Mapping[str, Any]) -> Mapping[str, float]:
+    def evaluate(self, task: Task) -> Trial:
+        values = task.parameters
         self._mark(values)
         match values.get("do"):
             case "kill":
@@ -33,11 +34,10 @@ class FakeEvaluator:
                 time.sleep(600)
             case "raise":
                 raise ValueError("a bug")
-            case "impossible":
-                raise InputError("does not fit", key="memory")
         time.sleep(values.get("seconds", 0.0))
         cost = self.cache.get(values.get("key", 1), lambda: np.ones(3))
-        return {"y": 2.0 * values["x"] + float(cost.sum()) - 3.0, "pid": float(os.getpid())}
+        y = 2.0 * values["x"] + float(cost.sum()) - 3.0
+        return Trial(task.number, dict(values), "complete", metrics={"y": y}, objectives={"y": y})
 
     def _mark(self, values: Mapping[str, Any]) -> None:
         if self._marks:

@@ -9,7 +9,8 @@ import pytest
 from fakes import task
 
 from simulator.costs.cache import empty
-from sweeper.worker import Outcome, Task
+from sweeper.trial import Trial
+from sweeper.worker import Task
 
 ray = pytest.importorskip("ray")
 
@@ -24,15 +25,15 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def run(pool: Pool, tasks: list[Task], limit_s: float = 40.0) -> dict[int, Outcome]:
+def run(pool: Pool, tasks: list[Task], limit_s: float = 40.0) -> dict[int, Trial]:
     pool.submit(tasks)
-    outcomes: dict[int, Outcome] = {}
+    trials: dict[int, Trial] = {}
     deadline = time.monotonic() + limit_s
-    while len(outcomes) < len(tasks) and time.monotonic() < deadline:
-        for outcome in pool.collect(0.2):
-            assert outcome.number not in outcomes, "a task came back twice"
-            outcomes[outcome.number] = outcome
-    return outcomes
+    while len(trials) < len(tasks) and time.monotonic() < deadline:
+        for trial in pool.collect(0.2):
+            assert trial.number not in trials, "a task came back twice"
+            trials[trial.number] = trial
+    return trials
 
 
 @pytest.fixture()
@@ -43,9 +44,9 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 
 
 def test_every_task_comes_back_once_and_both_actors_work(pool: Pool) -> None:
-    outcomes = run(pool, [task(n, seconds=0.002) for n in range(100)])
-    assert {n: o.metrics["y"] for n, o in outcomes.items()} == {n: 2.0 * n for n in range(100)}
-    assert len({o.metrics["pid"] for o in outcomes.values()}) == 2
+    trials = run(pool, [task(n, seconds=0.002) for n in range(100)])
+    assert {n: o.metrics["y"] for n, o in trials.items()} == {n: 2.0 * n for n in range(100)}
+    assert len({o.worker for o in trials.values()}) == 2
 
 
 def test_short_trials_share_a_call_and_long_ones_do_not(pool: Pool) -> None:
@@ -65,28 +66,28 @@ def test_prices_found_by_one_worker_are_hits_for_the_other(pool: Pool) -> None:
 
 
 def test_exceptions_fail_their_own_task_with_its_reason(pool: Pool) -> None:
-    outcomes = run(pool, [task(0, do="raise"), task(1, do="impossible"), task(2)])
-    assert (outcomes[0].status, outcomes[1].status, outcomes[2].status) == ("failed", "impossible", "complete")
-    assert "ValueError: a bug" in outcomes[0].reason
-    assert outcomes[1].reason == "memory: does not fit"
+    trials = run(pool, [task(0, do="raise"), task(1)])
+    assert (trials[0].status, trials[1].status) == ("failed", "complete")
+    assert "ValueError: a bug" in trials[0].reason
 
 
 def test_a_poison_design_fails_after_two_attempts_and_its_neighbours_survive(pool: Pool, tmp_path: Path) -> None:
     tasks = [task(n, do="kill") if n == 5 else task(n, seconds=0.001) for n in range(40)]
-    outcomes = run(pool, tasks)
-    assert outcomes[5].status == "failed" and "crashed" in outcomes[5].reason and outcomes[5].attempts == 2
-    assert all(outcomes[n].status == "complete" for n in range(40) if n != 5)
+    trials = run(pool, tasks)
+    assert trials[5].status == "failed" and "crashed" in trials[5].reason and trials[5].attempt == 2
+    assert all(trials[n].status == "complete" for n in range(40) if n != 5)
 
 
 def test_a_design_that_crashed_once_gets_its_second_attempt(pool: Pool) -> None:
-    outcomes = run(pool, [task(0, do="kill once"), *(task(n) for n in range(1, 6))])
-    assert [outcomes[n].status for n in range(6)] == ["complete"] * 6
+    trials = run(pool, [task(0, do="kill once"), *(task(n) for n in range(1, 6))])
+    assert [trials[n].status for n in range(6)] == ["complete"] * 6
+    assert [trials[n].attempt for n in range(6)] == [2, 1, 1, 1, 1, 1]
 
 
 def test_a_hanging_design_is_stopped_at_the_limit_and_its_neighbours_survive(pool: Pool) -> None:
-    outcomes = run(pool, [task(n, do="hang") if n == 1 else task(n) for n in range(8)])
-    assert outcomes[1].status == "failed" and outcomes[1].reason == "took longer than 3 s"
-    assert all(outcomes[n].status == "complete" for n in range(8) if n != 1)
+    trials = run(pool, [task(n, do="hang") if n == 1 else task(n) for n in range(8)])
+    assert trials[1].status == "failed" and trials[1].reason == "took longer than 3 s"
+    assert all(trials[n].status == "complete" for n in range(8) if n != 1)
 
 
 def test_workers_that_cannot_start_are_told_with_their_reason() -> None:
