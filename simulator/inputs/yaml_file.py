@@ -114,6 +114,8 @@ def _plain(node: yaml.Node, loader: _Loader, name: str, key: str, depth: int, co
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, loader, name, f"{key}[{i}]", depth + 1, count) for i, item in enumerate(node.value)]
     try:
+        if node.tag == "tag:yaml.org,2002:int":
+            return int(node.value)  # YAML 1.1 would read 010 as octal
         value: Hashable = loader.construct_object(node)
     except ValueError as error:
         raise InputError(f"line {line}: {error}", file=name, key=key or None) from error

@@ -1,0 +1,115 @@
+"""Where the time and energy of a run went: by operator, by bound, by device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.costs import grids
+from simulator.costs.curves import Curve
+from simulator.hardware.priced import Bound
+from simulator.serving.config import EngineResult
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """One operator over a whole run. `seconds` is busy time of one rank, all pipeline stages added up (operators that
+    overlap both count); `by_bound_s` splits it; `joules` is dynamic energy of one rank."""
+
+    name: str
+    device: str  # device | pim | link | host
+    seconds: float
+    joules: float
+    by_bound_s: dict[str, float]
+    fidelity: str
+
+
+def breakdown(curves: list[Curve], device_names: Sequence[str], result: EngineResult, host_s: float) -> list[OperatorTime]:
+    """Time and energy by operator. `device_names[i]` says where curve i runs; `host_s` is the engine's CPU time."""
+    rows = [_operator(curve, device, result) for curve, device in zip(curves, device_names, strict=True)]
+    rows.append(OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic"))
+    return rows
+
+
+def _operator(curve: Curve, device: str, result: EngineResult) -> OperatorTime:
+    if curve.part == "attention":
+        seconds, joules, shares = (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
+        by_bound = {name: share * seconds for name, share in shares.items()}
+    else:
+        knots = _knots(curve)
+        histogram = result.steps_by_sequences if curve.part == "head" else result.steps_by_tokens
+        weight = grids.spread(knots, histogram) * curve.repeats
+        seconds = float(weight @ curve.seconds)
+        joules = float(weight @ curve.joules)
+        by_bound = {bound.name.lower(): float((weight * curve.seconds)[curve.bound == bound].sum()) for bound in Bound}
+    return OperatorTime(curve.name, device, seconds, joules, {k: v for k, v in by_bound.items() if v > 0},
+                        curve.fidelity.name.lower())
+
+
+def _knots(curve: Curve) -> Float64:
+    top = 16384
+    while len(grids.row_knots(top)) < len(curve.seconds):
+        top *= 2
+    return grids.row_knots(top)
+
+
+def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str, float]]:
+    """Time as the engine summed it; energy and bound at the mean batch and context (both are close to affine in them)."""
+    if result.decode_sequences == 0:
+        return 0.0, 0.0, {}
+    steps = max(int(result.steps_by_tokens.sum()), 1)
+    batch = result.decode_sequences / steps
+    context = result.decode_context_tokens / result.decode_sequences
+    knots = grids.batch_knots(1024 if len(curve.seconds) == len(grids.batch_knots(1024)) else _batch_top(curve))
+    i = int(np.clip(np.searchsorted(knots, batch), 0, len(knots) - 1))
+    joules = float(np.interp(context, grids.context_knots(), curve.joules[i])) / knots[i] * result.decode_sequences
+    j = int(np.clip(np.searchsorted(grids.context_knots(), context), 0, curve.bound.shape[1] - 1))
+    return result.decode_ns / 1e9, joules * curve.repeats, {Bound(int(curve.bound[i, j])).name.lower(): 1.0}
+
+
+def _batch_top(curve: Curve) -> int:
+    top = 1024
+    while len(grids.batch_knots(top)) < len(curve.seconds):
+        top *= 2
+    return top
+
+
+def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str, float]]:
+    """Time as the engine summed it; energy per query-key pair and bound at the mean chunk and context."""
+    if result.prefill_chunks == 0 or result.prefill_pairs == 0:
+        return 0.0, 0.0, {}
+    chunk = result.prefill_tokens / result.prefill_chunks
+    context = result.prefill_context_tokens / result.prefill_chunks
+    chunks, contexts = grids.chunk_knots(), grids.context_knots()
+    i = int(np.clip(np.searchsorted(chunks, chunk), 0, len(chunks) - 1))
+    j = int(np.clip(np.searchsorted(contexts, context), 0, len(contexts) - 1))
+    pairs = chunks[i] * contexts[j] + chunks[i] * (chunks[i] + 1) / 2
+    joules = float(curve.joules[i, j]) / pairs * result.prefill_pairs
+    return result.prefill_ns / 1e9, joules * curve.repeats, {Bound(int(curve.bound[i, j])).name.lower(): 1.0}
+
+
+def add_up(parts: Sequence[list[OperatorTime]]) -> list[OperatorTime]:
+    """The breakdowns of several replicas as one (sums)."""
+    total = list(parts[0])
+    for part in parts[1:]:
+        total = [_plus(a, b) for a, b in zip(total, part, strict=True)]
+    return total
+
+
+def _plus(a: OperatorTime, b: OperatorTime) -> OperatorTime:
+    bounds = {k: a.by_bound_s.get(k, 0.0) + b.by_bound_s.get(k, 0.0) for k in {**a.by_bound_s, **b.by_bound_s}}
+    return OperatorTime(a.name, a.device, a.seconds + b.seconds, a.joules + b.joules, bounds, a.fidelity)
+
+
+def by_bound(rows: list[OperatorTime]) -> dict[str, float]:
+    """Seconds by bound, largest first."""
+    total: dict[str, float] = {}
+    for row in rows:
+        for name, seconds in row.by_bound_s.items():
+            total[name] = total.get(name, 0.0) + seconds
+    return dict(sorted(total.items(), key=lambda item: -item[1]))

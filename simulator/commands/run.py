@@ -1,0 +1,83 @@
+"""`python -m simulator run`: one design in, metrics and breakdown out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from simulator.design import Design, design_key, load_design, parse_override
+from simulator.exports import requests_table, steps_table, write_table
+from simulator.inputs.errors import InputError
+from simulator.metrics import METRICS, PERCENTILES
+from simulator.simulate import Infeasible, Result, simulate
+
+
+def run_command(source: str, overrides: list[str], *, as_json: bool, requests_file: str | None, steps_file: str | None,
+                use_reference: bool) -> int:
+    """Simulates the design and prints it. Raises InputError for bad input or a design that cannot serve."""
+    design = load_design(source, dict(parse_override(text) for text in overrides))
+    try:
+        result = simulate(design, log=steps_file is not None, use_reference=use_reference)
+    except Infeasible as infeasible:
+        first = infeasible.violations[0]
+        raise InputError(f"the design cannot serve: {first.message}", file=source, key=first.name) from None
+    for file, table in ((requests_file, requests_table), (steps_file, steps_table)):
+        if file is not None:
+            write_table(table(result), file)
+    if as_json:
+        json.dump(_as_json(design, result), sys.stdout, indent=2)
+        print()
+    else:
+        _print(design, result)
+    return 0
+
+
+def _as_json(design: Design, result: Result) -> dict[str, Any]:
+    return {
+        "design_key": design_key(design),
+        "metrics": {METRICS[name].column: value for name, value in result.metrics.items()},
+        "operators": [{"name": op.name, "device": op.device, "seconds": op.seconds, "joules": op.joules,
+                       "by_bound_s": op.by_bound_s, "fidelity": op.fidelity} for op in result.operators],
+        "bound_s": result.bound_s,
+        "capacity": result.capacity.__dict__,
+        "design": design.to_plain(),
+    }
+
+
+def _print(design: Design, result: Result) -> None:
+    console = Console()
+    p, m = design.parallelism, result.metrics
+    console.print(f"[bold]{design.model.name}[/] on [bold]{design.hardware.name}[/], {p.devices} devices = "
+                  f"TP{p.tensor} x PP{p.pipeline} x {p.replicas} replica{'s' if p.replicas > 1 else ''}; "
+                  f"workload {design.workload.name}, {m['requests']:.0f} requests")
+    latency = Table("latency", "mean", *(f"p{q}" for q in PERCENTILES), title_justify="left")
+    for name in ("ttft", "tpot", "itl", "e2e", "queueing"):
+        if f"{name}_mean" in m:
+            latency.add_row(name.upper() if name != "queueing" else name,
+                            *(_seconds(m[f"{name}_{s}"]) for s in ("mean", *(f"p{q}" for q in PERCENTILES))))
+    console.print(latency)
+    rest = Table("metric", "value", "unit", "meaning")
+    for name, metric in METRICS.items():
+        if metric.unit != "s" and name in m:
+            rest.add_row(name, f"{m[name]:,.4g}" if abs(m[name]) < 1e6 else f"{m[name]:,.0f}", metric.unit, metric.doc)
+    console.print(rest)
+    total = sum(op.seconds for op in result.operators) or 1.0
+    operators = Table("operator", "runs on", "busy", "share", "bound by", "fidelity")
+    for op in sorted(result.operators, key=lambda o: -o.seconds):
+        if op.seconds > 0:
+            main = ", ".join(f"{b} {s / op.seconds:.0%}" for b, s in sorted(op.by_bound_s.items(), key=lambda i: -i[1]))
+            operators.add_row(op.name, op.device, _seconds(op.seconds), f"{op.seconds / total:.1%}", main, op.fidelity)
+    console.print(operators)
+    shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in result.bound_s.items())
+    console.print(f"time by bound: {shares}")
+
+
+def _seconds(value: float) -> str:
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if value >= scale:
+            return f"{value / scale:.4g} {unit}"
+    return f"{value * 1e9:.0f} ns" if value else "0"

@@ -1,0 +1,69 @@
+"""Every operator of a design priced over the canonical grids, through the cost cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.costs import grids
+from simulator.costs.cache import CostCache, key_of
+from simulator.hardware.priced import Device, Fidelity, Priced
+from simulator.model.operators import DecodeAttention, NamedOperator, PrefillAttention
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One named operator over its grid. seconds, joules: one execution on one rank; bound: code at each shape.
+    Shapes: rows [knots] for row-wise operators; [chunk, context] for prefill; [batch, context] for decode attention."""
+
+    name: str
+    part: str
+    repeats: int
+    seconds: Float64
+    joules: Float64
+    bound: Float64
+    fidelity: Fidelity
+
+
+def price_all(operators: list[NamedOperator], device_of: Callable[[NamedOperator], Device], cache: CostCache,
+              max_rows: int, max_sequences: int) -> list[Curve]:
+    """The curves of all operators, each priced on the device that `device_of` says."""
+    return [_price(op, device_of(op), cache, max_rows, max_sequences) for op in operators]
+
+
+def _price(named: NamedOperator, device: Device, cache: CostCache, max_rows: int, max_sequences: int) -> Curve:
+    op = named.operator
+    axes: tuple[Float64, ...]
+    if isinstance(op, PrefillAttention):
+        axes = (grids.chunk_knots()[:, None], grids.context_knots()[None, :])
+    elif isinstance(op, DecodeAttention):
+        axes = (grids.batch_knots(max_sequences)[:, None], grids.context_knots()[None, :])
+    else:
+        axes = (grids.row_knots(max_rows),)
+    shape = np.broadcast_shapes(*(a.shape for a in axes))
+
+    def compute() -> Float64:
+        priced = device.price(op, *axes)
+        _check(priced, named, shape)
+        return np.concatenate([priced.seconds.ravel(), priced.joules.ravel(), priced.bound.ravel().astype(float),
+                               [float(priced.fidelity)]])
+
+    flat = cache.get(key_of(device.fingerprint(), repr(op), f"{shape} {max(a.max() for a in axes)}"), compute)
+    n = (len(flat) - 1) // 3
+    return Curve(named.name, named.part, named.repeats, flat[:n].reshape(shape), flat[n: 2 * n].reshape(shape),
+                 flat[2 * n: 3 * n].reshape(shape), Fidelity(int(flat[-1])))
+
+
+def _check(priced: Priced, named: NamedOperator, shape: tuple[int, ...]) -> None:
+    """A device (a plug-in, say) that returns nonsense is stopped here, by name."""
+    for field in ("seconds", "joules", "bound"):
+        values = getattr(priced, field)
+        if values.shape != shape:
+            raise ValueError(f"{named.name}: device returned {field} of shape {values.shape}, expected {shape}")
+    if not (np.isfinite(priced.seconds).all() and (priced.seconds >= 0).all()):
+        raise ValueError(f"{named.name}: device returned a time that is negative or not finite")

@@ -1,0 +1,295 @@
+"""The typed design point: one complete answer to "what do we build, and what does it serve?".
+
+A design is written as YAML with seven sections; each may be a name from `configs/`, a path, a mapping, or a mapping
+with `base:` (a name or path) and changes to it:
+
+    model: llama-3.1-8b            # configs/models, or any Hugging Face config.json
+    precision: {weights: fp8}
+    hardware: {base: npu-pim, npu: {array: [256, 256]}}
+    parallelism: {tensor: 4}
+    serving: {max_num_seqs: 128}
+    workload: chat-1k
+    slo: {ttft: 2 s, tpot: 50 ms}
+    costs: default
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import types
+import typing
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.yaml_file import load_yaml, parse_yaml
+from simulator.model.huggingface import architecture_from_config, looks_like_config
+from simulator.schema.base import Record
+from simulator.schema.costs import Costs
+from simulator.schema.hardware import Hardware
+from simulator.schema.model import Architecture, Precision
+from simulator.schema.serving import Parallelism, Serving, Slo
+from simulator.schema.workload import Workload
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+# Sections that may be named: section -> folder of configs/.
+CATALOGUE = {"model": "models", "hardware": "hardware", "serving": "serving", "workload": "workloads",
+             "costs": "costs"}
+
+MAX_BASES = 10  # how deep `base:` may refer to entries that have a base themselves
+
+
+class Design(Record):
+    """One complete design point; frozen. `to_plain()` gives YAML data that `resolve` turns into an equal design."""
+
+    model: Architecture
+    precision: Precision = Precision()
+    hardware: Hardware
+    parallelism: Parallelism = Parallelism()
+    serving: Serving = Serving()
+    workload: Workload
+    slo: Slo = Slo()
+    costs: Costs
+
+
+def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> Design:
+    """The design in a YAML file, or of that name in `configs/designs`, with dotted `overrides` applied.
+
+    Raises InputError naming file, key and fix.
+    """
+    path = find_config(str(source), "designs", None)
+    plain = load_yaml(path)
+    if not isinstance(plain, dict):
+        raise InputError("expected a mapping with the sections of a design", file=str(path))
+    return resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
+
+
+def resolve(plain: dict[str, Any], *, file: str | None = None, folder: Path | None = None) -> Design:
+    """The Design that a YAML mapping means. Names and relative paths are looked up from `folder`, then `configs/`."""
+    return validate(expand(plain, file=file, folder=folder), file=file)
+
+
+def expand(plain: dict[str, Any], *, file: str | None = None, folder: Path | None = None,
+           depth: int = 0) -> dict[str, Any]:
+    """`plain` with every named section and `base:` replaced by what it stands for; not yet validated."""
+    if depth > MAX_BASES:
+        raise InputError("designs refer to each other in a circle", file=file, key="base")
+    plain = dict(plain)
+    if "base" in plain:
+        base_path = find_config(plain.pop("base"), "designs", folder, file=file, key="base")
+        base = _mapping(load_yaml(base_path), str(base_path), None)
+        expanded = expand(base, file=str(base_path), folder=base_path.parent, depth=depth + 1)
+        for section, value in plain.items():  # a section with a `base` of its own replaces, else it changes
+            based = isinstance(value, dict) and "base" not in value and isinstance(expanded.get(section), dict)
+            expanded[section] = merge(expanded[section], value) if based else value
+        plain = expanded
+    result: dict[str, Any] = {}
+    for section, value in plain.items():
+        result[section] = _expand_section(section, value, file, folder) if section in CATALOGUE else value
+    result.setdefault("costs", _expand_section("costs", "default", None, None))
+    return result
+
+
+def validate(plain: dict[str, Any], *, file: str | None = None) -> Design:
+    """The Design in expanded plain data; raises InputError for the first thing that is wrong."""
+    try:
+        return Design.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, Design, file) from None
+
+
+def apply_overrides(plain: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """`plain` with dotted keys set: {"hardware.npu.array": [128, 128]}. Whole sections first, then their parts."""
+    result = copy.deepcopy(plain)
+    for key in sorted(overrides, key=lambda k: k.count(".")):
+        parts = key.split(".")
+        if not all(parts):
+            raise InputError("is not a dotted key such as hardware.npu.array", key=key)
+        node = result
+        for i, part in enumerate(parts[:-1]):
+            child = node.get(part)
+            if isinstance(child, str) and i == 0 and part in CATALOGUE:
+                child = {"base": child}
+            elif child is None:
+                child = {}
+            elif not isinstance(child, dict):
+                raise InputError(f"'{'.'.join(parts[: i + 1])}' has no parts to set", key=key)
+            node[part] = child
+            node = child
+        node[parts[-1]] = overrides[key]
+    return result
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """'hardware.npu.array=[128,128]' -> key and value (read as YAML). Raises InputError."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set expects KEY=VALUE, got '{text}'")
+    try:
+        return key.strip(), parse_yaml(value, f"--set {key.strip()}") if value.strip() else ""
+    except InputError as error:
+        raise InputError(f"the value '{value}' cannot be read: {error.message}", key=key.strip(), file="--set") from None
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, mappings merged key by key, everything else replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def design_key(design: Design) -> str:
+    """Content hash of everything that can change the result: labels and knobs without effect are left out."""
+    plain = design.to_plain()
+    for section in ("model", "hardware", "workload"):
+        plain[section].pop("name", None)
+        plain[section].pop("source", None)
+    if design.hardware.pim.placement == "none":
+        plain["hardware"].pop("pim")
+        plain["hardware"].pop("decode_attention")
+    elif design.hardware.pim.placement == "local":
+        for key in ("link_bandwidth", "link_latency"):
+            plain["hardware"]["pim"].pop(key)
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def find_config(name: Any, catalogue: str, folder: Path | None, *, file: str | None = None,
+                key: str | None = None) -> Path:
+    """The file that `name` means: a path (from `folder`, else the working directory) or a name in `configs/`."""
+    if not isinstance(name, str) or not name or "\0" in name or len(name) > 1000:
+        raise InputError(f"expected a name or a path, got {str(name)[:40]!r}", file=file, key=key)
+    known = {p.stem: p for p in sorted((CONFIGS / catalogue).glob("*.yaml"))}
+    if name in known:
+        return known[name]
+    if "/" in name or name.endswith((".yaml", ".yml", ".json")):
+        for root in (folder, Path()):
+            if root is not None and (root / name).is_file():
+                return root / name
+        raise InputError(f"no such file: {name}", file=file, key=key)
+    raise InputError(f"unknown {key or catalogue.rstrip('s')} '{name}'; {nearest(name, known)}", file=file, key=key)
+
+
+def as_input_error(error: ValidationError, record: type[BaseModel], file: str | None, prefix: str = "") -> InputError:
+    """The first error of a validation, told with the YAML's key and the nearest valid name."""
+    details = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
+    key = ""
+    for part in details["loc"]:
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif "-" not in part and "[" not in part:  # pydantic's own labels of union members are not keys
+            key += f".{part}" if key else part
+    key = f"{prefix}.{key}" if prefix and key else key or prefix
+    return InputError(_say(details, record), file=file, key=key or None)
+
+
+def _say(details: ErrorDetails, record: type[BaseModel]) -> str:
+    kind, value = details["type"], details.get("input")
+    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+    if kind == "extra_forbidden":
+        owner = _record_at(record, details["loc"][:-1])
+        return f"unknown key; {nearest(details['loc'][-1], _keys(owner))}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "literal_error":
+        expected = str(details.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
+        return f"{shown} is not one of {expected.replace(chr(39), '')}"
+    if kind == "value_error":
+        return str(details["ctx"]["error"])
+    if kind in ("int_type", "int_parsing", "int_from_float"):
+        return f"expected a whole number, got {shown}"
+    if kind in ("float_type", "float_parsing"):
+        return f"expected a number, got {shown}"
+    if kind == "bool_type":
+        return f"expected true or false, got {shown}"
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return f"expected a mapping, got {shown}"
+    message = details["msg"].replace("Input should", "should")
+    return f"{message[0].lower()}{message[1:]}, got {shown}"
+
+
+def _keys(record: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in record.model_fields.items()]
+
+
+def _record_at(record: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The record class at a location inside `record`."""
+    for part in loc:
+        fields = {field.alias or name: field for name, field in record.model_fields.items()}
+        inner = next((a for a in _members(fields[str(part)].annotation)
+                      if isinstance(a, type) and issubclass(a, BaseModel)), None) if str(part) in fields else None
+        if inner is None:
+            return record
+        record = inner
+    return record
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _mapping(value: Any, file: str | None, key: str | None) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"expected a mapping, got {str(value)[:40]!r}", file=file, key=key)
+    return value
+
+
+def _expand_section(section: str, value: Any, file: str | None, folder: Path | None, depth: int = 0) -> dict[str, Any]:
+    if depth > MAX_BASES:
+        raise InputError("'base' entries refer to each other in a circle", file=file, key=section)
+    if isinstance(value, str):
+        path = find_config(value, CATALOGUE[section], folder, file=file, key=section)
+        return _load_entry(section, path, depth)
+    value = _mapping(value, file, section)
+    if "base" in value:
+        path = find_config(value["base"], CATALOGUE[section], folder, file=file, key=f"{section}.base")
+        return merge(_load_entry(section, path, depth), _local(section, {k: v for k, v in value.items() if k != "base"}, folder))
+    if section == "model" and looks_like_config(value):
+        try:
+            return architecture_from_config(value, "model").to_plain()
+        except InputError as error:
+            raise error.within(file=file, prefix=section) from None
+    return _local(section, value, folder)
+
+
+def _load_entry(section: str, path: Path, depth: int) -> dict[str, Any]:
+    return copy.deepcopy(_load_entry_cached(section, path.resolve(), path.stat().st_mtime_ns, depth))
+
+
+@lru_cache(maxsize=256)
+def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> dict[str, Any]:
+    plain = _mapping(load_yaml(path), str(path), None)
+    if section == "model" and looks_like_config(plain):
+        try:
+            name = path.parent.name if path.stem == "config" else path.stem
+            return architecture_from_config(plain, name).to_plain()
+        except InputError as error:
+            raise error.within(file=str(path)) from None
+    result = _expand_section(section, plain, str(path), path.parent, depth + 1)
+    if section in ("model", "hardware", "workload"):
+        result.setdefault("name", path.stem)
+    record = typing.cast("type[BaseModel]", Design.model_fields[section].annotation)
+    try:  # checked here, so that the error names the file that holds the mistake
+        record.model_validate(result)
+    except ValidationError as error:
+        raise as_input_error(error, record, str(path)) from None
+    return result
+
+
+def _local(section: str, plain: dict[str, Any], folder: Path | None) -> dict[str, Any]:
+    """Relative trace paths are relative to the file that names them."""
+    trace = plain.get("trace") if section == "workload" else None
+    if isinstance(trace, str) and folder is not None and (folder / trace).is_file():
+        return {**plain, "trace": str((folder / trace).resolve())}
+    return plain

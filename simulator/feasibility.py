@@ -1,0 +1,59 @@
+"""What can be decided without simulating: does the model split, does it fit?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.costs.capacity import predict
+from simulator.design import Design
+from simulator.model.checks import violations as split_violations
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A named requirement that a design misses, by a relative `amount` > 0 (what a search can use as a distance)."""
+
+    name: str
+    amount: float
+    message: str
+
+
+class Infeasible(Exception):
+    """A design that cannot serve; `violations` says why."""
+
+    def __init__(self, found: list[Violation]) -> None:
+        self.violations = found
+        super().__init__("; ".join(v.message for v in found))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Infeasible, (self.violations,))
+
+
+def violations(design: Design) -> list[Violation]:
+    """Every static requirement the design misses; empty where it can be simulated."""
+    split = [Violation("model_split", 1.0, message)
+             for message in split_violations(design.model, design.parallelism.tensor, design.parallelism.pipeline)]
+    if split:
+        return split
+    room = predict(design.model, design.precision, design.hardware, design.parallelism, design.serving)
+    need = room.weight_bytes + room.activation_bytes
+    if need > room.memory_bytes:
+        return [Violation("memory_fit", need / room.memory_bytes - 1,
+                          f"weights and activations need {need / 1e9:.1f} GB a device, {room.memory_bytes / 1e9:.1f} GB are usable")]
+    wanted = design.serving.max_model_len
+    tokens = design.serving.block_size if wanted == "auto" else wanted
+    blocks = -(-tokens // design.serving.block_size)
+    if room.num_gpu_blocks - 1 < blocks:
+        have = max(room.num_gpu_blocks - 1, 0)
+        return [Violation("kv_fit", (blocks - have) / blocks,
+                          f"the KV cache holds {have} blocks, one sequence of {tokens} tokens needs {blocks}")]
+    if wanted != "auto" and wanted > design.model.max_positions:
+        return [Violation("context_fit", wanted / design.model.max_positions - 1,
+                          f"max_model_len {wanted} is above the model's {design.model.max_positions} positions")]
+    if not design.serving.enable_chunked_prefill:
+        longest = design.model.max_positions if wanted == "auto" else wanted
+        budget = design.serving.max_num_batched_tokens
+        if budget < longest:
+            return [Violation("token_budget", longest / budget - 1,
+                              f"without chunked prefill max_num_batched_tokens ({budget}) must cover max_model_len ({longest})")]
+    return []
