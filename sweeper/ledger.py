@@ -109,6 +109,21 @@ def read(path: Path) -> tuple[Header, list[Trial]]:
     return _parse(data[: data.rfind(b"\n") + 1], path)
 
 
+def in_use(path: Path) -> bool:
+    """Whether a driver holds this ledger."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _open_locked(path: Path, flags: int) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)

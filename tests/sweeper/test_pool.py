@@ -4,13 +4,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import fakes
+
 import pytest
-from fakes import task
+
 
 from simulator.costs.cache import empty
 from sweeper.trial import Trial
 from sweeper.worker import Task
+from tests.sweeper import fakes
+from tests.sweeper.fakes import task
 
 ray = pytest.importorskip("ray")
 
