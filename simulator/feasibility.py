@@ -31,10 +31,9 @@ class Infeasible(Exception):
 
 def violations(design: Design) -> list[Violation]:
     """Every static requirement the design misses; empty where it can be simulated."""
-    split = [Violation("model_split", 1.0, message)
-             for message in split_violations(design.model, design.parallelism.tensor, design.parallelism.pipeline)]
+    split = split_violations(design.model, design.parallelism.tensor, design.parallelism.pipeline)
     if split:
-        return split
+        return [Violation("model_split", 1.0, "; ".join(split))]
     room = predict(design.model, design.precision, design.hardware, design.parallelism, design.serving)
     need = room.weight_bytes + room.activation_bytes
     if need > room.memory_bytes:

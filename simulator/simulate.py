@@ -17,6 +17,8 @@ from simulator.design import Design
 from simulator.feasibility import Infeasible, Violation, violations
 from simulator.hardware.build import Devices, build
 from simulator.hardware.cost import Bill, bill
+from simulator.hardware.pim import PimDevice
+from simulator.hardware.priced import Device
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator
 from simulator.model.sharding import stage_layers
@@ -91,8 +93,7 @@ def price(design: Design, cache: CostCache) -> Priced:
     curves = price_all(ops, functools.partial(_device_of, devices), cache, serving.max_num_batched_tokens,
                        serving.max_num_seqs)
     layers = stage_layers(arch.layers, parallelism.pipeline)
-    decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
-    channels = devices.channel_costs(decode) if devices.channel_costs is not None else None
+    channels = _channels(devices, ops)
     costs = tables.step_costs(curves, hardware, layers, serving.max_num_batched_tokens, serving.max_num_seqs, channels)
     names = ["link" if isinstance(op.operator, Collective)
              else "pim" if isinstance(op.operator, DecodeAttention) and hardware.attention_on_pim else "device" for op in ops]
@@ -107,10 +108,17 @@ def price(design: Design, cache: CostCache) -> Priced:
     return Priced(costs, scheduler, curves, names, room, bill(hardware, parallelism, design.costs))
 
 
-def _device_of(devices: Devices, named: NamedOperator):  # type: ignore[no-untyped-def]
+def _device_of(devices: Devices, named: NamedOperator) -> Device:
     if isinstance(named.operator, Collective):
         return devices.link
     return devices.decode if isinstance(named.operator, DecodeAttention) else devices.compute
+
+
+def _channels(devices: Devices, ops: list[NamedOperator]) -> tuple[int, float, float] | None:
+    """What the engine needs to find the busiest channel, where PIM keeps whole requests on channels."""
+    if not isinstance(devices.decode, PimDevice) or devices.decode.mapping != "request":
+        return None
+    return devices.decode.channel_costs(next(op.operator for op in ops if isinstance(op.operator, DecodeAttention)))
 
 
 def _host_s(run: EngineResult, costs: StepCosts) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from typing import Any
@@ -12,7 +13,7 @@ from rich.table import Table
 from simulator.design import Design, design_key, load_design, parse_override
 from simulator.exports import requests_table, steps_table, write_table
 from simulator.inputs.errors import InputError
-from simulator.metrics import METRICS, PERCENTILES
+from simulator.metrics import METRICS, PERCENTILES, Metric
 from simulator.simulate import Infeasible, Result, simulate
 
 
@@ -49,7 +50,7 @@ def _as_json(design: Design, result: Result) -> dict[str, Any]:
 
 
 def _print(design: Design, result: Result) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     p, m = design.parallelism, result.metrics
     console.print(f"[bold]{design.model.name}[/] on [bold]{design.hardware.name}[/], {p.devices} devices = "
                   f"TP{p.tensor} x PP{p.pipeline} x {p.replicas} replica{'s' if p.replicas > 1 else ''}; "
@@ -60,10 +61,11 @@ def _print(design: Design, result: Result) -> None:
             latency.add_row(name.upper() if name != "queueing" else name,
                             *(_seconds(m[f"{name}_{s}"]) for s in ("mean", *(f"p{q}" for q in PERCENTILES))))
     console.print(latency)
-    rest = Table("metric", "value", "unit", "meaning")
-    for name, metric in METRICS.items():
-        if metric.unit != "s" and name in m:
-            rest.add_row(name, f"{m[name]:,.4g}" if abs(m[name]) < 1e6 else f"{m[name]:,.0f}", metric.unit, metric.doc)
+    shown = [(name, metric) for name, metric in METRICS.items() if metric.unit != "s" and name in m]
+    half = -(-len(shown) // 2)
+    rest = Table("metric", "value", "metric", "value")
+    for left, right in itertools.zip_longest(shown[:half], shown[half:]):
+        rest.add_row(*_cells(left, m), *_cells(right, m))
     console.print(rest)
     total = sum(op.seconds for op in result.operators) or 1.0
     operators = Table("operator", "runs on", "busy", "share", "bound by", "fidelity")
@@ -74,6 +76,14 @@ def _print(design: Design, result: Result) -> None:
     console.print(operators)
     shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in result.bound_s.items())
     console.print(f"time by bound: {shares}")
+
+
+def _cells(item: tuple[str, Metric] | None, metrics: dict[str, float]) -> tuple[str, str]:
+    if item is None:
+        return "", ""
+    value = metrics[item[0]]
+    text = f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return item[0], f"{text} {item[1].unit}".rstrip()
 
 
 def _seconds(value: float) -> str:

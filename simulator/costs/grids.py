@@ -68,5 +68,7 @@ def spread(knots: Float64, histogram: NDArray[np.int64]) -> Float64:
     count = histogram[x].astype(np.float64)
     right = np.clip(np.searchsorted(knots, x), 1, len(knots) - 1)
     share = np.clip((x - knots[right - 1]) / (knots[right] - knots[right - 1]), 0.0, 1.0)
-    return (np.bincount(right - 1, count * (1 - share), len(knots))
-            + np.bincount(right, count * share, len(knots)))
+    weights = np.zeros(len(knots))
+    np.add.at(weights, right - 1, count * (1 - share))
+    np.add.at(weights, right, count * share)
+    return weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 
-def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: list[int], max_tokens: int, max_sequences: int,
+def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
                channels: tuple[int, float, float] | None) -> StepCosts:
     """The step tables of a design.
 

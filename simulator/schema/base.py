@@ -38,7 +38,7 @@ def quantity(unit: str, **bounds: float) -> Any:
         float,
         BeforeValidator(partial(_read, unit=unit), json_schema_input_type=str),
         PlainSerializer(partial(units.show, unit=unit), return_type=str, when_used="json"),
-        Field(json_schema_extra={"unit": unit}, **bounds),
+        Field(json_schema_extra={"unit": unit}, **bounds),  # type: ignore[call-overload]
     ]
 
 

@@ -29,6 +29,8 @@ class SchedulerConfig:
     pipeline_parallel_size: int = 1
     scheduler_reserve_full_isl: bool = True
     watermark: float = 0.0
+    scheduler: str = "vllm_v1"  # or one of simulator.serving.policies.SCHEDULERS
+    preemption: str = "recompute"  # recompute | swap (to host memory, StepCosts.swap_block_ns per block)
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,10 @@ class EngineResult:
     prefill_tokens: int  # sum of chunk lengths
     prefill_context_tokens: int  # sum of context before each chunk
     prefill_pairs: int  # sum of chunk*context + chunk*(chunk+1)/2: query-key pairs of causal attention
-    used_block_ns: int  # sum of blocks in use after each decision x time until the next step's start: mean KV use
-    peak_used_blocks: int
-    waiting_ns: int  # sum over steps of queue length after the decision x time until the next decision
+    used_block_ns: int  # sum over batches of blocks in use after the decision x time from its start until the next
+    #                     batch's start or its own end, whichever is first: mean KV use while the engine is busy
+    peak_used_blocks: int  # after any decision
+    waiting_ns: int  # sum over steps of queue length after the decision x time until the next step's decision
     log: StepLog | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def split(trace: Trace, replicas: int) -> list[Trace]:
     return parts
 
 
-def _content(trace: Trace, chosen: np.ndarray) -> dict[str, object]:
+def _content(trace: Trace, chosen: np.ndarray) -> dict[str, Any]:
     """The prompt contents of the chosen requests (streams of generated tokens keep their original request ids)."""
     if trace.segments is not None:
         s = trace.segments

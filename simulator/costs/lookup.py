@@ -1,0 +1,169 @@
+"""Time of a step from priced tables: the one source that both engines run.
+
+Plain functions on numbers and arrays. The reference engine calls them as ordinary Python; a numba function may call
+them unchanged (`register_jitable`), so both engines round alike to the last bit. Formulas: `simulator.costs.step`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+from numpy.typing import NDArray
+
+from simulator.costs.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
+from simulator.inputs.errors import InputError
+
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+Float64 = NDArray[np.float64]
+
+STRIDE = 16  # the index of an axis has one entry per 16 units
+
+
+class StepTables(NamedTuple):
+    """`StepCosts` with typed contiguous arrays, at least two knots per axis and an index per knot axis."""
+
+    linear_ns: Int64  # [T_max + 1]
+    decode_ns: Float64  # [n_max + 1, context knots]
+    decode_spread_ns: Float64  # [n_max + 1]
+    prefill_ns: Float64  # [chunk knots, context knots]
+    chunk_knots: Float64
+    chunk_index: Int32
+    context_knots: Float64
+    context_index: Int32
+    stage_layers: Int64  # [stages]
+    stage_tokens_ns: Int64  # [stages, T_max + 1]
+    stage_sequences_ns: Int64  # [stages, n_max + 1]
+    host_ns: Int64  # [n_max + 1]
+    half_before_ns: Int64  # [T_max + 1]
+    half_after_ns: Int64  # [T_max + 1]
+    overlap: int
+    channels: int
+    channel_request_ns: float
+    channel_token_ns: float
+    swap_block_ns: int
+
+
+def step_tables(costs: StepCosts) -> StepTables:
+    """`costs` ready for the look-ups below.
+
+    Raises InputError where an axis is not ascending or a table does not fit its axes.
+    """
+    decode, prefill = _float(costs.decode_ns), _float(costs.prefill_ns)
+    chunk_knots, context_knots = _float(costs.chunk_knots), _float(costs.context_knots)
+    for key, knots in (("chunk_knots", chunk_knots), ("context_knots", context_knots)):
+        if knots.ndim != 1 or len(knots) == 0 or np.any(np.diff(knots) <= 0):
+            raise InputError("must be a strictly ascending list of numbers", key=key)
+    if decode.ndim != 2 or decode.shape[1] != len(context_knots):
+        raise InputError(f"needs {len(context_knots)} columns, one per context knot", key="decode_ns")
+    if prefill.shape != (len(chunk_knots), len(context_knots)):
+        raise InputError(f"must have shape {len(chunk_knots), len(context_knots)}", key="prefill_ns")
+    halves = (costs.half_before_ns, costs.half_after_ns)
+    if costs.overlap in (INTERLEAVED, BEST) and (halves[0] is None or halves[1] is None):
+        raise InputError("INTERLEAVED needs half_before_ns and half_after_ns", key="overlap")
+    if costs.overlap not in (SERIAL, CONCURRENT, INTERLEAVED, BEST):
+        raise InputError(f"no overlap mode {costs.overlap}", key="overlap")
+    none = np.zeros(len(costs.linear_ns), np.int64)
+    if len(context_knots) == 1:  # a constant is a flat cell
+        context_knots = np.array([context_knots[0], context_knots[0] + 1.0])
+        decode, prefill = np.repeat(decode, 2, axis=1), np.repeat(prefill, 2, axis=1)
+    if len(chunk_knots) == 1:
+        chunk_knots = np.array([chunk_knots[0], chunk_knots[0] + 1.0])
+        prefill = np.repeat(prefill, 2, axis=0)
+    return StepTables(
+        _int(costs.linear_ns), decode, _float(costs.decode_spread_ns), prefill,
+        chunk_knots, knot_index(chunk_knots), context_knots, knot_index(context_knots),
+        _int(costs.stage_layers), _int(costs.stage_tokens_ns), _int(costs.stage_sequences_ns), _int(costs.host_ns),
+        _int(none if halves[0] is None else halves[0]), _int(none if halves[1] is None else halves[1]),
+        int(costs.overlap), int(costs.channels), float(costs.channel_request_ns), float(costs.channel_token_ns),
+        int(costs.swap_block_ns),
+    )
+
+
+def knot_index(knots: Float64) -> Int32:
+    """For every multiple of STRIDE up to the last knot: the cell it lies in, so that `cell` starts beside its goal."""
+    marks = np.arange(int(knots[-1]) // STRIDE + 1) * STRIDE
+    cells = np.searchsorted(knots, marks, side="right") - 1
+    return np.clip(cells, 0, len(knots) - 2).astype(np.int32)
+
+
+@register_jitable
+def cell(x, knots, index):  # type: ignore[no-untyped-def]
+    """The cell [knots[c], knots[c + 1]) that holds `x`; the first or last one for `x` outside. O(1) where knots are
+    at least STRIDE apart."""
+    last = len(knots) - 2
+    mark = int(x) // STRIDE
+    if mark >= len(index):
+        return last
+    c = index[mark]
+    while c < last and x >= knots[c + 1]:
+        c += 1
+    return c
+
+
+@register_jitable
+def decode_time_ns(batch, context_sum, longest, table, spread, knots, index):  # type: ignore[no-untyped-def]
+    """Decode attention of `batch` >= 1 one-token entries with `context_sum` tokens in all and `longest` in one.
+
+    Lerp along the mean context, plus `spread[batch]` ns per token by which the longest exceeds the mean.
+    """
+    mean = context_sum / batch
+    c = cell(mean, knots, index)
+    low, high = table[batch, c], table[batch, c + 1]
+    at_mean = low + (high - low) * ((mean - knots[c]) / (knots[c + 1] - knots[c]))
+    return int(at_mean + spread[batch] * (longest - mean) + 0.5)
+
+
+@register_jitable
+def channel_time_ns(requests, context, request_ns, token_ns):  # type: ignore[no-untyped-def]
+    """Decode attention on PIM with whole requests on channels: `requests[c]` one-token entries with `context[c]`
+    tokens in all on channel c; the busiest channel counts."""
+    busiest = 0.0
+    for c in range(len(requests)):
+        busiest = max(busiest, request_ns * requests[c] + token_ns * context[c])
+    return int(busiest + 0.5)
+
+
+@register_jitable
+def prefill_time_ns(chunk, context, table, chunk_knots, chunk_index, context_knots, context_index):  # type: ignore[no-untyped-def]
+    """Prefill attention of one chunk of `chunk` tokens with `context` tokens before it: bilinear, context first."""
+    r = cell(chunk, chunk_knots, chunk_index)
+    c = cell(context, context_knots, context_index)
+    along = (context - context_knots[c]) / (context_knots[c + 1] - context_knots[c])
+    low = table[r, c] + (table[r, c + 1] - table[r, c]) * along
+    high = table[r + 1, c] + (table[r + 1, c + 1] - table[r + 1, c]) * along
+    return int(low + (high - low) * ((chunk - chunk_knots[r]) / (chunk_knots[r + 1] - chunk_knots[r])) + 0.5)
+
+
+@register_jitable
+def blocks_time_ns(overlap, linear, prefill, decode, half_before, half_after, layers):  # type: ignore[no-untyped-def]
+    """All decoder blocks: linear operators combined with attention as `overlap` says. Integers in, integer out."""
+    if overlap == SERIAL:
+        return linear + prefill + decode
+    concurrent = linear + max(prefill, decode)
+    if overlap == CONCURRENT:
+        return concurrent
+    before, after = 2 * half_before, 2 * half_after
+    total = (before + max(before + prefill, decode)
+             + (2 * layers - 2) * max(before + prefill + after, decode)
+             + max(prefill + after, decode) + after)
+    interleaved = -(-total // (2 * layers))
+    if overlap == INTERLEAVED:
+        return interleaved
+    return min(concurrent, interleaved)
+
+
+@register_jitable
+def stage_time_ns(blocks, stage_layers, layers, tokens_ns, sequences_ns):  # type: ignore[no-untyped-def]
+    """One pipeline stage: its share of the decoder blocks, rounded up, and what only it does (embedding, head...)."""
+    return -(-blocks * stage_layers // layers) + tokens_ns + sequences_ns
+
+
+def _float(array: NDArray[np.generic]) -> Float64:
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def _int(array: NDArray[np.generic]) -> Int64:
+    return np.ascontiguousarray(array, dtype=np.int64)

@@ -1,0 +1,62 @@
+"""A `Hardware` record as devices that price operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.hardware import dram
+from simulator.hardware.gpu import GpuDevice
+from simulator.hardware.links import LinkDevice
+from simulator.hardware.npu import NpuDevice
+from simulator.hardware.pim import PimDevice, rank_channels
+from simulator.hardware.pim_timing import timing
+from simulator.hardware.priced import Device
+from simulator.schema.hardware import Hardware
+from simulator.schema.serving import Parallelism
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What runs a rank's operators: `decode` takes decode attention, `link` collectives, `compute` the rest."""
+
+    compute: Device
+    decode: Device
+    link: Device
+
+
+def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
+    """The devices of one tensor-parallel rank. Raises InputError where PIM is asked of memory without PIM timing."""
+    compute = _compute(hardware)
+    decode: Device = _pim(hardware, parallelism) if hardware.attention_on_pim else compute
+    link = hardware.link
+    return Devices(compute, decode, LinkDevice(link.bandwidth_bytes_per_s, link.latency_s, link.launch_s, link.topology))
+
+
+def _compute(hardware: Hardware) -> Device:
+    memory, pj_per_bit = hardware.memory, dram.preset(hardware.memory.kind).pj_per_bit
+    if hardware.npu is not None:
+        npu = hardware.npu
+        return NpuDevice(*npu.array, arrays=npu.arrays, dataflow=npu.dataflow, pipelined_folds=npu.pipelined_folds,
+                         clock_hz=npu.clock_hz, vector_lanes=npu.vector_lanes, sram_bytes=npu.sram_bytes,
+                         launch_s=npu.launch_s, bandwidth_bytes_per_s=dram.bandwidth_bytes_per_s(memory),
+                         dram_pj_per_bit=pj_per_bit)
+    gpu = hardware.gpu
+    assert gpu is not None  # the schema asks for exactly one
+    return GpuDevice(peak_16bit=gpu.peak_bf16, peak_8bit_float=gpu.peak_fp8 or gpu.peak_bf16,
+                     peak_8bit_int=gpu.peak_int8 or gpu.peak_bf16, sms=gpu.sms, clock_hz=gpu.clock_hz,
+                     l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
+                     memory_efficiency=gpu.memory_efficiency,
+                     bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
+
+
+def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
+    """Local stacks sit on the package: queries and results pass their own pins. Pooled ones are behind a link, shared by
+    the ranks of a tensor group; every pipeline stage has its share, since all stages attend at once."""
+    pim, part = hardware.pim, timing(hardware.pim.kind)
+    pooled = pim.placement == "pooled"
+    on_package = pim.stacks_per_npu * dram.preset(pim.kind).peak_bytes_per_s
+    return PimDevice(timing=part, unit=pim.unit, power_limited=pim.power_limited, mapping=pim.mapping,
+                     channels=rank_channels(pim, part), sharers=parallelism.tensor if pooled else 1,
+                     link_bytes_per_s=pim.link_bandwidth_bytes_per_s if pooled else on_package,
+                     link_latency_s=pim.link_latency_s if pooled else 0.0,
+                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0)

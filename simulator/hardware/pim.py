@@ -1,0 +1,104 @@
+"""PIM device: decode attention inside the DRAM stacks that hold the KV cache.
+
+How work lies on the channels (`mapping`): `head`, every KV head of every request on one channel; `request`, all of a request's
+KV heads on one channel; `sequence`, every KV head's tokens over all channels, partial results gathered. The busiest channel
+sets the time. Contexts of a batch differ, so a batch is priced at its mean context on the mean of the row-packing staircase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.hardware import energy
+from simulator.hardware.compose import fingerprint_of, priced
+from simulator.hardware.pim_timing import PimTiming, Unit, head_line
+from simulator.hardware.priced import Bound, Priced
+from simulator.model.operators import DecodeAttention, Operator
+from simulator.schema.hardware import Pim
+
+Float64 = NDArray[np.float64]
+
+RESULT_BYTES = 2.0  # attention output in 16 bits
+PARTIAL_BYTES = 4.0  # partial sums of a split sequence in fp32
+
+
+@dataclass(frozen=True)
+class PimDevice:
+    """The PIM stacks behind a tensor-parallel group, of which one rank's share is priced.
+
+    `sharers` ranks deal their heads together over `sharers * channels` channels: 1 where every rank has its own stacks,
+    the tensor degree where the stacks are pooled.
+    """
+
+    timing: PimTiming
+    unit: Unit
+    power_limited: bool
+    mapping: str
+    channels: int  # one rank's share
+    sharers: int
+    link_bytes_per_s: float  # between a rank and its PIM: queries in, results out
+    link_latency_s: float
+    launch_s: float
+
+    def fingerprint(self) -> str:
+        return fingerprint_of("pim", 1, self)
+
+    def price(self, operator: Operator, *axes: Float64) -> Priced:
+        """See `Device.price`. Prices DecodeAttention only; axes are sequences and their mean context."""
+        if not isinstance(operator, DecodeAttention):
+            raise TypeError(f"PIM does not run {type(operator).__name__}")
+        sequences, context = (np.asarray(axis, dtype=np.float64) for axis in axes)
+        head_s, token_s = self._line(operator)
+        if self.mapping == "sequence":
+            share = token_s * context / (self.channels * self.sharers)
+            busy_s = sequences * (operator.kv_heads * self.sharers) * (head_s + share + self._gather_s(operator))
+        elif self.mapping == "request":
+            rounds = np.ceil(sequences / self.channels)
+            busy_s = rounds * operator.kv_heads * (head_s + token_s * context)
+        else:
+            heads = sequences * (operator.kv_heads * self.sharers)
+            busy_s = np.ceil(heads / (self.channels * self.sharers)) * (head_s + token_s * context)
+        transfer_s = self.transfer_seconds(operator, sequences)
+        return priced(self.launch_s, [(Bound.PIM, busy_s + transfer_s)], self._joules(operator, sequences, context))
+
+    def channel_costs(self, operator: DecodeAttention) -> tuple[int, float, float]:
+        """(channels, seconds per request, seconds per token of its context) where whole requests sit on channels: what
+        an engine needs to find the busiest channel itself. Launch and transfers are not in it."""
+        head_s, token_s = self._line(operator)
+        return self.channels, operator.kv_heads * head_s, operator.kv_heads * token_s
+
+    def transfer_seconds(self, operator: DecodeAttention, sequences: Float64) -> Float64:
+        """Queries, new keys and values to the stacks, results back, for a batch."""
+        width = operator.head_dim * operator.activation_bits / 8
+        inward = operator.heads * width + 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
+        outward = operator.heads * operator.head_dim * RESULT_BYTES
+        return 2 * self.link_latency_s + sequences * ((inward + outward) / self.link_bytes_per_s)
+
+    def _line(self, operator: DecodeAttention) -> tuple[float, float]:
+        """Seconds of one KV head of one request in one channel: (constant, per token)."""
+        head, token = head_line(self.timing, self.unit, power_limited=self.power_limited, head_dim=operator.head_dim,
+                                element_bytes=operator.kv_bits / 8, group=operator.heads // operator.kv_heads)
+        return head * self.timing.clock_s, token * self.timing.clock_s
+
+    def _gather_s(self, operator: DecodeAttention) -> float:
+        """Draining one channel's partial result of every query head of a group over the channel's bus."""
+        column_s = self.timing.burst * self.timing.clock_s / self.timing.pseudo_channels
+        group_bytes = operator.heads / operator.kv_heads * operator.head_dim * PARTIAL_BYTES
+        return group_bytes / self.timing.column_bytes * column_s
+
+    def _joules(self, operator: DecodeAttention, sequences: Float64, context: Float64) -> Float64:
+        group = operator.heads / operator.kv_heads
+        kv_bits = sequences * context * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits)
+        macs = sequences * context * (2 * operator.heads * operator.head_dim)
+        moved_bits = sequences * (operator.heads * operator.head_dim * (operator.activation_bits + 8 * RESULT_BYTES))
+        read_pj = energy.CELL_ACTIVATE_PJ_PER_BIT + group * energy.pim_read_pj_per_bit(self.unit)
+        return (kv_bits * read_pj + macs * energy.mac_pj(max(operator.kv_bits, operator.activation_bits))
+                + moved_bits * energy.LINK_PJ_PER_BIT) * energy.PICO
+
+
+def rank_channels(pim: Pim, timing: PimTiming) -> int:
+    """PIM channels that are one rank's share; a fraction of a pooled stack counts by its channels."""
+    return max(1, int(pim.stacks_per_npu * timing.channels + 1e-9))

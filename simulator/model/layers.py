@@ -1,0 +1,151 @@
+"""A decoder as the operators that one tensor-parallel rank runs, with their repeats in the whole model.
+
+Fusion follows vLLM v1: QKV in one GEMM, gate and up in one GEMM, residual addition inside the norm, flash attention.
+The residual stream, norms, biases, embedding and head stay in 16 bits whatever the weights' format, as vLLM keeps them.
+"""
+
+from __future__ import annotations
+
+from simulator.model.operators import (
+    Collective,
+    DecodeAttention,
+    Gemm,
+    NamedOperator,
+    PrefillAttention,
+    Vector,
+)
+from simulator.model.sharding import shard
+from simulator.schema.model import Architecture, Precision
+
+STREAM_BYTES = 2  # one element of the residual stream
+LOGIT_BYTES = 4  # the sampler works on fp32 logits (vllm/v1/sample/sampler.py)
+
+# Operations per element, counted from the definitions.
+_ADD_RMS_NORM = 5.0  # add residual, square, accumulate, scale by rsqrt, weight
+_ADD_LAYER_NORM = 8.0  # add residual, sum, subtract mean, square, accumulate, scale, weight, bias
+_ROTARY = 3.0  # two products and a sum
+_GATED_ACTIVATION = 4.0  # silu(x) * y = x / (1 + exp(-x)) * y: one exp beside
+_PLAIN_ACTIVATION = 8.0  # tanh-approximated GELU: cubic, tanh from one exp, product
+_SAMPLING = 4.0  # scale, running maximum, subtract, sum; one exp beside
+
+
+def operators(arch: Architecture, precision: Precision, tensor: int, pipeline: int = 1) -> list[NamedOperator]:
+    """Every operator of one forward pass, for one of `tensor` ranks; blocks of all stages are counted in `repeats`.
+
+    `checks.violations(arch, tensor, pipeline)` must be empty. Collectives appear only where `tensor` > 1, transfers
+    between stages only where `pipeline` > 1.
+    """
+    return [*_embedding(arch, precision, tensor), *_before_attention(arch, precision, tensor),
+            *_attention(arch, precision, tensor), *_after_attention(arch, precision, tensor),
+            *_between_stages(arch, tensor, pipeline), *_head(arch, tensor)]
+
+
+def _gemm(n: int, k: int, precision: Precision) -> Gemm:
+    return Gemm(n=n, k=k, weight_bits=precision.weight_bits, activation_bits=precision.activation_bits)
+
+
+def _unquantised_gemm(n: int, k: int) -> Gemm:
+    return Gemm(n=n, k=k, weight_bits=16, activation_bits=16)
+
+
+def _elementwise(width: int, flops: float, exps: float = 0.0, reads: float = 1.0, writes: float = 1.0) -> Vector:
+    return Vector(width=width, flops_per_element=flops, exps_per_element=exps,
+                  read_bytes_per_row=reads * width * STREAM_BYTES, write_bytes_per_row=writes * width * STREAM_BYTES)
+
+
+def _norm(arch: Architecture, width: int, residual: bool) -> Vector:
+    """A norm; with `residual` it also reads the residual, adds it and writes the sum back."""
+    flops = _ADD_RMS_NORM if arch.norm == "rms" else _ADD_LAYER_NORM
+    passes = 2.0 if residual else 1.0
+    return _elementwise(width, flops if residual else flops - 1, reads=passes, writes=passes)
+
+
+def _all_reduce(name: str, arch: Architecture, tensor: int, repeats: int, part: str) -> list[NamedOperator]:
+    if tensor == 1:
+        return []
+    traffic = Collective(kind="all_reduce", ranks=tensor, bytes_per_row=arch.hidden * STREAM_BYTES)
+    return [NamedOperator(name, traffic, repeats, part)]  # type: ignore[arg-type]
+
+
+def _embedding(arch: Architecture, precision: Precision, tensor: int) -> list[NamedOperator]:
+    width = arch.embedding_dim or arch.hidden
+    found = [NamedOperator("embedding", _elementwise(width, 0.0), 1, "embed")]
+    if arch.embedding_dim:
+        found.append(NamedOperator("embedding_projection", _unquantised_gemm(arch.hidden, width), 1, "embed"))
+    if arch.learned_positions:
+        found.append(NamedOperator("position_embedding", _elementwise(arch.hidden, 1.0, reads=2.0), 1, "embed"))
+    return found + _all_reduce("embedding_all_reduce", arch, tensor, 1, "embed")
+
+
+def _before_attention(arch: Architecture, precision: Precision, tensor: int) -> list[NamedOperator]:
+    part = shard(arch, tensor)
+    q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
+    cache_write = Vector(width=2 * kv, flops_per_element=0.0, exps_per_element=0.0,
+                         read_bytes_per_row=2 * kv * STREAM_BYTES, write_bytes_per_row=2 * kv * precision.kv_bits / 8)
+    found: list[tuple[str, Gemm | Vector]] = [
+        ("attention_norm", _norm(arch, arch.hidden, residual=True)),
+        ("qkv", _gemm(q + 2 * kv, arch.hidden, precision))]
+    if arch.qk_norm:
+        found.append(("qk_norm", _norm(arch, q + kv, residual=False)))
+    if not arch.learned_positions:
+        found.append(("rotary", _elementwise(q + kv, _ROTARY)))
+    found.append(("kv_cache_write", cache_write))
+    return [NamedOperator(name, operator, arch.layers, "before") for name, operator in found]
+
+
+def _attention(arch: Architecture, precision: Precision, tensor: int) -> list[NamedOperator]:
+    part = shard(arch, tensor)
+    shape = (part.heads, part.kv_heads, arch.head_dim, precision.kv_bits, precision.activation_bits)
+    return [NamedOperator("prefill_attention", PrefillAttention(*shape), arch.layers, "attention"),
+            NamedOperator("decode_attention", DecodeAttention(*shape), arch.layers, "attention")]
+
+
+def _after_attention(arch: Architecture, precision: Precision, tensor: int) -> list[NamedOperator]:
+    part = shard(arch, tensor)
+    if arch.gated_mlp:
+        up = ("gate_up", _gemm(2 * part.intermediate, arch.hidden, precision))
+        activation = _elementwise(part.intermediate, _GATED_ACTIVATION, exps=1.0, reads=2.0)
+    else:
+        up = ("up", _gemm(part.intermediate, arch.hidden, precision))
+        activation = _elementwise(part.intermediate, _PLAIN_ACTIVATION, exps=1.0)
+    output = ("output", _gemm(arch.hidden, part.q_width(arch.head_dim), precision))
+    norm = ("mlp_norm", _norm(arch, arch.hidden, residual=True))
+    down = ("down", _gemm(arch.hidden, part.intermediate, precision))
+    attention_sum = _all_reduce("attention_all_reduce", arch, tensor, arch.layers, "after")
+    mlp_sum = _all_reduce("mlp_all_reduce", arch, tensor, arch.layers, "after")
+
+    def named(*pairs: tuple[str, Gemm | Vector]) -> list[NamedOperator]:
+        return [NamedOperator(name, operator, arch.layers, "after") for name, operator in pairs]
+
+    return [*named(output), *attention_sum, *named(norm, up, ("activation", activation), down), *mlp_sum]
+
+
+def _between_stages(arch: Architecture, tensor: int, pipeline: int) -> list[NamedOperator]:
+    """vLLM sends hidden states, and the residual where it is kept apart (rms models); every rank sends its slice to its
+    peer and the receiving ranks gather the slices (parallel_state.py, send_tensor_dict with all_gather_group)."""
+    if pipeline == 1:
+        return []
+    tensors = 2 if arch.norm == "rms" else 1
+    row_bytes = float(tensors * arch.hidden * STREAM_BYTES)
+    found = [NamedOperator("stage_send", Collective("p2p", 2, row_bytes / tensor), pipeline - 1, "send")]
+    if tensor > 1:
+        found.append(NamedOperator("stage_gather", Collective("all_gather", tensor, row_bytes), pipeline - 1, "send"))
+    return found
+
+
+def _head(arch: Architecture, tensor: int) -> list[NamedOperator]:
+    """Final norm, logits and sampling of the last token of every sequence. vLLM norms all tokens; rows are independent,
+    so only those that the head reads are priced (one norm of 2 x layers, below 0.1 % of a step)."""
+    vocab = shard(arch, tensor).vocab
+    width = arch.embedding_dim or arch.hidden
+    found: list[tuple[str, Gemm | Vector | Collective]] = [("final_norm", _norm(arch, arch.hidden, residual=True))]
+    if arch.embedding_dim:
+        found.append(("head_projection", _unquantised_gemm(width, arch.hidden)))
+    found.append(("lm_head", _unquantised_gemm(vocab, width)))
+    if tensor > 1:
+        found.append(("logits_all_gather", Collective("all_gather", tensor, float(vocab * tensor * STREAM_BYTES))))
+    # 16-bit logits are read and kept as fp32, then read for the maximum and again for the probabilities
+    found.append(("sampling", Vector(width=arch.vocab, flops_per_element=_SAMPLING, exps_per_element=1.0,
+                                     read_bytes_per_row=arch.vocab * (STREAM_BYTES + 2.0 * LOGIT_BYTES),
+                                     write_bytes_per_row=arch.vocab * LOGIT_BYTES)))
+    return [NamedOperator(name, operator, 1, "head") for name, operator in found]

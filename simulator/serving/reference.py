@@ -1,0 +1,95 @@
+"""The reference engine: a trace through a scheduler, step by step, in plain Python.
+
+The loop (D batches may be decided and not yet finished: 1 synchronous, 2 with async scheduling, one per pipeline stage):
+
+1. Hand over every request that has arrived.
+2. Decide a batch. Its host time passes on the engine's clock; the batch starts when that is over and the first
+   stage is free; each stage starts when its predecessor has finished the batch and it has finished the previous one.
+3. With fewer than D batches in flight decide again; otherwise wait for the oldest and deliver its tokens.
+
+A decision without tokens takes no time, neither on the host nor on the device.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from simulator.costs.lookup import step_tables
+from simulator.costs.step import StepCosts
+from simulator.serving import limits
+from simulator.serving.config import EngineResult, SchedulerConfig, Trace
+from simulator.serving.identities import BlockIdentities, block_identities
+from simulator.serving.policies import SCHEDULERS
+from simulator.serving.record import Record
+from simulator.serving.requests import Batch, Request
+from simulator.serving.scheduler import Scheduler
+from simulator.serving.step_time import step_time
+
+SchedulerFactory = Callable[[SchedulerConfig, BlockIdentities | None, int], Scheduler]
+
+
+def run(
+    trace: Trace,
+    config: SchedulerConfig,
+    costs: StepCosts,
+    *,
+    scheduler: SchedulerFactory | None = None,
+    log: bool = False,
+) -> EngineResult:
+    """Serves `trace` and returns when every request was finished or rejected.
+
+    `scheduler`: a `Scheduler` subclass of your own; otherwise the one that `config.scheduler` names. `log` keeps every
+    step. Rejected requests (see `limits.served_outputs`) have times of -1. Raises InputError for impossible limits,
+    tables or traces, and RuntimeError when a scheduler leaves requests waiting for ever.
+    """
+    limits.check_config(config)
+    limits.check_costs(config, costs)
+    limits.check_trace(trace)
+    tables = step_tables(costs)
+    outputs = limits.served_outputs(trace, config)
+    identities = block_identities(trace, outputs, config.block_size) if config.enable_prefix_caching else None
+    priorities = [0] * len(trace) if trace.priority is None else trace.priority.tolist()
+    requests = [Request(*columns) for columns in zip(
+        range(len(trace)), trace.arrival_ns.tolist(), trace.prompt_tokens.tolist(), outputs.tolist(), priorities,
+        strict=True)]
+    arrivals = deque(request for request in requests if request.wanted)
+    engine = (scheduler or SCHEDULERS[config.scheduler])(config, identities, tables.channels)
+    record = Record(len(trace), config, log)
+
+    depth = 2 if config.async_scheduling else config.pipeline_parallel_size
+    in_flight: deque[Batch] = deque()
+    stage_free = [0] * len(tables.stage_layers)
+    clock = 0
+    while True:
+        while arrivals and arrivals[0].arrival_ns <= clock:
+            engine.enqueue(arrivals.popleft())
+
+        if engine.running or engine.waiting:
+            batch, decided = engine.schedule(), clock
+            start = batch.end_ns = max(clock, stage_free[-1])
+            time = None
+            if batch.entries:
+                time = step_time(batch.entries, tables, engine.swapped_blocks)
+                engine.swapped_blocks = 0
+                clock += time.host_ns
+                start = end = max(clock, stage_free[0])
+                for stage, duration in enumerate(time.stage_ns):
+                    end = stage_free[stage] = max(end, stage_free[stage]) + duration
+                batch.end_ns = end
+            if batch.entries or batch.preempted:
+                record.step(batch, engine, decided, start, time)
+            elif not any(other.entries for other in in_flight):
+                ...
+            in_flight.append(batch)
+            if len(in_flight) < depth:
+                continue
+
+        if in_flight:
+            oldest = in_flight.popleft()
+            clock = max(clock, oldest.end_ns)
+            record.tokens_out(engine.deliver(oldest), oldest.end_ns)
+        elif arrivals:
+            clock = arrivals[0].arrival_ns
+        else:
+            return record.result(requests)
