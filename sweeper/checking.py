@@ -192,4 +192,5 @@ def _product(a: Dimension, b: Dimension, sign: int) -> Dimension:
 def _same(a: Dimension, b: Dimension, op: str) -> None:
     if a != b:
         left, right = (base_unit(d) or "a plain number" for d in (a, b))
-        raise InputError(f"'{op}' joins {left} with {right}: the units do not match")
+        hint = f"; write a number with its unit, as in '1 {base_unit(a or b)}'" if not a or not b else ""
+        raise InputError(f"'{op}' joins {left} with {right}: the units do not match{hint}")

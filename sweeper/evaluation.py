@@ -21,10 +21,10 @@ def number(node: Node, values: Mapping[str, Any]) -> float:
         case Number(value):
             return value
         case Name(name, scale):
-            value = values.get(name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise UndefinedError(f"{name} is {'not set' if value is None else repr(value)}")
-            return _finite(float(value) * scale if scale != 1.0 else value, name)
+            found = values.get(name)
+            if isinstance(found, bool) or not isinstance(found, int | float):
+                raise UndefinedError(f"{name} is {'not set' if found is None else repr(found)}")
+            return _finite(float(found) * scale if scale != 1.0 else found, name)
         case Unary(_, operand):
             return -number(operand, values)
         case Binary(op, left, right):

@@ -5,7 +5,7 @@
     not:     "not" not | comparison           product:    sign (("*" | "/" | "//" | "%") sign)*
     sign:    ("-" | "+") sign | power         power:      atom ("**" sign)?
     atom:    NUMBER unit? | 'text' | true | false | name | function "(" or ("," or)* ")" | "(" or ")"
-    unit:    UNIT ("**" NUMBER)? (("*" | "/") UNIT ("**" NUMBER)?)*      e.g. `2 s`, `1.5 TB/s`, `10 USD/h`, `99 %`
+    unit:    UNIT (("**" | "^") NUMBER)? (("*" | "/") unit)?      e.g. `2 s`, `1.5 TB/s`, `10 USD/h`, `99 %`, `800 mm^2`
 
 A name is a metric (`ttft_p99`), a parameter's short name, or a dotted design key (`hardware.npu.array[0]`).
 """
@@ -87,7 +87,7 @@ _TOKEN = re.compile(
     r"(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     r"|(?P<name>\$|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*(?:\[[0-9]{1,3}\])?)"
     r"|(?P<text>'[^'\"\\]*'|\"[^'\"\\]*\")"
-    r"|(?P<op><=|>=|==|!=|\*\*|//|[-+*/%<>(),])")
+    r"|(?P<op><=|>=|==|!=|\*\*|//|[-+*/%<>(),^])")
 
 
 def parse(text: str, is_name: Callable[[str], bool]) -> Node:
@@ -118,7 +118,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 
 def _shown(character: str) -> str:
-    return f"'{character}'" if character.isascii() and character.isprintable() else f"the character {ascii(character)}"
+    return f"'{character}'" if character.isascii() and character.isprintable() else f"the character {character!a}"
 
 
 def _hint(text: str, at: int) -> str:
@@ -159,6 +159,8 @@ class _Parser:
         return ""
 
     def unexpected(self) -> NoReturn:
+        if self.peek() == "^":
+            raise InputError("'^' cannot stand in an expression (powers are written '**')")
         before = " ".join(token for _, token in self.tokens[max(0, self.at - 3):self.at])
         where = f" after '{before}'" if before else ""
         raise InputError(f"unexpected '{self.peek()}'{where}" if self.peek() else f"the expression stops{where}")
@@ -235,7 +237,7 @@ class _Parser:
                 self.unexpected()
             return inner
         self.at -= 1
-        self.unexpected()
+        return self.unexpected()
 
     def call(self, function: str) -> Node:
         if function not in FUNCTIONS:
@@ -265,7 +267,7 @@ class _Parser:
         factor = self.peek()
         unit_scale(factor)
         self.at += 1
-        if self.peek() == "**" and self.kind(1) == "number":
+        if self.peek() in ("**", "^") and self.kind(1) == "number":
             factor += "**" + self.peek(1)
             self.at += 2
         return factor

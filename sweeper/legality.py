@@ -131,7 +131,8 @@ def _check_bounds(constraints: Iterable[Constraint]) -> None:
                 continue
             strict = op in ("<", ">")
             lowest.setdefault(name, (0.0, False, f"{name} >= 0 (all metrics are)"))
-            if op in ("<", "<=", "==") and (name not in highest or (bound, not strict) < (highest[name][0], not highest[name][1])):
+            tighter = name not in highest or (bound, not strict) < (highest[name][0], not highest[name][1])
+            if op in ("<", "<=", "==") and tighter:
                 highest[name] = (bound, strict, constraint.expression.text)
             if op in (">", ">=", "==") and (bound, strict) > lowest[name][:2]:
                 lowest[name] = (bound, strict, constraint.expression.text)

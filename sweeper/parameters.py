@@ -99,7 +99,8 @@ class Grid:
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if self.whole:
-            return IntDistribution(int(self.low), int(self.high), log=self.log, step=1 if self.log else int(self.step or 1))
+            step = 1 if self.log else int(self.step or 1)
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=step)
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def encode(self, value: Any) -> Any:

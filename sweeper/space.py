@@ -177,11 +177,9 @@ class Space:
             return None
         readers = [p for p in self.parameters if p.when is not None]
         read = {p.name for p in self.parameters for r in readers if r.when and reads(r.when, p)}
-        counted = 0
         total = 0
-        for _, flat in self._combinations(0, {}, self.base_flat, read):
-            counted += 1
-            if counted > MAX_COUNTED:
+        for counted, (_, flat) in enumerate(self._combinations(0, {}, self.base_flat, read)):
+            if counted == MAX_COUNTED:
                 return None
             product = 1
             for parameter in self.parameters:

@@ -177,7 +177,8 @@ def _ordered(parameters: list[Parameter]) -> tuple[Parameter, ...]:
                       or not any(reads(p.when, other) for other in waiting)), None)
         if ready is None:
             names = " -> ".join(_circle(waiting))
-            raise InputError(f"conditions refer to each other in a circle: {names}", key=f"parameters.{waiting[0].name}.when")
+            raise InputError(f"conditions refer to each other in a circle: {names}",
+                             key=f"parameters.{waiting[0].name}.when")
         waiting.remove(ready)
         done.append(ready)
     return tuple(done)
@@ -233,7 +234,8 @@ def _objectives(said: list[ObjectiveSpec], symbols: dict[str, Symbol], aliases: 
 def _objective(spec: ObjectiveSpec, symbols: dict[str, Symbol], aliases: dict[str, str]) -> Objective:
     if (spec.minimize is None) == (spec.maximize is None):
         raise InputError("give exactly one of minimize and maximize")
-    expression = expressions.parse_number(spec.minimize if spec.minimize is not None else spec.maximize, symbols, aliases)
+    text = spec.minimize if spec.minimize is not None else spec.maximize
+    expression = expressions.parse_number(text, symbols, aliases)
     if not expression.names:
         raise InputError(f"'{expression.text[:80]}' is a constant; read at least one metric or design key")
     own = symbols[expression.tree.name].unit if isinstance(expression.tree, Name) else None
@@ -244,6 +246,8 @@ def _objective(spec: ObjectiveSpec, symbols: dict[str, Symbol], aliases: dict[st
     name = spec.name or re.sub(r"[^A-Za-z0-9]+", "_", expression.text).strip("_")[:48]
     if not _SHORT_NAME.fullmatch(name):
         raise InputError("must be letters, digits and underscores", key="name")
+    if name in METRICS and not (isinstance(expression.tree, Name) and expression.tree.name == name):
+        raise InputError(f"'{name}' is a metric of its own; choose another name", key="name")
     return Objective(name, "minimize" if spec.minimize is not None else "maximize", expression, unit,
                      unit_scale(unit)[0] if unit else 1.0)
 

@@ -70,7 +70,7 @@ class SpaceFile(Record):
     description: str = ""
     design: str | dict[str, Any]
     parameters: Annotated[dict[str, ParameterSpec], Field(min_length=1)]
-    constraints: list[str] | dict[str, str] = []
+    constraints: list[str] | dict[str, str] = Field(default_factory=list)
     objectives: Annotated[list[ObjectiveSpec], Field(min_length=1, max_length=8)]
-    baselines: dict[str, str | dict[str, Any]] = {}
+    baselines: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
     study: StudySpec = StudySpec()

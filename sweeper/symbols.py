@@ -100,7 +100,8 @@ def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
 def _leaf(variants: list[dict[str, Any]], unit: str | None) -> Symbol:
     unit = next((v["unit"] for v in variants if "unit" in v), unit)
     types = {v.get("type", type(v.get("const", "")).__name__) for v in variants}
-    if unit is not None or types & {"integer", "number"} or any(isinstance(v, int) for w in variants for v in w.get("enum", [])):
+    numeric_enum = any(isinstance(value, int) for variant in variants for value in variant.get("enum", []))
+    if unit is not None or types & {"integer", "number"} or numeric_enum:
         return Symbol("number", unit or "")
     if "array" in types:
         return Symbol("list")
