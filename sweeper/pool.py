@@ -19,6 +19,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from simulator.costs.cache import Snapshot
+from sweeper.pool_errors import PoolError
 from sweeper.shared_costs import SharedCosts
 from sweeper.trial import Trial
 from sweeper.worker import Evaluator, Reply, SimWorker, Task
@@ -29,10 +30,6 @@ MAX_GROUP = 32
 MAX_ATTEMPTS = 2
 START_SECONDS = 120.0  # for an actor to come (back) up
 PING_PAUSE_SECONDS = 0.1
-
-
-class PoolError(Exception):
-    """The workers cannot run at all; the text says why."""
 
 
 @dataclass

@@ -58,10 +58,6 @@ class Proposals:
         """Remembers what became of a point."""
         self._known[self._space.key(proposal.point)] = trial
 
-    def recall(self, proposal: Proposal) -> Trial | None:
-        """The result of an earlier run for a point that was just proposed again, if there is one."""
-        return self._earlier.get(self._space.key(proposal.point))
-
     def _unseen(self) -> Proposal | None:
         for _ in range(MAX_RANDOM):
             point = self._space.sample(self._random)

@@ -9,6 +9,7 @@ import pytest
 
 
 from simulator.costs.cache import empty
+from sweeper.pool_errors import PoolError
 from sweeper.trial import Trial
 from sweeper.worker import Task
 from tests.sweeper import fakes
@@ -17,7 +18,7 @@ from tests.sweeper.fakes import task
 ray = pytest.importorskip("ray")
 
 from sweeper.cluster import connected  # noqa: E402
-from sweeper.pool import Pool, PoolError  # noqa: E402
+from sweeper.pool import Pool  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
