@@ -1,1 +1,0 @@
-from simulator.serving.reference import run as run
