@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulator.hardware import dram
@@ -11,25 +12,34 @@ from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
 from simulator.hardware.priced import Device
+from simulator.model.operators import DecodeAttention
 from simulator.schema.hardware import Hardware
 from simulator.schema.serving import Parallelism
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What runs a rank's operators: `decode` takes decode attention, `link` collectives, `compute` the rest."""
+    """What runs a rank's operators: `decode` takes decode attention, `link` collectives, `compute` the rest.
+
+    channel_costs: where PIM keeps whole requests on channels, what decode attention takes on one of them:
+    (channels, seconds per request, seconds per token of its context) of one layer. None elsewhere.
+    """
 
     compute: Device
     decode: Device
     link: Device
+    channel_costs: Callable[[DecodeAttention], tuple[int, float, float]] | None = None
 
 
 def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     """The devices of one tensor-parallel rank. Raises InputError where PIM is asked of memory without PIM timing."""
     compute = _compute(hardware)
-    decode: Device = _pim(hardware, parallelism) if hardware.attention_on_pim else compute
-    link = hardware.link
-    return Devices(compute, decode, LinkDevice(link.bandwidth_bytes_per_s, link.latency_s, link.launch_s, link.topology))
+    link = LinkDevice(hardware.link.bandwidth_bytes_per_s, hardware.link.latency_s, hardware.link.launch_s,
+                      hardware.link.topology)
+    if not hardware.attention_on_pim:
+        return Devices(compute, compute, link)
+    pim = _pim(hardware, parallelism)
+    return Devices(compute, pim, link, pim.channel_costs if pim.mapping == "request" else None)
 
 
 def _compute(hardware: Hardware) -> Device:
@@ -50,8 +60,8 @@ def _compute(hardware: Hardware) -> Device:
 
 
 def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
-    """Local stacks sit on the package: queries and results pass their own pins. Pooled ones are behind a link, shared by
-    the ranks of a tensor group; every pipeline stage has its share, since all stages attend at once."""
+    """Local stacks sit on the package: queries and results pass their own pins. Pooled ones are behind a link, shared
+    by the ranks of a tensor group; every pipeline stage has its share, since all stages attend at once."""
     pim, part = hardware.pim, timing(hardware.pim.kind)
     pooled = pim.placement == "pooled"
     on_package = pim.stacks_per_npu * dram.preset(pim.kind).peak_bytes_per_s

@@ -1,7 +1,7 @@
 """Collectives and point-to-point transfers over the links inside a replica.
 
-Time = launch (once) + steps x latency + bytes on the busiest link / its bandwidth; the fastest algorithm that the topology
-allows counts. Every packet of 256 B payload carries a 16 B header (LLMCompass, hardware_model/interconnect.py).
+Time = launch (once) + steps x latency + bytes on the busiest link / its bandwidth; the fastest algorithm that the
+topology allows counts. Every 256 B packet carries a 16 B header (LLMCompass, hardware_model/interconnect.py).
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class LinkDevice:
     def _algorithms(self, kind: str, n: int, size: Float64) -> Iterator[tuple[int, Float64, float]]:
         """(steps, bytes each rank sends, bandwidth they go over) of every algorithm; size is the whole message.
 
-        ring: each step one n-th to the neighbour. direct: one n-th to every peer at once. one-shot: everything to every
-        peer, reduced locally. recursive doubling: everything to one partner per step (textbook forms; see Thakur et al.,
-        "Optimization of Collective Communication Operations in MPICH", 2005).
+        ring: each step one n-th to the neighbour. direct: one n-th to every peer at once. one-shot: everything to
+        every peer, reduced locally. recursive doubling: everything to one partner per step (textbook forms; see Thakur
+        et al., "Optimization of Collective Communication Operations in MPICH", 2005).
         """
         full = self.bandwidth_bytes_per_s
         part = on_wire(size / n)

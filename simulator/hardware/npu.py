@@ -1,12 +1,14 @@
 """NPU: systolic arrays and a vector unit over a double-buffered scratchpad and DRAM.
 
 Time of an operator = launch + fill + the slowest of arrays, vector unit and DRAM, which work side by side on different
-tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at twice the rate (a PE
-does two 8-bit MACs), weights narrower than the activations are widened on the way into the array; results are 16 bits.
+tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at twice the rate
+(a PE does two 8-bit MACs), weights narrower than the activations are widened on the way into the array; results are 16
+bits wide.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +107,7 @@ class NpuDevice:
         see a stationary tile stream past it, at least as long as the next tile takes to load."""
         rate = macs_per_element(bits)
         if scores:  # K^T tile: head_dim x keys
-            span, passes = self.columns, -(-(-(-width // rate)) // self.rows)
+            span, passes = self.columns, math.ceil(math.ceil(width / rate) / self.rows)
         else:  # V tile: keys x head_dim
             span, passes = self.rows * rate, -(-width // self.columns)
         stationary = np.ceil(keys / span)
@@ -115,8 +117,8 @@ class NpuDevice:
         return np.maximum(streamed, preload) * (passes / self.arrays)
 
     def _decode(self, operator: DecodeAttention, sequences: Float64, context: Float64) -> Priced:
-        """KV is read once. MACs run on the arrays (the group's query rows past stationary KV: the preload floor rules) or
-        on the vector unit, whichever is faster for the shape."""
+        """KV is read once. MACs run on the arrays (the group's query rows past stationary KV: the preload floor rules)
+        or on the vector unit, whichever is faster for the shape."""
         group = operator.heads // operator.kv_heads
         bits = max(operator.kv_bits, operator.activation_bits)
         pairs = sequences * context

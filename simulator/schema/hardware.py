@@ -57,6 +57,8 @@ class Gpu(Record):
     memory_efficiency: Fraction = 0.85  # the same
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
+    die_mm2: Positive | None = None  # total silicon of the compute dies
+    process_nm: Literal[16, 10, 7, 5] | None = None  # only needed where no price is given
 
 
 class Memory(Record):
