@@ -50,9 +50,9 @@ def write_pareto(path: Path, space: Space, pareto: Sequence[Trial]) -> None:
         writer.writerow(header)
         for trial in pareto:
             writer.writerow([
-                trial.number, *(repr(trial.objectives[o.name]) for o in objectives.values()),
+                trial.number, *(repr(float(trial.objectives[o.name])) for o in objectives.values()),
                 *(label(trial.parameters[p.name]) if p.name in trial.parameters else "" for p in space.parameters),
-                *(repr(trial.metrics[m]) if m in trial.metrics else "" for m in metrics), trial.design_key])
+                *(repr(float(trial.metrics[m])) if m in trial.metrics else "" for m in metrics), trial.design_key])
     _replacing(path).replace(path)
 
 

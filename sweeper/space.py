@@ -41,7 +41,7 @@ class Objective:
 
     def value(self, values: Mapping[str, Any]) -> float:
         """In `unit`, always finite. Raises UndefinedError with the reason otherwise."""
-        number = self.expression.value(values)
+        number = float(self.expression.value(values))
         return number if self.scale == 1.0 else number / self.scale
 
     @property
