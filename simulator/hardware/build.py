@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from simulator.hardware import dram
@@ -11,6 +12,7 @@ from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
 from simulator.hardware.priced import Bound, Device
+from simulator.model.operators import DecodeAttention
 from simulator.schema.hardware import Hardware, Link
 from simulator.schema.serving import Parallelism
 
@@ -19,13 +21,15 @@ from simulator.schema.serving import Parallelism
 class Devices:
     """What runs a rank's operators: `prefill` and `decode` take attention, `link` collectives, `compute` the rest.
 
-    Where PIM keeps whole requests on channels, `PimDevice.channel_costs` says what each costs.
+    channel_costs: where PIM keeps whole requests on channels, what decode attention takes on one of them:
+    (channels, seconds per request, seconds per token of its context) of one layer. None elsewhere.
     """
 
     compute: Device
     prefill: Device  # `compute`, told where the KV cache is: apart, so that other operators keep their prices
     decode: Device
     link: Device
+    channel_costs: Callable[[DecodeAttention], tuple[int, float, float]] | None = None
 
 
 def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
@@ -36,7 +40,7 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     if not hardware.attention_on_pim:
         return Devices(compute, attention, attention, link)
     pim = _pim(hardware, parallelism)
-    return Devices(compute, attention, pim, link)
+    return Devices(compute, attention, pim, link, pim.channel_costs if pim.mapping == "request" else None)
 
 
 def link_device(link: Link) -> LinkDevice:

@@ -2,8 +2,8 @@
 
 Time = launch (once) + steps x latency + w + 2 sqrt(chunk overhead x w), w = bytes on the busiest link / its bandwidth;
 the fastest algorithm that topology and protocols allow counts. The square root is a two-stage pipeline cut into its
-best number of chunks: min over c of (c + 1)(overhead + w / c), less one overhead. Every 256 B packet carries a 16 B header
-(LLMCompass, hardware_model/interconnect.py).
+best number of chunks: min over c of (c + 1)(overhead + w / c), less one overhead. Every 256 B packet carries a 16 B
+header (LLMCompass, hardware_model/interconnect.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """PIM attention of the Newton kind, as NeuPIMs models it: banks opened a few at a time, whole requests on channels.
 
-Where AttAcc opens all banks at once, Newton-style parts open them in groups limited by tFAW, one head's dot product is one
-compound command, and no PIM command may start that might not end before the next refresh. Formulae and constants:
+Where AttAcc opens all banks at once, Newton-style parts open them in groups limited by tFAW, one head's dot product is
+one compound command, and no PIM command may start that might not end before the next refresh. Formulae and constants:
 casys-kaist/NeuPIMs, NewtonSim (HBM2 1 GHz: timing.cc, channel_state.cc, configs/HBM2_8Gb_x128_dualpim.ini) and
 NeuPIMSLogitSoftmax.cc / NeuPIMSAttend.cc.
 """
@@ -38,7 +38,7 @@ class NewtonChannel:
     v_floor: float = 210.0  # a V row with few COMPs takes no less: the reference's measured value
 
     def row_cycles(self, heads: int, comps: float) -> float:
-        """Mean cycles per row tile of `heads` dot products of `comps` COMP commands each, refresh deadlines included."""
+        """Mean cycles per row tile of `heads` dot products of `comps` COMP commands each, refresh deadlines counted."""
         activate = self.t_faw * (self.groups / self.ranks - 1) + self.t_rcd
         compute = heads * self.comp * (max(comps, self.adder_tree) + 1)
         tile = activate + compute + self.row_gap
