@@ -14,7 +14,6 @@ from numba import types
 
 from simulator.costs.lookup import blocks_time_ns, channel_time_ns, stage_time_ns
 from simulator.serving.fast_arrays import (
-    part,
     BLOCKS_NS,
     DECODE_CONTEXT,
     DECODE_NS,
@@ -35,6 +34,7 @@ from simulator.serving.fast_arrays import (
     STEPS,
     USED_BLOCK_NS,
     WAITING_NS,
+    part,
 )
 from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
 from simulator.serving.fast_pool import POOL, publish, release

@@ -6,6 +6,7 @@ The functions mirror those of `scheduler.Scheduler`, which explain them; the rul
 from __future__ import annotations
 
 import numpy as np
+
 from simulator.serving.fast_arrays import ADMISSIONS, PREEMPTIONS, STEPS, part
 from simulator.serving.fast_pool import grow, hits, publish, release, take_hits, take_slot
 from simulator.serving.fast_queues import (
