@@ -26,6 +26,8 @@ from simulator.serving.fast_plain_state import (
     CLOCK,
     CONTEXT,
     COUNT,
+    COUNTING,
+    COUNTS,
     DELIVERED,
     END_NS,
     FREE,
@@ -195,7 +197,8 @@ def _move_on(steps, end, limits, plain):
     group[LAST_BATCH] = state[LAUNCHED]
     plain.stage_free_ns[0] = end
     newest = plain.ring[(state[LAUNCHED] - 1) & (len(plain.ring) - 1)]
-    newest[END_NS], newest[GROUP_OF], newest[PASS_OF] = end, 0, group[PASS] - 1
+    newest[END_NS], newest[GROUP_OF], newest[PASS_OF], newest[COUNTS] = end, 0, group[PASS] - 1, 1
+    state[COUNTING] = limits.depth - 1
 
 
 @part

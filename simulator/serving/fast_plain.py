@@ -41,11 +41,14 @@ from simulator.serving.fast_jump import jump
 from simulator.serving.fast_plain_state import (
     ALL,
     BLOCKED,
+    CHUNK_BATCH,
     CHUNKS_NS,
     CLOCK,
     COMPUTED,
     CONTEXT,
     COUNT,
+    COUNTING,
+    COUNTS,
     CURRENT,
     DELIVERED,
     DONE,
@@ -247,15 +250,26 @@ def _launch(tokens, decided, requests, limits, plain, tables, outcome):
     blocks = _price(tokens, sequences, plain, tables, outcome)
     start, end = _stages(blocks, tokens, sequences, plain, tables)
     _record(decided, start, end, tokens, sequences, limits, plain, outcome)
+    _enqueue(end, 1, limits, plain)
+    _retire(g, end, plain, outcome)
+    if state[NEWCOMERS] > 0:
+        _settle_newcomers(g, start, end, requests, plain, outcome)
+
+
+@part
+def _enqueue(end, counts, limits, plain):
+    """The current group's batch, though it be empty, is the newest in flight."""
+    state = plain.state
+    g = state[CURRENT]
+    group = plain.groups[g]
     batch = plain.ring[state[LAUNCHED] & (len(plain.ring) - 1)]
-    batch[END_NS], batch[GROUP_OF], batch[PASS_OF] = end, g, group[PASS]
+    batch[END_NS], batch[GROUP_OF], batch[PASS_OF], batch[COUNTS] = end, g, group[PASS], counts
     state[LAUNCHED] += 1
+    state[COUNTING] += counts
     group[LAST_BATCH] = state[LAUNCHED]
     group[PASS] += 1
     group[PHASE] = group[PHASE] + 1 if group[PHASE] + 1 < limits.block_size else 0
     group[CONTEXT] += group[COUNT]
-    _retire(g, end, plain, outcome)
-    _settle_newcomers(g, start, end, requests, plain, outcome)
 
 
 @part
@@ -294,11 +308,10 @@ def _retire(g, end, plain, outcome):
 
 @part
 def _settle_newcomers(g, start, end, requests, plain, outcome):
-    """Requests with a prompt chunk in the batch: all but the last one are complete, get a token and decode from the
-    next pass on."""
+    """Requests with a prompt chunk in the batch: all but possibly the last one are complete, get a token and decode
+    from the next pass on."""
     state, slots, last_pass = plain.state, plain.slots, plain.groups[g, PASS] - 1
-    if state[NEWCOMERS] > 0:
-        state[PARTIAL] = -1
+    state[PARTIAL] = -1
     for k in range(state[NEWCOMERS]):
         slot = np.int64(plain.newcomers[k])
         r = slots[slot, REQUEST]
@@ -306,7 +319,7 @@ def _settle_newcomers(g, start, end, requests, plain, outcome):
             outcome.first_scheduled_ns[r] = start
         known = slots[slot, TOTAL]
         if k == state[NEWCOMERS] - 1 and state[COMPUTED] < state[KNOWN]:
-            state[PARTIAL] = slot
+            state[PARTIAL], state[CHUNK_BATCH] = slot, state[LAUNCHED]
             break
         prompt, output = np.int64(requests.prompt[r]), np.int64(requests.output[r])
         done = known - prompt + 1
@@ -327,6 +340,7 @@ def _deliver(limits, plain):
     batch = plain.ring[state[DELIVERED] & (len(plain.ring) - 1)]
     state[CLOCK] = max(state[CLOCK], batch[END_NS])
     state[DELIVERED] += 1
+    state[COUNTING] -= batch[COUNTS]
     g, at = batch[GROUP_OF], batch[PASS_OF] & (plain.wheel.shape[1] - 1)
     slot = np.int64(plain.wheel[g, at])
     if slot >= 0:
@@ -390,39 +404,51 @@ def _may_jump(limits, plain):
 
 
 @part
+def _decide(requests, limits, plain, tables, outcome):
+    """One pass, after as many steps of mere decoding as can be made at once."""
+    state = plain.state
+    if _may_jump(limits, plain):
+        jump(_waiting(state), requests, limits, plain, tables, outcome)
+        _join(requests, state)
+    decided = state[CLOCK]
+    state[NEWCOMERS] = 0
+    plain.chunks[:] = 0
+    budget = _pass_running(requests, limits, plain, tables, outcome)
+    preempted = budget < 0
+    tokens = plain.groups[state[CURRENT], COUNT]
+    if not preempted:
+        if budget > 0 and _waiting(state) > 0:
+            budget = _admit(budget, requests, limits, plain, tables, outcome)
+        tokens = limits.token_budget - budget
+    if tokens > 0:
+        _launch(tokens, decided, requests, limits, plain, tables, outcome)
+        return
+    end = max(decided, plain.stage_free_ns[-1])
+    if preempted:
+        _record(decided, end, end, 0, 0, limits, plain, outcome)
+    _enqueue(end, np.int64(preempted), limits, plain)
+
+
+@part
 def simulate(requests, limits, tables, plain, outcome):
     """Serves the trace. Returns whether every request was finished."""
     state, n = plain.state, len(requests.arrival_ns)
     while True:
         _join(requests, state)
-        if _may_jump(limits, plain):
-            jump(_waiting(state), requests, limits, plain, tables, outcome)
-            _join(requests, state)
-        decided = state[CLOCK]
-        state[NEWCOMERS] = 0
-        plain.chunks[:] = 0
-        budget = _pass_running(requests, limits, plain, tables, outcome)
-        preempted = budget < 0
-        tokens = plain.groups[state[CURRENT], COUNT]
-        if not preempted:
-            if budget > 0 and _waiting(state) > 0:
-                budget = _admit(budget, requests, limits, plain, tables, outcome)
-            tokens = limits.token_budget - budget
-        if tokens > 0:
-            _launch(tokens, decided, requests, limits, plain, tables, outcome)
+        if state[RUNNING] + _waiting(state) > 0:
+            _decide(requests, limits, plain, tables, outcome)
             if len(plain.groups) > 1:
                 _next_group(state, plain)
             if state[LAUNCHED] - state[DELIVERED] < limits.depth:
                 continue
-        elif preempted:
-            end = max(state[CLOCK], plain.stage_free_ns[-1])
-            _record(decided, end, end, 0, 0, limits, plain, outcome)
-        if state[LAUNCHED] > state[DELIVERED]:
+        if state[COUNTING] > 0:
             _deliver(limits, plain)
-        elif not preempted:
-            if state[JOINED] == n:
-                break
+        elif state[JOINED] < n:
+            while state[DELIVERED] < state[LAUNCHED]:
+                _deliver(limits, plain)
             state[CLOCK] = requests.arrival_ns[state[JOINED]]
+        else:
+            break
     outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])
     return state[RUNNING] == 0 and _waiting(state) == 0
 

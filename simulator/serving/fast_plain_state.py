@@ -26,7 +26,7 @@ class Plain(NamedTuple):
     residues: Array  # int32 [groups, 2 * block_size]: decodes that need a block when the group's phase is this; twice
     wheel: Array  # int32 [groups, power of two above the longest output]: first slot that finishes in this pass
     free_groups: Array  # int64 [groups], a stack
-    ring: Array  # int64 [power of two, 3]: batches in flight, columns END_NS, GROUP_OF, PASS_OF
+    ring: Array  # int64 [power of two, 4]: batches in flight, columns END_NS to COUNTS
     stack: Array  # int64 [(depth + 1) * max_num_seqs + 1, 3]: preempted requests, columns WHO, DONE, DUE; head last
     stage_free_ns: Array  # int64 [stages]
     scratch: Array  # int64 [3, block_size]: times and blocks of the steps of a jump
@@ -44,11 +44,13 @@ class Plain(NamedTuple):
     PARTIAL,  # slot whose prompt is partly computed, or -1: always the last of the running list
     KNOWN,  # of the partial one: tokens to compute in all
     COMPUTED,  # and so far
+    CHUNK_BATCH,  # number of the batch with its last chunk
     NEWCOMERS,
     CURRENT,  # group of the next batch
     FREE_GROUPS,
-    LAUNCHED,  # batches
+    LAUNCHED,  # batches, empty ones included
     DELIVERED,
+    COUNTING,  # batches in flight that scheduled a token or preempted somebody
     CLEAR,  # group 0: no finish in passes before this one
     LEAVING,  # preempted requests whose last token is in flight
     BLOCKED,  # 1: the head of the queue did not fit, and no block was freed since
@@ -58,11 +60,11 @@ class Plain(NamedTuple):
     LAST_END_NS,
     LAST_USED,
     STATE,
-) = range(24)
+) = range(26)
 
 REQUEST, TOTAL, KEY, LAST_PASS, GROUP_OF_SLOT, PREVIOUS, NEXT, EARLIER, LATER, SLOT = range(10)
 COUNT, CONTEXT, PASS, PHASE, LAST_BATCH, LONGEST, GROUP = range(7)
-END_NS, GROUP_OF, PASS_OF = range(3)
+END_NS, GROUP_OF, PASS_OF, COUNTS = range(4)  # COUNTS: 1: scheduled a token or preempted somebody
 WHO, DONE, DUE = range(3)
 ALL = -1  # as DONE: the last token is in flight
 UNKNOWN = -(1 << 60)  # as LONGEST
@@ -95,7 +97,7 @@ def new_plain(
         np.zeros((groups, 2 * block_size), np.int32),
         np.full((groups, 1 << longest_output.bit_length()), -1, np.int32),
         np.arange(1, groups + 1, dtype=np.int64),
-        np.zeros((1 << (depth - 1).bit_length(), 3), np.int64),
+        np.zeros((1 << (depth - 1).bit_length(), 4), np.int64),
         np.zeros(((depth + 1) * max_num_seqs + 1, 3), np.int64),
         np.zeros(stages, np.int64),
         np.zeros((3, block_size), np.int64),

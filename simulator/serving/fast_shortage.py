@@ -6,6 +6,7 @@ from simulator.serving.fast_arrays import PREEMPTIONS, part
 from simulator.serving.fast_plain_state import (
     ALL,
     BLOCKED,
+    CHUNK_BATCH,
     COMPUTED,
     CURRENT,
     DONE,
@@ -59,13 +60,14 @@ def serve_short_of_blocks(requests, limits, plain, outcome):
 
 @part
 def preempt(slot, requests, limits, plain, outcome):
-    """Rule 21: gives up the slot's blocks and puts its request at the head of the queue. What it is due from batches
+    """Rule 21: gives up the slot's blocks and puts its request at the head of the queue. What it will get from batches
     in flight counts as delivered, because it cannot be resumed before that."""
     state, slots = plain.state, plain.slots
     r = slots[slot, REQUEST]
     due = 0
     if slot == state[PARTIAL]:
         computed, done = state[COMPUTED], state[KNOWN] - requests.prompt[r]
+        due = state[CHUNK_BATCH]
         state[PARTIAL] = -1
     else:
         g = slots[slot, GROUP_OF_SLOT]
