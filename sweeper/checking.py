@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.units import unit_dimension, unit_scale
+from sweeper import evaluation
 from sweeper.grammar import Binary, Call, Compare, Flag, Logic, Name, Node, Number, Text, Unary
 from sweeper.symbols import Symbol, lookup
 
@@ -59,7 +60,7 @@ class Checker:
                 return Unary("not", self.flag(operand)), "flag", _NONE
             case Unary(op, operand):
                 tree, dimension = self.number(operand)
-                return Unary(op, tree), "number", dimension
+                return _folded(Unary(op, tree)), "number", dimension
             case Logic(op, operands):
                 return Logic(op, tuple(self.flag(o) for o in operands)), "flag", _NONE
             case Binary(op, left, right):
@@ -100,14 +101,14 @@ class Checker:
         a, da = self.number(left)
         b, db = self.number(right)
         if op == "**":
-            exponent = _constant(b)
+            exponent = b.value if isinstance(b, Number) else None
             if exponent is None or db or abs(exponent) > MAX_EXPONENT:
                 raise InputError(f"the exponent of ** must be a plain number of at most {MAX_EXPONENT}")
-            return Binary(op, a, b), "number", tuple((n, p * exponent) for n, p in da if exponent)
+            return _folded(Binary(op, a, b)), "number", tuple((n, p * exponent) for n, p in da if exponent)
         if op in ("*", "/"):
-            return Binary(op, a, b), "number", _product(da, db, 1 if op == "*" else -1)
+            return _folded(Binary(op, a, b)), "number", _product(da, db, 1 if op == "*" else -1)
         _same(da, db, op)
-        return Binary(op, a, b), "number", _NONE if op == "//" else da
+        return _folded(Binary(op, a, b)), "number", _NONE if op == "//" else da
 
     def comparison(self, op: str, left: Node, right: Node) -> Checked:
         self._quoted(left, right)
@@ -147,7 +148,7 @@ class Checker:
         if function in ("ceil", "floor", "log2") and checked[0][1]:
             raise InputError(f"{function}() needs a number without unit, got one in {base_unit(checked[0][1])}; "
                              f"divide by a quantity first")
-        return Call(function, tuple(tree for tree, _ in checked)), "number", checked[0][1]
+        return _folded(Call(function, tuple(tree for tree, _ in checked))), "number", checked[0][1]
 
 
 _KIND = {"number": "a number", "text": "text", "flag": "a condition"}
@@ -167,11 +168,16 @@ def _label(node: Node) -> str:
             return "one side"
 
 
-def _constant(node: Node) -> float | None:
-    """The value of a literal, signed or not."""
-    if isinstance(node, Unary) and isinstance(node.operand, Number):
-        return -node.operand.value
-    return node.value if isinstance(node, Number) else None
+def _folded(node: Unary | Binary | Call) -> Node:
+    """A number where all operands are numbers, so that `1 / 0` is found when the expression is read."""
+    operands = (node.operand,) if isinstance(node, Unary) else (node.left, node.right) \
+        if isinstance(node, Binary) else node.arguments
+    if not all(isinstance(operand, Number) for operand in operands):
+        return node
+    try:
+        return Number(evaluation.number(node, {}))
+    except evaluation.UndefinedError as error:
+        raise InputError(str(error)) from None
 
 
 def _is_unit(text: str) -> bool:

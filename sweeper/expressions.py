@@ -87,14 +87,8 @@ def _parse(text: Any, symbols: Mapping[str, Symbol], aliases: Mapping[str, str])
         tree, kind, dimension = checker.check(grammar.parse(text, checker.known))
     except InputError as error:
         raise InputError(f"in '{_short(text)}': {error.message}") from None
-    expression = Expression(" ".join(text.split()), tree, kind, dimension, frozenset(checker.names),
-                            frozenset(n for n in checker.names if symbols[n].metric))
-    if not expression.names and kind != "text":
-        try:
-            expression.value({}) if kind == "number" else expression.violation({})
-        except UndefinedError as error:
-            raise InputError(f"in '{_short(text)}': {error}") from None
-    return expression
+    return Expression(" ".join(text.split()), tree, kind, dimension, frozenset(checker.names),
+                      frozenset(n for n in checker.names if symbols[n].metric))
 
 
 def _short(text: Any) -> str:

@@ -7,10 +7,11 @@ import random
 from collections.abc import Iterable, Iterator
 
 from simulator.inputs.errors import InputError
-from sweeper.expressions import UndefinedError
+from sweeper.expressions import Expression, UndefinedError
 from sweeper.grammar import Compare, Logic, Name, Node, Number
-from sweeper.parameters import Choices, Grid, Parameter
-from sweeper.space import Constraint, Space, Values, reads
+from sweeper.parameters import Choices, Grid, Parameter, label
+from sweeper.space import Constraint, Space, Values, is_structural, reads
+from sweeper.symbols import Flat, design_symbols, read_leaf
 
 MAX_COMBINATIONS = 50_000  # of the parameters that one group of constraints reads
 TRIES = 60  # random completions tried before a choice counts as impossible
@@ -29,6 +30,8 @@ def check_choices(space: Space) -> None:
             except InputError as error:
                 if not _possible(space, parameter, value):
                     raise _at(error, parameter, place) from None
+        _check_same(parameter)
+        _check_exists(space, parameter)
 
 
 def check_constraints(space: Space) -> None:
@@ -36,6 +39,37 @@ def check_constraints(space: Space) -> None:
     _check_bounds(space.constraints)
     for group in _groups(space):
         _check_group(space, group)
+
+
+def _check_same(parameter: Parameter) -> None:
+    """Two choices that mean the same (1 GHz and 1000 MHz) would be one design twice."""
+    if not isinstance(parameter.domain, Choices) or is_structural(parameter):
+        return
+    key = parameter.keys[0]
+    seen: dict[str, object] = {}
+    for value in parameter.domain.values:
+        meant = repr(sorted(read_leaf(key, value, design_symbols()[key]).items()))
+        if meant in seen:
+            raise InputError(f"{label(seen[meant])} and {label(value)} mean the same",
+                             key=f"parameters.{parameter.name}")
+        seen[meant] = value
+
+
+def _check_exists(space: Space, parameter: Parameter) -> None:
+    """The condition of a parameter must hold somewhere."""
+    if parameter.when is None:
+        return
+    readers = [parameter]
+    for reader in readers:  # grows: those it reads, those they read
+        readers += [p for p in space.parameters if reader.when and reads(reader.when, p) and p not in readers]
+    names = {p.name for p in readers} - {parameter.name}
+    sizes = [p.domain.count for p in readers[1:]]
+    if None in sizes or math.prod(size or 1 for size in sizes) > MAX_COMBINATIONS:
+        return
+    if not any(_true(parameter.when, space.flat(values)) for values in space.combinations(names)):
+        who = f"no value of {', '.join(sorted(names))} satisfies" if names else "the base design does not satisfy"
+        raise InputError(f"the parameter never exists: {who} '{parameter.when.text}'",
+                         key=f"parameters.{parameter.name}.when")
 
 
 def _probes(parameter: Parameter) -> Iterator[tuple[str, object]]:
@@ -105,18 +139,24 @@ def _check_group(space: Space, group: tuple[list[Constraint], list[Parameter]]) 
         if all(held):
             return
         satisfied = [count + h for count, h in zip(satisfied, held, strict=True)]
-    where = ", ".join(p.name for p in parameters) or "the base design"
+    where = ", ".join(p.name for p in parameters)
     for constraint, count in zip(constraints, satisfied, strict=True):
         if not count:
-            raise InputError(f"no value of {where} satisfies '{constraint.expression.text}'; relax it or widen the "
-                             "choices", key=_key(constraint))
+            who = f"no value of {where} satisfies" if where else "the base design does not satisfy"
+            raise InputError(f"{who} '{constraint.expression.text}'; relax it or widen the choices",
+                             key=_key(constraint))
     texts = " and ".join(f"'{c.expression.text}'" for c in constraints)
-    raise InputError(f"{texts} contradict each other: no combination of {where} satisfies all", key="constraints")
+    raise InputError(f"{texts} contradict each other: no combination of {where or 'settings'} satisfies all",
+                     key="constraints")
 
 
 def _holds(constraint: Constraint, space: Space, values: Values) -> bool:
+    return _true(constraint.expression, space.flat(values))
+
+
+def _true(condition: Expression, flat: Flat) -> bool:
     try:
-        return constraint.expression.holds(space.flat(values))
+        return condition.holds(flat)
     except UndefinedError:
         return False
 

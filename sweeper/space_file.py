@@ -47,9 +47,11 @@ def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> S
 
 def find_space(source: str | Path) -> Path:
     """A path as it is, or a name in `search_spaces/`. Raises InputError."""
+    if not str(source) or len(str(source)) > 1000 or "\0" in str(source):
+        raise InputError(f"'{str(source)[:40]}' is no such file and no name of a search space")
     path = Path(source)
     known = {p.stem: p for p in sorted(SPACES.glob("*.yaml"))}
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if path.suffix or path.exists() or len(path.parts) > 1:
         return path
     if path.name in known:
         return known[path.name]
@@ -158,7 +160,7 @@ def _check_key(key: str) -> None:
     if key not in symbols:
         settable = [s for s in symbols if "[" not in s and s != "devices" and ("." in s) == ("." in key)]
         hint = "" if "." in key else " (a short name of your own needs 'sets: [design keys]')"
-        raise InputError(f"unknown design key; {nearest(key, settable)}{hint}")
+        raise InputError(f"unknown design key '{key[:80]}'; {nearest(key, settable)}{hint}")
 
 
 def _is_unit(text: str) -> bool:

@@ -4,10 +4,46 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from simulator.inputs import units
+from simulator.inputs.errors import InputError
 from simulator.schema.base import Count, PositiveInt, Record
 
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected a number or a quantity such as '1.5 TB/s', got {value!r:.60}")
+    return value
+
+
+def _duration(value: str) -> str:
+    try:
+        seconds = units.parse(value, "s")
+    except InputError as error:
+        raise ValueError(error.message) from error
+    if seconds <= 0:
+        raise ValueError(f"must be above 0, got {value!r}")
+    return value
+
+
+def _name_or_mapping(value: object) -> object:
+    if not isinstance(value, str | dict):
+        raise ValueError(f"expected a name, a path or a mapping, got {value!r:.60}")
+    return value
+
+
+def _texts(value: object) -> object:
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    if entries is None or not all(isinstance(entry, str) for entry in entries):
+        raise ValueError("expected a list, or a mapping of names, of expressions such as 'ttft_p99 <= 2 s', "
+                         f"got {value!r:.60}")
+    return value
+
+
+Number = Annotated[Any, BeforeValidator(_number)]  # bare, or text with a unit
+NameOrMapping = Annotated[Any, BeforeValidator(_name_or_mapping)]
+Texts = Annotated[Any, BeforeValidator(_texts)]
 Sampler = Literal["auto", "exhaustive", "tpe", "nsga2", "random", "qmc"]
 
 
@@ -23,9 +59,9 @@ class IntRange(Record):
 class FloatRange(Record):
     """Numbers from low to high, both included; quantities are written with their unit."""
 
-    low: float | int | str
-    high: float | int | str
-    step: float | int | str | None = None
+    low: Number
+    high: Number
+    step: Number = None
     log: bool = False
 
 
@@ -60,7 +96,7 @@ class StudySpec(Record):
     trials: PositiveInt = 200
     seed: Count = 0
     workers: PositiveInt | None = None  # absent: one per core
-    timeout: str | None = None  # wall time of the whole sweep, for example `30 minute`
+    timeout: Annotated[str, AfterValidator(_duration)] | None = None  # wall time of the sweep: `30 minute`
 
 
 class SpaceFile(Record):
@@ -68,9 +104,9 @@ class SpaceFile(Record):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = None
     description: str = ""
-    design: str | dict[str, Any]
+    design: NameOrMapping
     parameters: Annotated[dict[str, ParameterSpec], Field(min_length=1)]
-    constraints: list[str] | dict[str, str] = Field(default_factory=list)
+    constraints: Texts = Field(default_factory=list)
     objectives: Annotated[list[ObjectiveSpec], Field(min_length=1, max_length=8)]
-    baselines: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    baselines: dict[str, NameOrMapping] = Field(default_factory=dict)
     study: StudySpec = StudySpec()

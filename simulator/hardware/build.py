@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.hardware import dram
 from simulator.hardware.gpu import GpuDevice
@@ -11,7 +11,7 @@ from simulator.hardware.links import LinkDevice
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
-from simulator.hardware.priced import Device
+from simulator.hardware.priced import Bound, Device
 from simulator.model.operators import DecodeAttention
 from simulator.schema.hardware import Hardware
 from simulator.schema.serving import Parallelism
@@ -19,13 +19,14 @@ from simulator.schema.serving import Parallelism
 
 @dataclass(frozen=True)
 class Devices:
-    """What runs a rank's operators: `decode` takes decode attention, `link` collectives, `compute` the rest.
+    """What runs a rank's operators: `prefill` and `decode` take attention, `link` collectives, `compute` the rest.
 
     channel_costs: where PIM keeps whole requests on channels, what decode attention takes on one of them:
     (channels, seconds per request, seconds per token of its context) of one layer. None elsewhere.
     """
 
     compute: Device
+    prefill: Device  # `compute`, told where the KV cache is: apart, so that other operators keep their prices
     decode: Device
     link: Device
     channel_costs: Callable[[DecodeAttention], tuple[int, float, float]] | None = None
@@ -36,13 +37,14 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     compute = _compute(hardware)
     link = LinkDevice(hardware.link.bandwidth_bytes_per_s, hardware.link.latency_s, hardware.link.launch_s,
                       hardware.link.topology)
+    attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
-        return Devices(compute, compute, link)
+        return Devices(compute, attention, attention, link)
     pim = _pim(hardware, parallelism)
-    return Devices(compute, pim, link, pim.channel_costs if pim.mapping == "request" else None)
+    return Devices(compute, attention, pim, link, pim.channel_costs if pim.mapping == "request" else None)
 
 
-def _compute(hardware: Hardware) -> Device:
+def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
     memory, pj_per_bit = hardware.memory, dram.preset(hardware.memory.kind).pj_per_bit
     if hardware.npu is not None:
         npu = hardware.npu
@@ -57,6 +59,17 @@ def _compute(hardware: Hardware) -> Device:
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
                      memory_efficiency=gpu.memory_efficiency,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
+
+
+def _beside_pim(npu: NpuDevice, hardware: Hardware) -> NpuDevice:
+    """The NPU reading and writing a KV cache that lives in PIM stacks, where there are any."""
+    pim = hardware.pim
+    if pim.placement == "none":
+        return npu
+    if pim.placement == "pooled":
+        return replace(npu, kv_bandwidth_bytes_per_s=pim.link_bandwidth_bytes_per_s, kv_bound=Bound.NETWORK)
+    part = dram.preset(pim.kind)
+    return replace(npu, kv_bandwidth_bytes_per_s=pim.stacks_per_npu * part.peak_bytes_per_s * part.efficiency)
 
 
 def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:

@@ -27,9 +27,9 @@ _UNSUPPORTED = {
 }
 
 
-def looks_like_config(value: dict[str, Any]) -> bool:
-    """Whether a mapping is a config.json rather than an Architecture of ours."""
-    return "model_type" in value or "architectures" in value
+def looks_like_config(plain: dict[str, Any]) -> bool:
+    """Whether a mapping is a Hugging Face config.json rather than an `Architecture`."""
+    return "model_type" in plain or "architectures" in plain
 
 
 def architecture_from_config(config: dict[str, Any], name: str) -> Architecture:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.hardware.build import build
+from simulator.hardware.priced import Bound
 from simulator.model.operators import Collective, DecodeAttention, Gemm, PrefillAttention, Vector
 from simulator.schema.serving import Parallelism
 from tests.hardware.builders import npu, shipped
@@ -127,3 +128,14 @@ def test_fingerprints_tell_designs_apart_by_what_changes_prices():
         other = base.model_copy(update={"pim": base.pim.model_copy(update=change)})
         assert build(other, Parallelism()).decode.fingerprint() != build(base, Parallelism()).decode.fingerprint()
         assert build(other, Parallelism()).compute.fingerprint() == build(base, Parallelism()).compute.fingerprint()
+
+
+def test_context_of_a_chunk_is_read_over_the_link_where_the_cache_is_pooled():
+    local = shipped("npu-pim")
+    pooled = local.model_copy(update={"pim": local.pim.model_copy(update={"placement": "pooled"})})
+    op, axes = PrefillAttention(32, 8, 128, 16, 16), (64, 30_000)
+    kv_bytes = (30_000 + 64) * 2 * 8 * 128 * 2
+    found = build(pooled, Parallelism()).prefill.price(op, *(np.array([float(a)]) for a in axes))
+    assert found.seconds[0] == pytest.approx(kv_bytes / 64e9, rel=0.01)
+    assert Bound(found.bound[0]) is Bound.NETWORK
+    assert seconds(build(local, Parallelism()).prefill, op, axes) < found.seconds[0]
