@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from simulator.costs.cache import Snapshot
 from sweeper.pool_errors import PoolError
 from sweeper.shared_costs import SharedCosts
 from sweeper.trial import Trial
-from sweeper.worker import Evaluator, Reply, SimWorker, Task
+from sweeper.worker import Evaluator, NotStartedError, Reply, SimWorker, Task
 
 IN_FLIGHT = 2  # calls per actor: the next one waits there while a result travels
 CALL_SECONDS = 0.035  # what a grouped call should last
@@ -45,7 +45,7 @@ class _Lane:
     actor: Any
     calls: deque[_Call] = field(default_factory=deque)
     head_since_s: float = 0.0  # when the oldest call became the oldest
-    ping: Any = None  # reference of the ping that must be answered first
+    ping: Any = None  # reference of the `start` call that must be answered first
     down_since_s: float = 0.0
     next_ping_s: float = 0.0
     up: bool = False
@@ -66,7 +66,7 @@ class Pool:
         self._maker = ray.put(make_evaluator)  # space and trace travel once; kept, since restarted actors need it
         remote = ray.remote(SimWorker).options(num_cpus=1, max_restarts=-1, max_task_retries=0,
                                                scheduling_strategy="SPREAD")
-        self._lanes = [_Lane(remote.remote(self._maker), down_since_s=time.monotonic()) for _ in range(workers)]
+        self._lanes = [_Lane(remote.remote(), down_since_s=time.monotonic()) for _ in range(workers)]
 
     @property
     def group(self) -> int:
@@ -143,6 +143,8 @@ class Pool:
             return  # dealt with when its actor died
         try:
             reply: Reply = ray.get(reference)
+        except NotStartedError:
+            self._lane_died(lane, "", counts_as=0)
         except RayTaskError as error:  # not the simulator's (those are trials) but the worker's own
             reason = " ".join(str(error.cause or error).split())[:500]
             self._finish([task.failed(reason) for task in call.tasks])
@@ -187,6 +189,8 @@ class Pool:
 
     def _accuse(self, tasks: list[Task], reason: str, counts_as: int) -> list[Task]:
         """The tasks to send again; a single task out of attempts is finished as failed."""
+        if not counts_as:
+            return tasks
         if len(tasks) > 1:
             self._alone.update(task.number for task in tasks)
             return tasks
@@ -203,25 +207,22 @@ class Pool:
         for lane in self._lanes:
             if lane.calls and now - lane.head_since_s > self._limit_s:
                 ray.kill(lane.actor, no_restart=False)
-                single = len(lane.calls[0].tasks) == 1
-                self._lane_died(lane, f"took longer than {self._limit_s:g} s",
-                                counts_as=MAX_ATTEMPTS if single else 0)
+                self._lane_died(lane, f"took longer than {self._limit_s:g} s", counts_as=MAX_ATTEMPTS)
 
     def _ping(self) -> None:
         now = time.monotonic()
         for lane in self._lanes:
             if not lane.up and lane.ping is None and now >= lane.next_ping_s:
-                lane.ping = lane.actor.ready.remote()
+                lane.ping = lane.actor.start.remote(self._maker)
             if not lane.up and now - lane.down_since_s > START_SECONDS:
                 raise PoolError(f"a worker did not start within {START_SECONDS:g} s")
 
     def _pinged(self, lane: _Lane) -> None:
         try:
             lane.up = ray.get(lane.ping)
-        except RayActorError as error:
-            cause = " ".join(str(error).split())
-            if "__init__" in cause or "creation task" in cause:
-                raise PoolError(f"the workers do not start: {cause[-500:]}") from error
+        except RayTaskError as error:
+            raise PoolError(f"the workers do not start: {' '.join(str(error.cause).split())[:500]}") from error
+        except RayError:
             lane.next_ping_s = time.monotonic() + PING_PAUSE_SECONDS
         lane.ping = None
 

@@ -37,6 +37,7 @@ class Progress:
         self._console = console
         self._interval_s = REFRESH_SECONDS if console.is_terminal else PLAIN_SECONDS
         self._quiet = quiet
+        self._said = -1
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal and not quiet else None
         self._window: deque[tuple[float, int]] = deque()
         self._shown_s = self._started_s = time.monotonic()
@@ -58,7 +59,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line that stays: what happens, warnings."""
         if not self._quiet:
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, status: Status) -> None:
         """The numbers now."""
@@ -66,7 +67,8 @@ class Progress:
         rate = self._rate(status.done)
         if self._live:
             self._live.update(Text(describe(status, rate, elapsed_s=self._shown_s - self._started_s)), refresh=True)
-        else:
+        elif status.done != self._said:
+            self._said = status.done
             self.say(describe(status, rate, elapsed_s=self._shown_s - self._started_s))
 
     def _rate(self, done: int) -> float:

@@ -208,14 +208,15 @@ def warm() -> None:
     """Compiles the engine once, so that workers load it from numba's cache."""
     from simulator.serving import engine
 
-    engine.warm()
+    if hasattr(engine, "warm"):
+        engine.warm()
 
 
 def write_report(folder: Path, space: Space, trials: Sequence[Trial], say: Callable[[str], None]) -> None:
     """The HTML report; a failure is a line, not the end of a finished sweep."""
-    from sweeper import report
-
     try:
-        report.write_report(folder, space, trials)
+        from sweeper.report import write_report as write
+
+        write(folder, space, trials)
     except Exception as error:
         say(f"the report could not be written ({type(error).__name__}: {error}); try `python -m sweeper report {folder}`")

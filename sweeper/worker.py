@@ -47,25 +47,34 @@ class Reply:
     counters: CacheCounters
 
 
+class NotStartedError(Exception):
+    """A call reached an actor that Ray had just restarted: nothing was evaluated, send it again."""
+
+
 class SimWorker:
     """The actor. It holds nothing that a restart would miss: only caches."""
 
-    def __init__(self, make_evaluator: Callable[[], Evaluator]) -> None:
-        self._evaluator = make_evaluator()
+    def __init__(self) -> None:
+        self._evaluator: Evaluator | None = None
         self._version = -1
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
-    def ready(self) -> bool:
-        """Answers once the actor is up."""
+    def start(self, make_evaluator: Callable[[], Evaluator]) -> bool:
+        """Makes the actor ready; the first call of every incarnation, answered once it is up."""
+        if self._evaluator is None:
+            self._evaluator = make_evaluator()
         return True
 
     def evaluate(self, tasks: Sequence[Task], version: int, costs: Snapshot) -> Reply:
         """Evaluates `tasks` in order; an exception fails its own task only. `costs` is looked at when `version` is new."""
-        cache = self._evaluator.cache
+        evaluator = self._evaluator
+        if evaluator is None:
+            raise NotStartedError
+        cache = evaluator.cache
         if version != self._version:
             cache.use(costs)
             self._version = version
-        trials = [replace(run_task(self._evaluator, task), worker=self._name) for task in tasks]
+        trials = [replace(run_task(evaluator, task), worker=self._name) for task in tasks]
         return Reply(trials, cache.take_new(), cache.take_counters())
 
 

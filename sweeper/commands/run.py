@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: 
     finally:
         book.close()
     if not args.quiet:
-        print_ending(Console(), folder, space, settings, ending)
+        print_ending(Console(width=None if sys.stdout.isatty() else 160), folder, space, settings, ending)
     return EXIT_CODES.get(ending.why, 0)
 
 
