@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError
-from simulator.serving.config import OUTPUT_STREAM, Int64, Trace
+from simulator.serving.config import OUTPUT_STREAM, Int32, Int64, Segments, Trace
 
 
 @dataclass(frozen=True)
