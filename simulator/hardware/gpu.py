@@ -125,7 +125,8 @@ class GpuDevice:
         tile_m, tile_n, split = _TILINGS
         rows = m.reshape(1, -1)
         k = operator.k / split
-        per_k = np.maximum(2 * tile_m * tile_n / per_sm, (tile_m + tile_n) * (bits / 8) / l2_per_sm)
+        operand_bytes = (tile_m * operator.activation_bits + tile_n * operator.weight_bits) / 8
+        per_k = np.maximum(2 * tile_m * tile_n / per_sm, operand_bytes / l2_per_sm)
         tile_s = np.where((split == 1) | (k >= MIN_SPLIT_K), k * per_k + self.tile_overhead_s, np.inf)
         columns = np.ceil(operator.n / tile_n) * split / self.sms
         tiles_s = np.ceil(np.ceil(rows / tile_m) * columns) * tile_s
