@@ -68,6 +68,7 @@ def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
                      compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
                      l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,
                      quantise_s=gpu.quantise_s, attention=AttentionConstants(**dict(gpu.attention)),
+                     calibrated=gpu.calibrated,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
 
 

@@ -62,21 +62,29 @@ class PimDevice:
         else:
             heads = sequences * (operator.kv_heads * self.sharers)
             busy_s = np.ceil(heads / (self.channels * self.sharers)) * (head_s + token_s * context)
-        transfer_s = self.transfer_seconds(operator, sequences)
-        return priced(self.launch_s, [(Bound.PIM, busy_s + transfer_s)], self._joules(operator, sequences, context))
+        busy_s = busy_s + sequences * (self._request_bytes(operator) / self.link_bytes_per_s)
+        return priced(self.fixed_seconds(), [(Bound.PIM, busy_s)], self._joules(operator, sequences, context))
 
     def channel_costs(self, operator: DecodeAttention) -> tuple[int, float, float]:
         """(channels, seconds per request, seconds per token of its context) where whole requests sit on channels: what
-        an engine needs to find the busiest channel itself. Launch and transfers are not in it."""
-        head_s, token_s = self._line(operator)
-        return self.channels, operator.kv_heads * head_s, operator.kv_heads * token_s
+        an engine needs to find the busiest channel itself.
 
-    def transfer_seconds(self, operator: DecodeAttention, sequences: Float64) -> Float64:
-        """Queries, new keys and values to the stacks, results back, for a batch."""
-        width = operator.head_dim * operator.activation_bits / 8
-        inward = operator.heads * width + 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
-        outward = operator.heads * operator.head_dim * RESULT_BYTES
-        return 2 * self.link_latency_s + sequences * ((inward + outward) / self.link_bytes_per_s)
+        The link carries all requests one after the other: a request's transfer counts once per channel, so that evenly
+        dealt requests add up to the whole. `fixed_seconds` (launch, link latency) is not in it.
+        """
+        head_s, token_s = self._line(operator)
+        request_s = operator.kv_heads * head_s + self.channels * self._request_bytes(operator) / self.link_bytes_per_s
+        return self.channels, request_s, operator.kv_heads * token_s
+
+    def fixed_seconds(self) -> float:
+        """What one decode attention takes whatever the batch: launch, and the link's latency there and back."""
+        return self.launch_s + 2 * self.link_latency_s
+
+    def _request_bytes(self, operator: DecodeAttention) -> float:
+        """Query, new key and value to the stacks, result back, of one request."""
+        query = operator.heads * operator.head_dim * operator.activation_bits / 8
+        key_value = 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
+        return query + key_value + operator.heads * operator.head_dim * RESULT_BYTES
 
     def _line(self, operator: DecodeAttention) -> tuple[float, float]:
         """Seconds of one KV head of one request in one channel: (constant, per token)."""

@@ -80,6 +80,7 @@ class Gpu(Record):
     l2_bytes_per_clock: Positive = 37.9  # operand bytes an SM takes from L2 per cycle
     tile_overhead_s: Seconds = Field(default="1 us", alias="tile_overhead", validate_default=True)  # start, write back
     attention: GpuAttention = GpuAttention()
+    calibrated: bool = False  # whether these constants were measured on this device
     quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
