@@ -71,6 +71,21 @@ def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> 
     return resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
 
 
+def load_hardware(source: str, overrides: dict[str, Any]) -> Hardware:
+    """The hardware of that name or in that file, with overrides under its own keys (npu.arrays). Raises InputError."""
+    changed = apply_overrides({"hardware": source}, {f"hardware.{key}": value for key, value in overrides.items()})
+    plain = _expand_section("hardware", changed["hardware"], None, None)
+    try:
+        return Hardware.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, Hardware, source) from None
+
+
+def load_costs(source: str) -> Costs:
+    """The cost assumptions of that name or in that file. Raises InputError."""
+    return Costs.model_validate(_expand_section("costs", source, None, None))
+
+
 def resolve(plain: dict[str, Any], *, file: str | None = None, folder: Path | None = None) -> Design:
     """The Design that a YAML mapping means. Names and relative paths are looked up from `folder`, then `configs/`."""
     return validate(expand(plain, file=file, folder=folder), file=file)

@@ -110,7 +110,7 @@ class GpuDevice:
         blocks = np.ceil(chunk / ATTENTION_TILE) * operator.heads
         occupied = blocks / (np.ceil(blocks / self.sms) * self.sms)
         masked = np.minimum(pairs + chunk * (ATTENTION_TILE - 1) / 2, chunk * (chunk + context))
-        padded = np.ceil(chunk / ATTENTION_TILE) * ATTENTION_TILE / chunk
+        padded = np.ceil(chunk / ATTENTION_TILE) * ATTENTION_TILE / np.maximum(chunk, 1)
         bits = max(operator.kv_bits, operator.activation_bits)
         flops = masked * padded * (4.0 * operator.heads * operator.head_dim)
         moved = ((context + chunk) * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8)

@@ -5,15 +5,35 @@ Format: scenarios recorded from vLLM's own scheduler (`../shared/oracle/vllm_sch
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simulator.costs.step import StepCosts
+from simulator.inputs.errors import InputError
 from simulator.serving.config import PRIVATE_STREAM, EngineResult, SchedulerConfig, Segments, Trace
 
 Json = dict[str, Any]
+
+
+def load(directory: Path) -> list[tuple[Json, Json]]:
+    """(scenario, answer) pairs of a folder. Raises InputError where a file is missing, broken or of another length."""
+    tables = []
+    for name in ("scenarios.json.gz", "answers.json.gz"):
+        file = directory / name
+        try:
+            tables.append(json.loads(gzip.decompress(file.read_bytes())))
+        except FileNotFoundError:
+            raise InputError("no such file; give a folder in the scheduler oracle's format", file=str(file)) from None
+        except (OSError, EOFError, ValueError) as error:
+            raise InputError(f"is not gzipped JSON: {error}", file=str(file)) from error
+    if len(tables[0]) != len(tables[1]):
+        raise InputError(f"{len(tables[0])} scenarios but {len(tables[1])} answers", file=str(directory))
+    return list(zip(*tables, strict=True))
 
 
 def config_of(scenario: Json) -> SchedulerConfig:
@@ -80,6 +100,43 @@ def answer_of(result: EngineResult) -> Json:
             "cached_tokens": result.cached_tokens.tolist(),
         },
     }
+
+
+def first_difference(answer: Json, mine: Json) -> str | None:
+    """Where two answers first differ, in words; None if they are identical. Decisions are compared before times."""
+    theirs, ours = _batches(answer), _batches(mine)
+    for step in range(max(len(theirs), len(ours))):
+        if step >= len(theirs) or step >= len(ours):
+            return f"{len(theirs)} steps were recorded, the engine took {len(ours)}"
+        if theirs[step] != ours[step]:
+            return (f"step {step}: the batch [(request, new tokens)] was {_short(theirs[step])}, "
+                    f"the engine chose {_short(ours[step])}")
+    for key, words in (("admissions", "[step, request, cached tokens] of admission"),
+                       ("preempted", "[step, request] of preemption")):
+        if found := _unequal(answer[key], mine[key]):
+            return f"{words} {found}"
+    for part, of in (("iterations", "step"), ("requests", "request")):
+        for key, column in answer[part].items():
+            if found := _unequal(column, mine[part][key]):
+                return f"{key} of {of} {found}"
+    return None
+
+
+def _batches(answer: Json) -> list[list[tuple[int, int]]]:
+    entries = list(zip(answer["batch"]["req"], answer["batch"]["new"], strict=True))
+    ends = np.cumsum(answer["iterations"]["n"], dtype=np.int64).tolist()
+    return [entries[end - n:end] for n, end in zip(answer["iterations"]["n"], ends, strict=True)]
+
+
+def _unequal(theirs: list[Any], ours: list[Any]) -> str | None:
+    for k, (a, b) in enumerate(zip(theirs, ours, strict=False)):
+        if a != b:
+            return f"{k}: recorded {a}, the engine {b}"
+    return None if len(theirs) == len(ours) else f"{min(len(theirs), len(ours))}: {len(theirs)} against {len(ours)}"
+
+
+def _short(entries: list[tuple[int, int]]) -> str:
+    return str(entries[:6])[:-1] + (f", ... {len(entries)} in all]" if len(entries) > 6 else "]")
 
 
 def _segments(segments: list[list[list[int]] | None], prompts: list[int]) -> Segments:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from simulator.serving.config import EngineResult, SchedulerConfig, StepLog
@@ -81,10 +83,10 @@ class Record:
             self.used_block_ns, self.peak_used, self.waiting_ns, self._log() if self.log else None)
 
     def _log(self) -> StepLog:
-        columns = np.array(self.rows, np.int64).reshape(-1, len(COLUMNS)).T
-        wide = [columns[k].copy() for k in range(3)]
-        narrow = [columns[k].astype(np.int32) for k in range(3, len(COLUMNS))]
+        rows = np.array(self.rows, np.int64).reshape(-1, len(COLUMNS))
+        times: dict[str, Any] = {name: rows[:, k].copy() for k, name in enumerate(COLUMNS[:3])}
+        counts: dict[str, Any] = {name: rows[:, k].astype(np.int32) for k, name in enumerate(COLUMNS) if k >= 3}
         batches = np.array(self.batches, np.int32).reshape(-1, 2)
-        return StepLog(*wide, *narrow, batches[:, 0].copy(), batches[:, 1].copy(),
-                       np.array(self.admissions, np.int32).reshape(-1, 3),
-                       np.array(self.preempted, np.int32).reshape(-1, 2))
+        return StepLog(**times, **counts, batch_request=batches[:, 0].copy(), batch_new_tokens=batches[:, 1].copy(),
+                       admissions=np.array(self.admissions, np.int32).reshape(-1, 3),
+                       preempted=np.array(self.preempted, np.int32).reshape(-1, 2))

@@ -1,13 +1,13 @@
 """The reference engine: a trace through a scheduler, step by step, in plain Python.
 
-The loop (D batches may be decided and not yet finished: 1 synchronous, 2 with async scheduling, one per pipeline stage):
+The loop; D batches may be in flight: 1 synchronous, 2 with async scheduling, one per pipeline stage:
 
 1. Hand over every request that has arrived.
 2. Decide a batch. Its host time passes on the engine's clock; the batch starts when that is over and the first
    stage is free; each stage starts when its predecessor has finished the batch and it has finished the previous one.
 3. With fewer than D batches in flight decide again; otherwise wait for the oldest and deliver its tokens.
 
-A decision without tokens takes no time, neither on the host nor on the device.
+A decision without tokens takes no time, neither on the host nor on the device, but it takes a place among the D.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def run(
 
     depth = 2 if config.async_scheduling else config.pipeline_parallel_size
     in_flight: deque[Batch] = deque()
-    stage_free = [0] * len(tables.stage_layers)
+    stage_free = [0] * config.pipeline_parallel_size
     clock = 0
     while True:
         while arrivals and arrivals[0].arrival_ns <= clock:
@@ -79,17 +79,18 @@ def run(
                 batch.end_ns = end
             if batch.entries or batch.preempted:
                 record.step(batch, engine, decided, start, time)
-            elif not any(other.entries for other in in_flight):
-                ...
             in_flight.append(batch)
             if len(in_flight) < depth:
                 continue
 
-        if in_flight:
+        if any(batch.entries or batch.preempted for batch in in_flight):
             oldest = in_flight.popleft()
             clock = max(clock, oldest.end_ns)
             record.tokens_out(engine.deliver(oldest), oldest.end_ns)
         elif arrivals:
+            in_flight.clear()
             clock = arrivals[0].arrival_ns
+        elif engine.running or engine.waiting:
+            raise RuntimeError(f"the scheduler leaves {len(engine.waiting)} requests waiting for ever")
         else:
             return record.result(requests)

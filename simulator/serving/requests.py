@@ -18,7 +18,7 @@ class Request:
     outputs: int = 0
     computed: int = 0
     pending: int = 0
-    due: int = 0  # outputs in flight: a preempted request waits for them before it is resumed
+    in_flight: int = 0  # batches that hold it and have not ended: a preempted request waits for them
     running: bool = False
     preemptions: int = 0
     cached: int = -1  # prefix hit at first admission; -1 before

@@ -28,6 +28,8 @@ class Scheduler:
     channel) and leaves it when it finishes or is preempted.
     """
 
+    whole_prompts = False  # a policy that never splits a prompt
+
     def __init__(self, config: SchedulerConfig, identities: BlockIdentities | None, channels: int = 0) -> None:
         self.config = config
         self.identities = identities  # None: no prefix caching
@@ -35,16 +37,16 @@ class Scheduler:
         self.waiting: list[Request] = []  # sorted by rank
         self.running: list[Request] = []  # in order of admission
         self.channel_tokens = [0] * max(channels, 1)
-        self.chunked = config.enable_chunked_prefill
+        self.chunked = config.enable_chunked_prefill and not self.whole_prompts
         self.swapped_blocks = 0  # moved to or from host memory since the last batch
 
     # What a policy may change
 
     def rank(self, request: Request) -> Any:
-        """Sort key of the queue, smallest first. Among equals new arrivals go last, preempted requests first (1, 21)."""
+        """Sort key of the queue, smallest first. Among equals arrivals go last, preempted requests first (1, 21)."""
         if self.config.policy == "priority":
             return request.priority, request.arrival_ns, request.index
-        return ()
+        return 0
 
     def order(self) -> list[Request]:
         """The running requests in the order in which they are served."""
@@ -103,7 +105,7 @@ class Scheduler:
         stepped_over: list[Request] = []
         while self.waiting and budget > 0 and len(self.running) < self.config.max_num_seqs:
             request = self.waiting[0]
-            if request.due:
+            if request.in_flight:
                 stepped_over.append(self.waiting.pop(0))
                 continue
             hits = self.cached_prefix(request)  # 11
@@ -132,15 +134,16 @@ class Scheduler:
             request = entry.request
             request.computed += entry.new
             entry.yields = request.computed == request.known + request.pending
-            request.due += 1
-            if entry.yields:
-                request.pending += self.config.async_scheduling
+            request.in_flight += 1
+            if entry.yields and self.config.async_scheduling:
+                request.pending += 1
         return batch
 
     def deliver(self, batch: Batch) -> list[Request]:
         """The batch has ended (20): hands out its tokens in batch order; returns the requests that got one."""
         receivers = [entry.request for entry in batch.entries if entry.yields]
-        for entry in batch.entries: entry.request.due -= 1
+        for entry in batch.entries:
+            entry.request.in_flight -= 1
         for request in receivers:
             request.outputs += 1
             if request.running:

@@ -1,0 +1,57 @@
+"""Replays recorded scheduler scenarios and compares every decision: `validate_scheduler.py DIR [--engine both]`.
+
+DIR holds `scenarios.json.gz` and `answers.json.gz` in the scheduler oracle's format. Prints `identical N of M` for each
+engine and, for each scenario that differs, the first difference in words. Exit code 1 on any difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from simulator.inputs.errors import InputError
+from simulator.serving import oracle
+
+MODULES = {"reference": "simulator.serving.reference", "fast": "simulator.serving.engine"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument("--engine", choices=[*MODULES, "both"], default="both")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as rows")
+    args = parser.parse_args(argv)
+    try:
+        recorded = oracle.load(args.directory)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    rows = []
+    for engine in MODULES if args.engine == "both" else (args.engine,):
+        run = importlib.import_module(MODULES[engine]).run
+        identical = 0
+        for scenario, answer in recorded:
+            try:
+                result = run(oracle.trace_of(scenario), oracle.config_of(scenario), oracle.costs_of(scenario), log=True)
+                difference = oracle.first_difference(answer, oracle.answer_of(result))
+            except Exception as error:  # an engine that fails on one scenario still gets judged on the others
+                difference = f"failed: {type(error).__name__}: {error}"
+            if difference is None:
+                identical += 1
+            else:
+                print(f"{engine}: {scenario['name']}: {difference}")
+        print(f"{engine}: identical {identical} of {len(recorded)}")
+        rows.append({"name": f"scheduler/{engine}/identical", "value": identical, "unit": "scenarios",
+                     "goal": f"all {len(recorded)}", "ok": identical == len(recorded)})
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0 if all(row["ok"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

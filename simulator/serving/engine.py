@@ -1,0 +1,195 @@
+"""The fast engine: the reference engine's results bit for bit, compiled with numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from simulator.costs.lookup import StepTables, step_tables
+from simulator.costs.step import StepCosts
+from simulator.inputs.errors import InputError
+from simulator.serving import fast_arrays, fast_general, fast_plain, limits
+from simulator.serving.config import EngineResult, SchedulerConfig, StepLog, Trace
+from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
+from simulator.serving.fast_compile import compiled
+from simulator.serving.fast_plain_state import new_plain
+from simulator.serving.fast_pool import new_pool
+from simulator.serving.fast_queues import new_queues
+from simulator.serving.identities import block_identities
+
+_NONE_I32, _NONE_I64 = np.zeros(0, np.int32), np.zeros(0, np.int64)
+
+
+def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = False) -> EngineResult:
+    """Serves `trace` and returns when every request was finished or rejected, as `reference.run` does.
+
+    Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
+    """
+    if config.scheduler != "vllm_v1":
+        raise InputError(
+            f"the fast engine does not run {config.scheduler}: use simulator.serving.reference.run", key="scheduler"
+        )
+    limits.check_config(config)
+    limits.check_costs(config, costs)
+    limits.check_trace(trace)
+    tables = StepTables(*(_readonly(a) if isinstance(a, np.ndarray) else a for a in step_tables(costs)))
+    served = limits.served_outputs(trace, config)
+    requests, kept = _requests(trace, config, served)
+    bounds = _limits(config, tables)
+    if plain_enough(bounds) and not log:
+        outcome, rows = _run_plain(requests, bounds, tables), None
+    else:
+        outcome, rows = _run_general(requests, bounds, tables, log)
+    return _result(outcome, rows, kept, len(trace))
+
+
+def plain_enough(bounds: Limits) -> bool:
+    """Whether `fast_plain` runs these limits; everything else, and every log, is for `fast_general`."""
+    odd = bounds.by_priority or bounds.caching or bounds.swap or not bounds.chunked
+    return not odd and bounds.long_prefill_threshold == 0 and bounds.channels == 0
+
+
+def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcome:
+    n = len(requests.arrival_ns)
+    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs)
+    state = new_plain(
+        bounds.max_num_seqs,
+        bounds.block_size,
+        bounds.usable_blocks,
+        int(requests.output.max()) if n else 1,
+        bounds.depth,
+        1 if bounds.asynchronous else bounds.depth,
+        len(tables.stage_layers),
+    )
+    done = compiled(fast_plain)(requests, bounds, tables, state, outcome)
+    if not done:
+        raise RuntimeError("the scheduler left requests waiting and nothing in flight")
+    return outcome
+
+
+def _run_general(requests: Requests, bounds: Limits, tables: StepTables, log: bool) -> tuple[Outcome, Log | None]:
+    """With a log the run is made twice: the first time tells how long the log is."""
+    outcome = _simulate_general(requests, bounds, tables, _new_log(0, 0, 0, 0))
+    if not log:
+        return outcome, None
+    totals = outcome.totals
+    rows = _new_log(
+        int(totals[fast_arrays.STEPS]),
+        int(totals[fast_arrays.ENTRIES]),
+        int(totals[fast_arrays.ADMISSIONS]),
+        int(totals[fast_arrays.PREEMPTIONS]),
+    )
+    return _simulate_general(requests, bounds, tables, rows), rows
+
+
+def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, rows: Log) -> Outcome:
+    n = len(requests.arrival_ns)
+    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs)
+    queues = new_queues(
+        n,
+        bounds.max_num_seqs,
+        bounds.depth,
+        len(tables.stage_layers),
+        bounds.usable_blocks,
+        by_priority=bounds.by_priority,
+        swap=bounds.swap,
+        channels=bounds.channels,
+    )
+    longest = int((requests.prompt + requests.output).max()) if bounds.caching and n else 0
+    pool = new_pool(
+        bounds.usable_blocks if bounds.caching else 0,
+        min(bounds.max_num_seqs, n) if bounds.caching else 0,
+        -(-longest // bounds.block_size),
+    )
+    done = compiled(fast_general)(requests, bounds, tables, queues, pool, outcome, rows)
+    if not done:
+        raise RuntimeError("the scheduler left requests waiting and nothing in flight")
+    return outcome
+
+
+def _requests(trace: Trace, config: SchedulerConfig, served: Any) -> tuple[Requests, Any]:
+    """The trace without the requests that are rejected, and the indices of those kept (None: all)."""
+    arrival = np.ascontiguousarray(trace.arrival_ns, np.int64)
+    prompt = np.ascontiguousarray(trace.prompt_tokens, np.int32)
+    output = served.astype(np.int32)
+    priority = _NONE_I32
+    if config.policy == "priority":
+        priority = np.zeros(len(trace), np.int32) if trace.priority is None else trace.priority
+        priority = np.ascontiguousarray(priority, np.int32)
+    offsets = shared = unique = _NONE_I64
+    if config.enable_prefix_caching:
+        identities = block_identities(trace, served, config.block_size)
+        offsets, shared, unique = identities.offsets, identities.shared, identities.unique
+    kept = None
+    if len(served) and served.min() == 0:
+        kept = np.flatnonzero(served)
+        arrival, prompt, output = arrival[kept], prompt[kept], output[kept]
+        priority = priority[kept] if len(priority) else priority
+        if len(offsets):
+            offsets, shared = _without(offsets, shared, served > 0)
+            unique = unique[kept]
+    return Requests(*(_readonly(a) for a in (arrival, prompt, output, priority, offsets, shared, unique))), kept
+
+
+def _without(offsets: Any, values: Any, keep: Any) -> tuple[Any, Any]:
+    """Rows of a CSR that `keep` marks."""
+    lengths = np.diff(offsets)
+    return np.concatenate([[0], np.cumsum(lengths[keep])]), values[np.repeat(keep, lengths)]
+
+
+def _readonly(array: Any) -> Any:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
+    return Limits(
+        config.max_num_seqs,
+        config.max_num_batched_tokens,
+        config.block_size,
+        config.num_gpu_blocks - 1,
+        config.max_model_len,
+        config.long_prefill_token_threshold,
+        int(config.watermark * config.num_gpu_blocks),
+        2 if config.async_scheduling else config.pipeline_parallel_size,
+        tables.channels,
+        config.enable_chunked_prefill,
+        config.enable_prefix_caching,
+        config.policy == "priority",
+        config.async_scheduling,
+        config.scheduler_reserve_full_isl,
+        config.preemption == "swap",
+    )
+
+
+def _new_log(steps: int, entries: int, admissions: int, preemptions: int) -> Log:
+    wide, narrow = np.zeros((3, steps), np.int64), np.zeros((5, steps), np.int32)
+    batches = np.zeros((2, entries), np.int32)
+    return Log(*wide, *narrow, *batches, np.zeros((admissions, 3), np.int32), np.zeros((preemptions, 2), np.int32))
+
+
+def _result(outcome: Outcome, rows: Log | None, kept: Any, n: int) -> EngineResult:
+    columns = list(outcome[:5])
+    if kept is not None:
+        columns = [_scatter(column, kept, n, -1 if k < 3 else 0) for k, column in enumerate(columns)]
+        if rows is not None:
+            for ids in (rows.batch_request, rows.admissions[:, 1], rows.preempted[:, 1]):
+                ids[:] = kept[ids]
+    t = [int(x) for x in outcome.totals]
+    return EngineResult(
+        *columns,
+        t[0],
+        t[1],
+        outcome.steps_by_tokens,
+        outcome.steps_by_sequences,
+        *t[2:14],
+        StepLog(*rows) if rows is not None else None,
+    )
+
+
+def _scatter(column: Any, kept: Any, n: int, fill: int) -> Any:
+    full = np.full(n, fill, column.dtype)
+    full[kept] = column
+    return full

@@ -1,0 +1,66 @@
+"""Time of one step in the compiled engines, from the look-ups that the reference engine uses too."""
+
+from __future__ import annotations
+
+from numba import types
+
+from simulator.costs.lookup import (
+    StepTables,
+    decode_time_ns,
+    prefill_time_ns,
+)
+from simulator.serving.fast_arrays import part, read
+
+_I32, _I64, _F64 = types.int32, types.int64, types.float64
+TABLES = types.NamedTuple(
+    [
+        read(_I64),
+        read(_F64, 2),
+        read(_F64),
+        read(_F64, 2),
+        read(_F64),
+        read(_I32),
+        read(_F64),
+        read(_I32),
+        read(_I64),
+        read(_I64, 2),
+        read(_I64, 2),
+        read(_I64),
+        read(_I64),
+        read(_I64),
+        _I64,
+        _I64,
+        _F64,
+        _F64,
+        _I64,
+    ],
+    StepTables,
+)
+
+
+@part
+def chunk_ns(tables, chunk, context):
+    """Prefill attention of one chunk."""
+    return prefill_time_ns(
+        chunk,
+        context,
+        tables.prefill_ns,
+        tables.chunk_knots,
+        tables.chunk_index,
+        tables.context_knots,
+        tables.context_index,
+    )
+
+
+@part
+def batch_ns(tables, batch, context_sum, longest):
+    """Decode attention of a batch from the table."""
+    return decode_time_ns(
+        batch,
+        context_sum,
+        longest,
+        tables.decode_ns,
+        tables.decode_spread_ns,
+        tables.context_knots,
+        tables.context_index,
+    )

@@ -1,0 +1,265 @@
+"""KV blocks with prefix caching as arrays: reference counts, the LRU list of idle cached blocks, identities by hash.
+
+A block is blank (no identity; taken first), in use (`users` > 0), or idle (cached, nobody uses it; least recently
+released taken next). Equal blocks are not merged: those of one identity form a list, oldest first, and the hash table
+keeps both of its ends. Open addressing with linear probing; a removal shifts the following entries back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+
+from simulator.serving.fast_arrays import Array, part, write
+
+NONE = -1
+
+
+class Pool(NamedTuple):
+    """Mutable state of all KV blocks; shapes [blocks] unless said. Block numbers are int32."""
+
+    users: Array  # int32
+    identity: Array  # int64, NONE while not published
+    older: Array  # int32 neighbours in the LRU list, or in the list of one identity
+    newer: Array
+    twin_older: Array
+    twin_newer: Array
+    blank: Array  # int32 stack of blank blocks
+    ends: Array  # int64 [4]: blank blocks, LRU head, LRU tail, idle blocks
+    keys: Array  # int64 [power of two]: identity or NONE
+    first: Array  # int32 [same]: oldest published block of the key
+    last: Array  # int32 [same]: newest
+    table: Array  # int32 [max_num_seqs, blocks of the longest request]: blocks of a running request, by slot
+    held: Array  # int32 [max_num_seqs]
+    published: Array  # int32 [max_num_seqs]: leading blocks that have been published
+    free_slots: Array  # int32 [max_num_seqs + 1]: a stack, its height in the last entry
+
+
+BLANK, HEAD, TAIL, IDLE = range(4)
+
+_I32, _I64 = types.int32, types.int64
+POOL = types.NamedTuple(
+    [write(_I32), write(_I64)]
+    + [write(_I32)] * 5
+    + [write(_I64)] * 2
+    + [write(_I32)] * 2
+    + [write(_I32, 2)]
+    + [write(_I32)] * 3,
+    Pool,
+)
+
+
+def new_pool(blocks: int, max_num_seqs: int, longest_blocks: int) -> Pool:
+    """`blocks` blank blocks; tables for `max_num_seqs` requests of at most `longest_blocks` blocks."""
+    entries = 1 << max(3, (2 * blocks - 1).bit_length())
+    link = np.full((4, blocks), NONE, np.int32)
+    return Pool(
+        np.zeros(blocks, np.int32),
+        np.full(blocks, NONE, np.int64),
+        link[0],
+        link[1],
+        link[2],
+        link[3],
+        np.arange(blocks, dtype=np.int32)[::-1].copy(),
+        np.array([blocks, NONE, NONE, 0], np.int64),
+        np.full(entries, NONE, np.int64),
+        np.full(entries, NONE, np.int32),
+        np.full(entries, NONE, np.int32),
+        np.zeros((max_num_seqs, longest_blocks), np.int32),
+        np.zeros(max_num_seqs, np.int32),
+        np.zeros(max_num_seqs, np.int32),
+        np.concatenate([np.arange(max_num_seqs), [max_num_seqs]]).astype(np.int32),
+    )
+
+
+@part
+def _home(pool, key):
+    """Where the search for `key` begins: runs of eight neighbouring identities share a cache line."""
+    return ((((key >> 3) & 0x7FFFFFFF) * 0x1E3779B1 >> 9 << 3) | (key & 7)) & (len(pool.keys) - 1)
+
+
+@part
+def _entry(pool, key):
+    """Index of the entry that holds `key`, or of the empty one where it belongs."""
+    mask = len(pool.keys) - 1
+    i = _home(pool, key)
+    while pool.keys[i] != NONE and pool.keys[i] != key:
+        i = (i + 1) & mask
+    return i
+
+
+@part
+def find(pool, key):
+    """The oldest published block of identity `key`, or NONE."""
+    return pool.first[_entry(pool, key)]
+
+
+@part
+def _publish(pool, block, key):
+    i = _entry(pool, key)
+    pool.identity[block] = key
+    pool.twin_newer[block] = NONE
+    if pool.keys[i] == NONE:
+        pool.keys[i] = key
+        pool.first[i] = block
+        pool.twin_older[block] = NONE
+    else:
+        pool.twin_older[block] = pool.last[i]
+        pool.twin_newer[pool.last[i]] = block
+    pool.last[i] = block
+
+
+@part
+def _withdraw(pool, block):
+    """Takes a published block out of the hash table."""
+    i = _entry(pool, pool.identity[block])
+    older, newer = pool.twin_older[block], pool.twin_newer[block]
+    if older != NONE:
+        pool.twin_newer[older] = newer
+    else:
+        pool.first[i] = newer
+    if newer != NONE:
+        pool.twin_older[newer] = older
+    else:
+        pool.last[i] = older
+    pool.identity[block] = NONE
+    if pool.first[i] == NONE:
+        _close_gap(pool, i)
+
+
+@part
+def _close_gap(pool, gap):
+    """Removes entry `gap`; entries after it that searches reach only through it move back."""
+    mask = len(pool.keys) - 1
+    i = gap
+    while True:
+        i = (i + 1) & mask
+        key = pool.keys[i]
+        if key == NONE:
+            break
+        if ((i - _home(pool, key)) & mask) >= ((i - gap) & mask):
+            pool.keys[gap], pool.first[gap], pool.last[gap] = key, pool.first[i], pool.last[i]
+            gap = i
+    pool.keys[gap], pool.first[gap], pool.last[gap] = NONE, NONE, NONE
+
+
+@part
+def _leave_idle(pool, block):
+    older, newer = pool.older[block], pool.newer[block]
+    if older != NONE:
+        pool.newer[older] = newer
+    else:
+        pool.ends[HEAD] = newer
+    if newer != NONE:
+        pool.older[newer] = older
+    else:
+        pool.ends[TAIL] = older
+    pool.ends[IDLE] -= 1
+
+
+@part
+def _enter_idle(pool, block):
+    tail = pool.ends[TAIL]
+    pool.older[block], pool.newer[block] = tail, NONE
+    if tail != NONE:
+        pool.newer[tail] = block
+    else:
+        pool.ends[HEAD] = block
+    pool.ends[TAIL] = block
+    pool.ends[IDLE] += 1
+
+
+@part
+def _take(pool):
+    """A block for new tokens: a blank one, else the least recently released cached one, which loses its content."""
+    if pool.ends[BLANK] > 0:
+        pool.ends[BLANK] -= 1
+        return pool.blank[pool.ends[BLANK]]
+    block = pool.ends[HEAD]
+    _leave_idle(pool, block)
+    _withdraw(pool, block)
+    return block
+
+
+@part
+def take_slot(pool):
+    """A free block table."""
+    pool.free_slots[-1] -= 1
+    slot = pool.free_slots[pool.free_slots[-1]]
+    pool.held[slot] = 0
+    pool.published[slot] = 0
+    return slot
+
+
+@part
+def identity(requests, r, k):
+    """Identity of block k of request r."""
+    at = requests.identity_offsets[r] + k
+    if at < requests.identity_offsets[r + 1]:
+        return requests.shared[at]
+    return requests.unique[r] + k
+
+
+@part
+def hits(pool, requests, r, most):
+    """How many leading blocks of request r, at most `most`, are cached, and how many of those blocks are idle."""
+    found = idle = 0
+    while found < most:
+        block = find(pool, identity(requests, r, found))
+        if block == NONE:
+            break
+        idle += pool.users[block] == 0
+        found += 1
+    return found, idle
+
+
+@part
+def take_hits(pool, slot, requests, r, count):
+    """One more user for each of the first `count` blocks, which become the head of the slot's table."""
+    for k in range(count):
+        block = find(pool, identity(requests, r, k))
+        if pool.users[block] == 0:
+            _leave_idle(pool, block)
+        pool.users[block] += 1
+        pool.table[slot, k] = block
+    pool.held[slot] = count
+    pool.published[slot] = count
+
+
+@part
+def grow(pool, slot, blocks):
+    """Extends the slot's table to `blocks` blocks."""
+    for k in range(pool.held[slot], blocks):
+        block = _take(pool)
+        pool.users[block] = 1
+        pool.table[slot, k] = block
+    pool.held[slot] = max(pool.held[slot], blocks)
+
+
+@part
+def publish(pool, slot, requests, r, full):
+    """Publishes the leading `full` blocks of request r as far as that has not been done."""
+    for k in range(pool.published[slot], full):
+        _publish(pool, pool.table[slot, k], identity(requests, r, k))
+    pool.published[slot] = max(pool.published[slot], full)
+
+
+@part
+def release(pool, slot):
+    """Gives the slot and its blocks back, last block first. Returns how many blocks became free."""
+    freed = 0
+    for k in range(pool.held[slot] - 1, -1, -1):
+        block = pool.table[slot, k]
+        pool.users[block] -= 1
+        if pool.users[block] == 0:
+            freed += 1
+            if pool.identity[block] == NONE:
+                pool.blank[pool.ends[BLANK]] = block
+                pool.ends[BLANK] += 1
+            else:
+                _enter_idle(pool, block)
+    pool.free_slots[pool.free_slots[-1]] = slot
+    pool.free_slots[-1] += 1
+    return freed
