@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +72,22 @@ def trials_table(space: Space, trials: Sequence[Trial]) -> pa.Table:
         "pareto": [t.number in on_front for t in ordered],
     }
     for objective in space.objectives:
-        columns[objective_column(objective)] = [t.objectives.get(objective.name) for t in ordered]
+        columns[objective_column(objective)] = _floats(t.objectives.get(objective.name) for t in ordered)
     for parameter in space.parameters:
         columns[parameter_column(parameter)] = [t.parameters.get(parameter.name) for t in ordered]
     for name, metric in METRICS.items():
         if metric.column not in columns and any(name in t.metrics for t in ordered):
-            columns[metric.column] = [t.metrics.get(name) for t in ordered]
+            columns[metric.column] = _floats(t.metrics.get(name) for t in ordered)
     for name in dict.fromkeys(name for t in ordered for name in t.constraints):
-        columns[f"violation: {name}"] = [t.constraints.get(name) for t in ordered]
+        columns[f"violation: {name}"] = _floats(t.constraints.get(name) for t in ordered)
     columns |= {"design_key": [t.design_key for t in ordered], "evaluation_s": [t.seconds for t in ordered],
                 "worker": [t.worker for t in ordered], "attempt": [t.attempt for t in ordered],
                 "cached": [t.cached for t in ordered]}
     return pa.table({name: _typed(values) for name, values in columns.items()})
+
+
+def _floats(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None else float(value) for value in values]
 
 
 def _typed(values: list[Any]) -> pa.Array:
