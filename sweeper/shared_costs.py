@@ -15,7 +15,7 @@ from simulator.costs.cache import CacheCounters, Snapshot, merge
 
 PUBLISH_RESULTS = 16
 PUBLISH_SECONDS = 0.5
-MAX_BYTES = 96 * 1024 * 1024  # beyond this nothing is added: two copies must fit the object store while they merge
+MAX_BYTES = 64 * 1024 * 1024  # beyond this nothing is added: two copies must fit the object store while they merge
 
 
 class SharedCosts:
