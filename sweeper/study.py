@@ -18,6 +18,7 @@ from simulator.costs import cache
 from simulator.costs.cache import Snapshot
 from sweeper import folder as study_folder
 from sweeper.cluster import connected
+from sweeper.evaluator import SimEvaluator, load_traces, warm
 from sweeper.folder import COSTS_FILE, SUMMARY_FILE, Settings
 from sweeper.ledger import Ledger
 from sweeper.live_front import LiveFront
@@ -62,6 +63,7 @@ class Sweep:
         self._failures: list[Trial] = []  # in a row, by now
         self._signal = 0
         self._started_s = self._saved_s = time.monotonic()
+        self._cpu_s = self._loop_cpu_s = 0.0  # of the driver while trials ran: all threads, and the loop's own
         self._why = ""
         self._pool: Any = None  # sweeper.pool.Pool
         labels = Labels(space.name, book.header.study_id, folder, {
@@ -76,6 +78,7 @@ class Sweep:
         with self._signals():
             if self._missing():
                 self._progress.say(f"starting {self._settings.workers} workers ...")
+                warm(self._space)
                 with connected(self._settings.workers, address):
                     costs = self._evaluate(costs)
             else:
@@ -87,11 +90,10 @@ class Sweep:
         return self._settings.trials - len(self._trials)
 
     def _evaluate(self, costs: Snapshot) -> Snapshot:
-        from sweeper.evaluator import SimEvaluator, load_traces
         from sweeper.pool import Pool
 
-        warm()
         space, settings = self._space, self._settings
+        self._cpu_s = time.process_time()
         self._pool = pool = Pool(partial(SimEvaluator, space, load_traces(space)), workers=settings.workers, costs=costs,
                                  trial_limit_s=TRIAL_LIMIT_S)
         self._started_s = time.monotonic()
@@ -104,6 +106,7 @@ class Sweep:
         search = build_search(settings.sampler, space, seed=resumed_seed(settings.seed, finished), trials=settings.trials,
                               in_flight=2 * settings.workers, skip=proposals.skip)
         loop = Loop(pool, search, proposals, self._record, self._tick)
+        loop_cpu_s = time.thread_time()
         try:
             if settings.deterministic:
                 end = run_in_step(loop, baselines, numbers, done)
@@ -113,6 +116,8 @@ class Sweep:
                 end = run_free(loop, [task for task in baselines if task.number not in done],
                                (number for number in numbers if number not in done))
             self._why = self._why or end
+            self._cpu_s = time.process_time() - self._cpu_s
+            self._loop_cpu_s = time.thread_time() - loop_cpu_s
             self._show()
             return pool.costs.snapshot()
         finally:
@@ -178,7 +183,7 @@ class Sweep:
         return {
             "end": self._why, "trials": len(self._trials), "trials_this_run": new, "seconds": round(elapsed_s, 3),
             "trials_per_s": round(new / elapsed_s, 3) if elapsed_s > 0 else 0.0,
-            "driver_cpu_s": round(time.process_time(), 3),
+            "driver_cpu_s": round(self._cpu_s, 3), "loop_cpu_s": round(self._loop_cpu_s, 3),
             "feasible": self._counts["complete"], "infeasible": self._counts["infeasible"],
             "failed": self._counts["failed"],
             "pareto_size": len(self._front), "hypervolume": self._front.hypervolume(),
@@ -202,14 +207,6 @@ class Sweep:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def warm() -> None:
-    """Compiles the engine once, so that workers load it from numba's cache."""
-    from simulator.serving import engine
-
-    if hasattr(engine, "warm"):
-        engine.warm()
 
 
 def write_report(folder: Path, space: Space, trials: Sequence[Trial], say: Callable[[str], None]) -> None:
