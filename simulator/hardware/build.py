@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from simulator.hardware import dram
 from simulator.hardware.gpu import AttentionConstants, GpuDevice
 from simulator.hardware.links import LinkDevice, Protocol
+from simulator.hardware.newton import NewtonChannel
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
@@ -93,4 +94,5 @@ def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
                      channels=rank_channels(pim, part), sharers=parallelism.tensor if pooled else 1,
                      link_bytes_per_s=pim.link_bandwidth_bytes_per_s if pooled else on_package,
                      link_latency_s=pim.link_latency_s if pooled else 0.0,
-                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0)
+                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0,
+                     newton=NewtonChannel() if pim.commands == "newton" else None)

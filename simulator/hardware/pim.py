@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from simulator.hardware import energy
 from simulator.hardware.compose import fingerprint_of, priced
+from simulator.hardware.newton import NEWTON_CLOCK_S, NewtonChannel, request_line
 from simulator.hardware.pim_timing import PimTiming, Unit, head_line
 from simulator.hardware.priced import Bound, Priced
 from simulator.model.operators import DecodeAttention, Operator
@@ -43,6 +44,7 @@ class PimDevice:
     link_bytes_per_s: float  # between a rank and its PIM: queries in, results out
     link_latency_s: float
     launch_s: float
+    newton: NewtonChannel | None = None  # Newton-style commands instead of `timing`
 
     def fingerprint(self) -> str:
         return fingerprint_of("pim", 1, self)
@@ -88,6 +90,10 @@ class PimDevice:
 
     def _line(self, operator: DecodeAttention) -> tuple[float, float]:
         """Seconds of one KV head of one request in one channel: (constant, per token)."""
+        if self.newton is not None:
+            group = operator.heads // operator.kv_heads
+            request, token = request_line(self.newton, operator.kv_heads, group, operator.head_dim)
+            return request / operator.kv_heads * NEWTON_CLOCK_S, token / operator.kv_heads * NEWTON_CLOCK_S
         head, token = head_line(self.timing, self.unit, power_limited=self.power_limited, head_dim=operator.head_dim,
                                 element_bytes=operator.kv_bits / 8, group=operator.heads // operator.kv_heads)
         return head * self.timing.clock_s, token * self.timing.clock_s

@@ -108,6 +108,9 @@ class Pim(Record):
     kind: MemoryKind = "HBM3"
     stacks_per_npu: Positive = 4
     unit: Literal["bank", "bank_group", "buffer"] = "bank"
+    # all_bank: every bank opens and multiplies together (AttAcc). newton: banks open in groups under tFAW, compound
+    # commands, refresh deadlines (Newton, NeuPIMs); whole requests on channels, bank units, HBM2 only.
+    commands: Literal["all_bank", "newton"] = "all_bank"
     power_limited: bool = True  # MAC commands spaced to stay inside the stack's power budget
     mapping: Literal["request", "head", "sequence"] = "head"
     sub_batches: Literal["never", "always", "auto"] = "never"  # NPU works on one half while PIM works on the other
@@ -118,6 +121,8 @@ class Pim(Record):
     def _whole_stacks(self) -> Pim:
         if self.placement == "local" and self.stacks_per_npu != int(self.stacks_per_npu):
             raise ValueError(f"stacks_per_npu must be a whole number with placement local, got {self.stacks_per_npu}")
+        if self.commands == "newton" and (self.kind, self.unit, self.mapping) != ("HBM2", "bank", "request"):
+            raise ValueError("commands 'newton' needs kind HBM2, unit bank and mapping request")
         return self
 
 

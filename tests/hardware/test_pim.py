@@ -6,6 +6,7 @@ import pytest
 from simulator.hardware.build import build
 from simulator.hardware.pim_timing import TIMINGS, attention_cycles
 from simulator.model.operators import DecodeAttention
+from simulator.schema.hardware import Pim
 from simulator.schema.serving import Parallelism
 from tests.hardware.builders import shipped
 
@@ -80,3 +81,17 @@ def test_channel_costs_add_up_to_the_price_of_evenly_dealt_requests(placement):
     even = 2 * (request_s + token_s * 3000) + devices.decode.fixed_seconds()
     assert seconds(devices.decode, MHA, 128, 3000) == pytest.approx(even, rel=1e-9)
     assert build(hardware(mapping="head"), Parallelism()).channel_costs is None
+
+
+def test_newton_style_commands_give_neupims_attention():
+    # NeuPIMs: 128 requests of 1,536 tokens over 32 HBM2 channels, 8 heads of 128: 197,642 cycles of 1 ns
+    device = build(hardware(kind="HBM2", mapping="request", commands="newton"), Parallelism()).decode
+    assert device.channels == 32
+    cycles = (seconds(device, DecodeAttention(8, 8, 128, 16, 16), 128, 1536) - device.fixed_seconds()) * 1e9
+    # 1,536 is the foot of a step (rows of 512 tokens); the price is of the middle of the staircase, half a step higher
+    assert 1.0 < cycles / 197_642 < 1.0 + 0.5 * 512 / 1536
+
+
+def test_newton_style_needs_what_neupims_has():
+    with pytest.raises(ValueError, match="mapping request"):
+        Pim(placement="local", commands="newton")
