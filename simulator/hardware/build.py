@@ -37,6 +37,8 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     """The devices of one tensor-parallel rank. Raises InputError where PIM is asked of memory without PIM timing."""
     compute = _compute(hardware)
     link = link_device(hardware.link)
+    if parallelism.tensor * parallelism.pipeline > hardware.max_devices_per_node:
+        link = _over_nodes(link, hardware)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
         return Devices(compute, attention, attention, link)
@@ -51,6 +53,12 @@ def link_device(link: Link) -> LinkDevice:
     small = None if direct is None else Protocol(direct.bandwidth_bytes_per_s, direct.latency_s, direct.launch_s,
                                                  max_bytes=direct.max_bytes)
     return LinkDevice(link.topology, bulk, small, link.ring_only, link.in_network_reduction)
+
+
+def _over_nodes(link: LinkDevice, hardware: Hardware) -> LinkDevice:
+    """The links of a replica that spans nodes. Ranks of a tensor group are neighbours, so stages are apart first."""
+    out = Protocol(hardware.scale_out.bandwidth_bytes_per_s, hardware.scale_out.latency_s, hardware.link.launch_s)
+    return replace(link, scale_out=out, node_devices=hardware.max_devices_per_node)
 
 
 def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from simulator.schema.base import (
     Bytes,
     BytesPerSecond,
-    Count,
     Dollars,
     FlopsPerSecond,
     Fraction,
@@ -135,13 +134,21 @@ class DirectAllReduce(Record):
     max_bytes: Bytes = Field(alias="max")  # this and larger go the common way
 
 
+class ScaleOut(Record):
+    """Network between nodes, per device (one network port each)."""
+
+    bandwidth_bytes_per_s: BytesPerSecond = Field(default="50 GB/s", alias="bandwidth", validate_default=True)  # 400 Gb/s
+    # per step, class of the 5 us that NCCL's tuning tables take for a network hop
+    latency_s: Seconds = Field(default="5 us", alias="latency", validate_default=True)
+
+
 class Link(Record):
     """Device-to-device links inside a replica (tensor and pipeline parallel traffic)."""
 
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")  # per device and direction
     latency_s: Seconds = Field(alias="latency")  # per step of an algorithm
     launch_s: Seconds = Field(alias="launch")  # once per collective
-    topology: Literal["ring", "fully_connected", "switch"] = "ring"
+    topology: Literal["ring", "fully_connected", "switch", "torus_2d"] = "ring"
     ring_only: bool = False  # the library walks rings whatever the topology, as NCCL inside a node
     in_network_reduction: bool = False  # the switch reduces (NVLink SHARP)
     chunk_overhead_s: Seconds = Field(default="0 s", alias="chunk_overhead", validate_default=True)
@@ -167,7 +174,8 @@ class Hardware(Record):
     decode_attention: Literal["device", "pim", "auto"] = "auto"  # auto: on PIM where there is one
     link: Link
     host: Host
-    max_devices_per_node: Count = 8
+    max_devices_per_node: PositiveInt = 8  # a replica of more spans nodes
+    scale_out: ScaleOut = ScaleOut()
 
     @model_validator(mode="after")
     def _one_device(self) -> Hardware:
