@@ -47,7 +47,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
 def plain_enough(bounds: Limits) -> bool:
     """Whether `fast_plain` runs these limits; everything else, and every log, is for `fast_general`."""
     odd = bounds.by_priority or bounds.caching or bounds.swap or not bounds.chunked
-    return not odd and bounds.long_prefill_threshold == 0 and bounds.channels == 0
+    return not odd and bounds.long_prefill_threshold == 0 and bounds.channels == 0 and bounds.block_shift >= 0
 
 
 def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcome:
@@ -155,6 +155,7 @@ def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
         int(config.watermark * config.num_gpu_blocks),
         2 if config.async_scheduling else config.pipeline_parallel_size,
         tables.channels,
+        _exact_log2(config.block_size),
         config.enable_chunked_prefill,
         config.enable_prefix_caching,
         config.policy == "priority",
@@ -162,6 +163,10 @@ def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
         config.scheduler_reserve_full_isl,
         config.preemption == "swap",
     )
+
+
+def _exact_log2(value: int) -> int:
+    return value.bit_length() - 1 if value & (value - 1) == 0 else -1
 
 
 def _new_log(steps: int, entries: int, admissions: int, preemptions: int) -> Log:

@@ -24,7 +24,7 @@ def compiled(kernel: ModuleType) -> Callable[..., Any]:
     entry = kernel.entry(_digest())
     if config.DISABLE_JIT:
         return entry  # type: ignore[no-any-return]
-    return njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True)(entry)  # type: ignore[no-any-return]
+    return njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)(entry)  # type: ignore[no-any-return]
 
 
 @functools.cache

@@ -48,6 +48,7 @@ from simulator.serving.fast_plain_state import (
 
 DECODE, MODEL, TAKEN = range(3)  # rows of `scratch`
 NEVER = 1 << 62
+WORTHWHILE = 4  # steps; fewer are as cheap one by one
 
 
 @part
@@ -57,8 +58,11 @@ def jump(waiting, requests, limits, plain, tables, outcome):
     state = plain.state
     at = state[JOINED]
     horizon = requests.arrival_ns[at] if at < len(requests.arrival_ns) else NEVER
-    while state[CLOCK] < horizon:
+    few = min(WORTHWHILE, limits.block_size)
+    while state[CLOCK] + few * (state[LAST_END_NS] - state[LAST_START_NS]) < horizon:
         steps = _steps_without_finish(plain, limits.block_size)
+        if steps < few:
+            return
         steps = _steps_with_blocks(steps, plain)
         if steps == 0:
             return
@@ -160,13 +164,14 @@ def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain
     totals[WAITING_NS] += state[LAST_WAITING] * (clock - state[LAST_DECISION_NS]) + waiting * (decided - clock)
     state[LAST_DECISION_NS], state[LAST_WAITING] = decided, waiting
     totals[USED_BLOCK_NS] += state[LAST_USED] * (min(start, state[LAST_END_NS]) - state[LAST_START_NS])
-    state[LAST_START_NS] = state[LAST_END_NS] = end
     used = limits.usable_blocks - state[FREE]
     time, used_time = _sum(scratch[MODEL], steps), 0
     for j in range(steps):
         used_time += scratch[TAKEN, j] * (scratch[MODEL, j] + fixed)
-    totals[USED_BLOCK_NS] += used * (time + steps * fixed) + used_time
-    totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], used + scratch[TAKEN, steps - 1])
+    last, last_used = scratch[MODEL, steps - 1] + fixed, used + scratch[TAKEN, steps - 1]
+    totals[USED_BLOCK_NS] += used * (time + steps * fixed) + used_time - last_used * last  # the last one counts later
+    state[LAST_START_NS], state[LAST_END_NS], state[LAST_USED] = end - last, end, last_used
+    totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], last_used)
     totals[MAKESPAN_NS] = max(totals[MAKESPAN_NS], end)
     totals[BLOCKS_NS] += time
     totals[DECODE_NS] += _sum(scratch[DECODE], steps)
@@ -190,7 +195,7 @@ def _move_on(steps, end, limits, plain):
     state, group = plain.state, plain.groups[0]
     state[FREE] -= plain.scratch[TAKEN, steps - 1]
     group[PASS] += steps
-    group[PHASE] = (group[PHASE] + steps) % limits.block_size
+    group[PHASE] = (group[PHASE] + steps) & (limits.block_size - 1)
     group[CONTEXT] += steps * group[COUNT]
     state[LAUNCHED] += steps
     state[DELIVERED] += steps

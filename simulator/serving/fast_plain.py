@@ -95,7 +95,7 @@ from simulator.serving.fast_shortage import serve_short_of_blocks
 
 @part
 def _blocks(tokens, limits):
-    return (tokens + limits.block_size - 1) // limits.block_size
+    return (tokens + limits.block_size - 1) >> limits.block_shift
 
 
 @part
@@ -268,7 +268,7 @@ def _enqueue(end, counts, limits, plain):
     state[COUNTING] += counts
     group[LAST_BATCH] = state[LAUNCHED]
     group[PASS] += 1
-    group[PHASE] = group[PHASE] + 1 if group[PHASE] + 1 < limits.block_size else 0
+    group[PHASE] = (group[PHASE] + 1) & (limits.block_size - 1)
     group[CONTEXT] += group[COUNT]
 
 
@@ -412,7 +412,8 @@ def _decide(requests, limits, plain, tables, outcome):
         _join(requests, state)
     decided = state[CLOCK]
     state[NEWCOMERS] = 0
-    plain.chunks[:] = 0
+    for k in range(len(plain.chunks)):
+        plain.chunks[k] = 0
     budget = _pass_running(requests, limits, plain, tables, outcome)
     preempted = budget < 0
     tokens = plain.groups[state[CURRENT], COUNT]

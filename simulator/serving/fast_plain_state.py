@@ -173,8 +173,7 @@ def add_residue(plain, group, key, count):
 def join_group(plain, slot, g, computed):
     """The request decodes from the group's next pass on; LAST_PASS and TOTAL are set."""
     group, size = plain.groups[g], plain.residues.shape[1] >> 1
-    key = group[PHASE] - computed % size
-    key += size if key < 0 else 0
+    key = (group[PHASE] - computed) & (size - 1)
     plain.slots[slot, KEY] = key
     add_residue(plain, g, key, 1)
     ahead = computed - group[PASS]

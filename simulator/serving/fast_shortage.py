@@ -81,7 +81,7 @@ def preempt(slot, requests, limits, plain, outcome):
             state[LEAVING] += 1
             done = ALL
     state[BLOCKED] = 0
-    state[FREE] += (computed + limits.block_size - 1) // limits.block_size
+    state[FREE] += (computed + limits.block_size - 1) >> limits.block_shift
     give_slot(plain, slot)
     top = state[STACK]
     plain.stack[top, WHO], plain.stack[top, DONE], plain.stack[top, DUE] = r, done, due
