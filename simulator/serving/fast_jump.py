@@ -7,7 +7,7 @@ the same look-up and rounding as ever, but in a loop without branches (compiled 
 
 from __future__ import annotations
 
-from simulator.costs.lookup import blocks_time_ns, cell, decode_in_cell_ns
+from simulator.costs.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns
 from simulator.costs.step import SERIAL
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
@@ -104,21 +104,22 @@ def _price(steps, plain, tables):
     count = plain.groups[0, COUNT]
     first = plain.groups[0, CONTEXT] + count
     knots = tables.context_knots
-    c = cell(first / count, knots, tables.context_index)
-    while cell((first + count * (steps - 1)) / count, knots, tables.context_index) != c:
+    inverse = tables.inverse[count]
+    c = decode_cell(count, first, knots, tables.context_index, inverse)
+    while decode_cell(count, first + count * (steps - 1), knots, tables.context_index, inverse) != c:
         steps -= 1
-    low, high, left, right = tables.decode_ns[count, c], tables.decode_ns[count, c + 1], knots[c], knots[c + 1]
+    base, slope = tables.decode_base_ns[count, c], tables.decode_slope_ns[count, c]
     spread, linear = tables.decode_spread_ns[count], tables.linear_ns[count]
     longest = longest_context(plain, 0) + 1 if spread != 0.0 else 0
     decode, model = plain.scratch[DECODE], plain.scratch[MODEL]
     if tables.overlap == SERIAL:  # as blocks_time_ns, which would keep this loop from becoming vector instructions
         for j in range(steps):
-            decode[j] = decode_in_cell_ns(count, first + count * j, longest + j, low, high, left, right, spread)
+            decode[j] = decode_in_cell_ns(first + count * j, longest + j, base, slope, spread, inverse)
             model[j] = linear + decode[j]
         return steps
     before, after = tables.half_before_ns[count], tables.half_after_ns[count]
     for j in range(steps):
-        decode[j] = decode_in_cell_ns(count, first + count * j, longest + j, low, high, left, right, spread)
+        decode[j] = decode_in_cell_ns(first + count * j, longest + j, base, slope, spread, inverse)
         model[j] = blocks_time_ns(tables.overlap, linear, 0, decode[j], before, after, tables.stage_layers[0])
     return steps
 
