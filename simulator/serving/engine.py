@@ -9,7 +9,7 @@ import numpy as np
 from simulator.costs.lookup import StepTables, step_tables
 from simulator.costs.step import StepCosts
 from simulator.inputs.errors import InputError
-from simulator.serving import fast_arrays, fast_general, fast_plain, limits
+from simulator.serving import fast_arrays, fast_general, fast_plain, fast_sync, limits
 from simulator.serving.config import EngineResult, SchedulerConfig, StepLog, Trace
 from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
@@ -62,7 +62,8 @@ def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcom
         1 if bounds.asynchronous else bounds.depth,
         len(tables.stage_layers),
     )
-    done = compiled(fast_plain)(requests, bounds, tables, state, outcome)
+    kernel = fast_sync if bounds.depth == 1 else fast_plain
+    done = compiled(kernel)(requests, bounds, tables, state, outcome)
     if not done:
         raise RuntimeError("the scheduler left requests waiting and nothing in flight")
     return outcome

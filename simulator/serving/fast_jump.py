@@ -1,8 +1,7 @@
 """Steady decode in one go: steps of the plain engine in which nobody arrives, finishes, joins or lacks a block.
 
 In such a run of steps only the contexts grow, by one token per decode and step. The steps are priced one by one, by
-the same look-up and rounding as ever, but in a loop without branches (compiled to vector instructions), at most
-`block_size` steps at a time: over that many the block demand of a step is the count of one residue each.
+the same look-up and rounding as ever, but in a loop without branches (compiled to vector instructions).
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ from simulator.serving.fast_plain_state import (
     LAST_USED,
     LAST_WAITING,
     LAUNCHED,
+    MOST_STEPS,
     PASS,
     PASS_OF,
     PHASE,
@@ -53,22 +53,26 @@ WORTHWHILE = 4  # steps; fewer are as cheap one by one
 
 @part
 def jump(waiting, requests, limits, plain, tables, outcome):
-    """Makes steps while nothing happens. To be called when there is one stage and one batch in flight at most, no
-    prompt is partly computed, and nobody can be admitted before a finish or an arrival."""
+    """Makes steps while nothing happens. To be called when there is one stage, no prompt is partly computed, and nobody
+    can be admitted before a finish or an arrival."""
     state = plain.state
     at = state[JOINED]
     horizon = requests.arrival_ns[at] if at < len(requests.arrival_ns) else NEVER
-    few = min(WORTHWHILE, limits.block_size)
-    while state[CLOCK] + few * (state[LAST_END_NS] - state[LAST_START_NS]) < horizon:
-        steps = _steps_without_finish(plain, limits.block_size)
-        if steps < few:
+    while state[CLOCK] < horizon:
+        steps = MOST_STEPS
+        if horizon != NEVER:  # steps get longer, hardly ever shorter: more would be priced in vain
+            step_ns = max(state[LAST_END_NS] - state[LAST_START_NS], 1)
+            steps = min(steps, (horizon - state[CLOCK]) // step_ns + 1)
+        if steps < WORTHWHILE:
             return
-        steps = _steps_with_blocks(steps, plain)
+        steps = _steps_without_finish(plain, steps)
+        if steps < WORTHWHILE:
+            return
+        steps = _steps_with_blocks(steps, limits, plain)
         if steps == 0:
             return
         steps = _price(steps, plain, tables)
-        made = _make(steps, horizon, waiting, limits, plain, tables, outcome)
-        if made < steps:
+        if _make(steps, horizon, waiting, limits, plain, tables, outcome) < steps:
             return
 
 
@@ -85,11 +89,11 @@ def _steps_without_finish(plain, most):
 
 
 @part
-def _steps_with_blocks(steps, plain):
+def _steps_with_blocks(steps, limits, plain):
     """How many of `steps` passes the free blocks suffice for; writes the blocks taken up to each of them."""
     phase, free, taken, made = plain.groups[0, PHASE], plain.state[FREE], 0, 0
     while made < steps:
-        taken += plain.residues[0, phase + made]
+        taken += plain.residues[0, (phase + made) & (limits.block_size - 1)]
         if taken > free:
             break
         plain.scratch[TAKEN, made] = taken
@@ -165,17 +169,19 @@ def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain
     totals[WAITING_NS] += state[LAST_WAITING] * (clock - state[LAST_DECISION_NS]) + waiting * (decided - clock)
     state[LAST_DECISION_NS], state[LAST_WAITING] = decided, waiting
     totals[USED_BLOCK_NS] += state[LAST_USED] * (min(start, state[LAST_END_NS]) - state[LAST_START_NS])
-    used = limits.usable_blocks - state[FREE]
-    time, used_time = _sum(scratch[MODEL], steps), 0
+    used, time, decode_time, used_time = limits.usable_blocks - state[FREE], 0, 0, 0
+    decode, model, taken = scratch[DECODE], scratch[MODEL], scratch[TAKEN]
     for j in range(steps):
-        used_time += scratch[TAKEN, j] * (scratch[MODEL, j] + fixed)
-    last, last_used = scratch[MODEL, steps - 1] + fixed, used + scratch[TAKEN, steps - 1]
+        decode_time += decode[j]
+        time += model[j]
+        used_time += taken[j] * (model[j] + fixed)
+    last, last_used = model[steps - 1] + fixed, used + taken[steps - 1]
     totals[USED_BLOCK_NS] += used * (time + steps * fixed) + used_time - last_used * last  # the last one counts later
     state[LAST_START_NS], state[LAST_END_NS], state[LAST_USED] = end - last, end, last_used
     totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], last_used)
     totals[MAKESPAN_NS] = max(totals[MAKESPAN_NS], end)
     totals[BLOCKS_NS] += time
-    totals[DECODE_NS] += _sum(scratch[DECODE], steps)
+    totals[DECODE_NS] += decode_time
 
 
 @part

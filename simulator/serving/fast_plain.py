@@ -83,6 +83,7 @@ from simulator.serving.fast_plain_state import (
     STACK,
     TOTAL,
     WHO,
+    blocks_for,
     give_slot,
     join_group,
     leave_group,
@@ -91,11 +92,6 @@ from simulator.serving.fast_plain_state import (
     take_slot,
 )
 from simulator.serving.fast_shortage import serve_short_of_blocks
-
-
-@part
-def _blocks(tokens, limits):
-    return (tokens + limits.block_size - 1) >> limits.block_shift
 
 
 @part
@@ -114,7 +110,7 @@ def _pass_running(requests, limits, plain, tables, outcome):
     chunk = 0
     if state[PARTIAL] >= 0:
         chunk = min(state[KNOWN] - state[COMPUTED], budget)
-        demand += _blocks(state[COMPUTED] + chunk, limits) - _blocks(state[COMPUTED], limits)
+        demand += blocks_for(state[COMPUTED] + chunk, limits) - blocks_for(state[COMPUTED], limits)
     if demand > state[FREE]:
         serve_short_of_blocks(requests, limits, plain, outcome)
         return -1
@@ -161,7 +157,7 @@ def _admit(budget, requests, limits, plain, tables, outcome):
         known = requests.prompt[r] + done
         new = min(known, budget)
         margin = limits.margin_blocks if state[RUNNING] > 0 else 0
-        if _blocks(known if limits.full_sequence_gate else new, limits) + margin > state[FREE]:
+        if blocks_for(known if limits.full_sequence_gate else new, limits) + margin > state[FREE]:
             state[BLOCKED] = 1
             break
         if place >= 0:
@@ -169,7 +165,7 @@ def _admit(budget, requests, limits, plain, tables, outcome):
             place -= 1
         else:
             state[HEAD] += 1
-        state[FREE] -= _blocks(new, limits)
+        state[FREE] -= blocks_for(new, limits)
         state[KNOWN], state[COMPUTED] = known, 0
         slot = take_slot(plain, r)
         plain.slots[slot, TOTAL] = known  # until it decodes
@@ -347,7 +343,7 @@ def _deliver(limits, plain):
         state[BLOCKED] = 0
         plain.wheel[g, at] = -1
         while slot >= 0:
-            state[FREE] += _blocks(slots[slot, TOTAL], limits)
+            state[FREE] += blocks_for(slots[slot, TOTAL], limits)
             give_slot(plain, slot)
             slot = slots[slot, LATER]
     if state[LEAVING] > 0:

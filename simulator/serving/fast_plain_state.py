@@ -29,7 +29,7 @@ class Plain(NamedTuple):
     ring: Array  # int64 [power of two, 4]: batches in flight, columns END_NS to COUNTS
     stack: Array  # int64 [(depth + 1) * max_num_seqs + 1, 3]: preempted requests, columns WHO, DONE, DUE; head last
     stage_free_ns: Array  # int64 [stages]
-    scratch: Array  # int64 [3, block_size]: times and blocks of the steps of a jump
+    scratch: Array  # int64 [3, MOST_STEPS]: times and blocks of the steps of a jump
     chunks: Array  # int64 [4] of the pass: one-token chunks, their context, the longest, time of the other chunks
 
 
@@ -67,6 +67,7 @@ COUNT, CONTEXT, PASS, PHASE, LAST_BATCH, LONGEST, GROUP = range(7)
 END_NS, GROUP_OF, PASS_OF, COUNTS = range(4)  # COUNTS: 1: scheduled a token or preempted somebody
 WHO, DONE, DUE = range(3)
 ALL = -1  # as DONE: the last token is in flight
+MOST_STEPS = 64  # of a jump, priced together
 UNKNOWN = -(1 << 60)  # as LONGEST
 ONES, ONES_CONTEXT, ONES_LONGEST, CHUNKS_NS = range(4)
 
@@ -100,9 +101,15 @@ def new_plain(
         np.zeros((1 << (depth - 1).bit_length(), 4), np.int64),
         np.zeros(((depth + 1) * max_num_seqs + 1, 3), np.int64),
         np.zeros(stages, np.int64),
-        np.zeros((3, block_size), np.int64),
+        np.zeros((3, MOST_STEPS), np.int64),
         np.zeros(4, np.int64),
     )
+
+
+@part
+def blocks_for(tokens, limits):
+    """KV blocks that hold so many tokens."""
+    return (tokens + limits.block_size - 1) >> limits.block_shift
 
 
 @part

@@ -27,6 +27,7 @@ from simulator.serving.fast_plain_state import (
     STACK,
     TOTAL,
     WHO,
+    blocks_for,
     give_slot,
     leave_group,
     unlink,
@@ -81,7 +82,7 @@ def preempt(slot, requests, limits, plain, outcome):
             state[LEAVING] += 1
             done = ALL
     state[BLOCKED] = 0
-    state[FREE] += (computed + limits.block_size - 1) >> limits.block_shift
+    state[FREE] += blocks_for(computed, limits)
     give_slot(plain, slot)
     top = state[STACK]
     plain.stack[top, WHO], plain.stack[top, DONE], plain.stack[top, DUE] = r, done, due
