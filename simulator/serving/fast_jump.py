@@ -91,14 +91,15 @@ def _steps_without_finish(plain, most):
 @part
 def _steps_with_blocks(steps, limits, plain):
     """How many of `steps` passes the free blocks suffice for; writes the blocks taken up to each of them."""
-    phase, free, taken, made = plain.groups[0, PHASE], plain.state[FREE], 0, 0
-    while made < steps:
-        taken += plain.residues[0, (phase + made) & (limits.block_size - 1)]
-        if taken > free:
-            break
-        plain.scratch[TAKEN, made] = taken
-        made += 1
-    return made
+    taken, phase, total, period = plain.scratch[TAKEN], plain.groups[0, PHASE], 0, limits.block_size
+    for j in range(min(steps, period)):
+        total += plain.residues[0, (phase + j) & (period - 1)]
+        taken[j] = total
+    for j in range(period, steps):
+        taken[j] = taken[j - period] + total
+    while steps > 0 and taken[steps - 1] > plain.state[FREE]:
+        steps -= 1
+    return steps
 
 
 @part

@@ -23,7 +23,7 @@ class Plain(NamedTuple):
     free_slots: Array  # int32 [max_num_seqs], a stack
     newcomers: Array  # int32 [max_num_seqs]: slots whose prompt had a chunk in the pass, only the last one unfinished
     groups: Array  # int64 [groups, GROUP]
-    residues: Array  # int32 [groups, 2 * block_size]: decodes that need a block when the group's phase is this; twice
+    residues: Array  # int32 [groups, block_size]: decodes that need a block when the group's phase is this
     wheel: Array  # int32 [groups, power of two above the longest output]: first slot that finishes in this pass
     free_groups: Array  # int64 [groups], a stack
     ring: Array  # int64 [power of two, 4]: batches in flight, columns END_NS to COUNTS
@@ -95,7 +95,7 @@ def new_plain(
         np.arange(max_num_seqs, dtype=np.int32)[::-1].copy(),
         np.zeros(max_num_seqs, np.int32),
         group,
-        np.zeros((groups, 2 * block_size), np.int32),
+        np.zeros((groups, block_size), np.int32),
         np.full((groups, 1 << longest_output.bit_length()), -1, np.int32),
         np.arange(1, groups + 1, dtype=np.int64),
         np.zeros((1 << (depth - 1).bit_length(), 4), np.int64),
@@ -171,16 +171,14 @@ def give_slot(plain, slot):
 @part
 def add_residue(plain, group, key, count):
     """`count` more decodes need a block in phase `key`."""
-    size = plain.residues.shape[1] >> 1
     plain.residues[group, key] += count
-    plain.residues[group, key + size] += count
 
 
 @part
 def join_group(plain, slot, g, computed):
     """The request decodes from the group's next pass on; LAST_PASS and TOTAL are set."""
-    group, size = plain.groups[g], plain.residues.shape[1] >> 1
-    key = (group[PHASE] - computed) & (size - 1)
+    group = plain.groups[g]
+    key = (group[PHASE] - computed) & (plain.residues.shape[1] - 1)
     plain.slots[slot, KEY] = key
     add_residue(plain, g, key, 1)
     ahead = computed - group[PASS]
