@@ -43,6 +43,7 @@ from simulator.serving.fast_plain_state import (
     PASS,
     PASS_OF,
     PHASE,
+    SPAN_SHIFT,
     longest_context,
 )
 
@@ -80,10 +81,12 @@ def jump(waiting, requests, limits, plain, tables, outcome):
 def _steps_without_finish(plain, most):
     """How many of the next `most` passes no decode finishes in."""
     wheel, first = plain.wheel, plain.groups[0, PASS]
-    mask = wheel.shape[1] - 1
+    mask, span = wheel.shape[1] - 1, (1 << SPAN_SHIFT) - 1
     clear = max(plain.state[CLEAR], first)
     while clear < first + most and wheel[0, clear & mask] < 0:
         clear += 1
+        while clear < first + most and clear & span == 0 and plain.busy[(clear & mask) >> SPAN_SHIFT] == 0:
+            clear += span + 1
     plain.state[CLEAR] = clear
     return min(clear - first, most)
 
@@ -95,8 +98,9 @@ def _steps_with_blocks(steps, limits, plain):
     for j in range(min(steps, period)):
         total += plain.residues[0, (phase + j) & (period - 1)]
         taken[j] = total
-    for j in range(period, steps):
-        taken[j] = taken[j - period] + total
+    later = taken[period:]
+    for j in range(steps - period):
+        later[j] = taken[j] + total
     while steps > 0 and taken[steps - 1] > plain.state[FREE]:
         steps -= 1
     return steps

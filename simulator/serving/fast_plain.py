@@ -87,6 +87,7 @@ from simulator.serving.fast_plain_state import (
     give_slot,
     join_group,
     leave_group,
+    leave_span,
     link,
     longest_context,
     take_slot,
@@ -345,6 +346,8 @@ def _deliver(limits, plain):
         while slot >= 0:
             state[FREE] += blocks_for(slots[slot, TOTAL], limits)
             give_slot(plain, slot)
+            if g == 0:
+                leave_span(plain, batch[PASS_OF])
             slot = slots[slot, LATER]
     if state[LEAVING] > 0:
         _drop_finished(plain)

@@ -66,6 +66,7 @@ from simulator.serving.fast_plain_state import (
     PREVIOUS,
     REQUEST,
     RUNNING,
+    SPAN_SHIFT,
     STACK,
     TOTAL,
     UNKNOWN,
@@ -275,6 +276,7 @@ def simulate(requests, limits, tables, plain, outcome):
             add_residue(plain, 0, row[KEY], -1)
             if row[TOTAL] - now == group[LONGEST]:
                 group[LONGEST] = UNKNOWN
+            plain.busy[(now - 1 & mask) >> SPAN_SHIFT] -= 1
             _drop(slot, plain)
             plain.free_slots[seqs - running] = slot
             running -= 1
