@@ -49,7 +49,7 @@ from simulator.serving.fast_plain_state import (
 
 DECODE, MODEL, TAKEN = range(3)  # rows of `scratch`
 NEVER = 1 << 62
-WORTHWHILE = 4  # steps; fewer are as cheap one by one
+WORTHWHILE = 2  # steps: one alone is as cheap in the ordinary way
 
 
 @part
