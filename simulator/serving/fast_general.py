@@ -6,9 +6,6 @@ step. `reference.run` explains the loop, `step_time` the price of a step, `recor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import types
 
@@ -269,7 +266,6 @@ def _decide(requests, limits, tables, queues, pool, outcome, log):
     state[FLYING] += 1
 
 
-@part
 def simulate(requests, limits, tables, queues, pool, outcome, log):
     """Serves the trace. Returns whether every request was finished."""
     state, n = queues.state, len(requests.arrival_ns)
@@ -296,12 +292,3 @@ def simulate(requests, limits, tables, queues, pool, outcome, log):
 
 
 SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, QUEUES, POOL, OUTCOME, LOG)
-
-
-def entry(digest: int) -> Callable[..., Any]:
-    """The function to compile and cache (see `fast_compile`)."""
-
-    def simulate_general(requests, limits, tables, queues, pool, outcome, log):  # type: ignore[no-untyped-def]
-        return digest != 0 and simulate(requests, limits, tables, queues, pool, outcome, log)
-
-    return simulate_general

@@ -8,9 +8,6 @@ running request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import types
 
@@ -429,7 +426,6 @@ def _decide(requests, limits, plain, tables, outcome):
     _enqueue(end, np.int64(preempted), limits, plain)
 
 
-@part
 def simulate(requests, limits, tables, plain, outcome):
     """Serves the trace. Returns whether every request was finished."""
     state, n = plain.state, len(requests.arrival_ns)
@@ -454,12 +450,3 @@ def simulate(requests, limits, tables, plain, outcome):
 
 
 SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)
-
-
-def entry(digest: int) -> Callable[..., Any]:
-    """The function to compile and cache (see `fast_compile`)."""
-
-    def simulate_plain(requests, limits, tables, plain, outcome):  # type: ignore[no-untyped-def]
-        return digest != 0 and simulate(requests, limits, tables, plain, outcome)
-
-    return simulate_plain

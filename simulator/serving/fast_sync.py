@@ -7,9 +7,6 @@ counters are stored for them and loaded again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import types
 
@@ -128,7 +125,6 @@ def _drop(slot, plain):
     plain.slots[after, PREVIOUS] = before
 
 
-@part
 def simulate(requests, limits, tables, plain, outcome):
     """Serves the trace. Returns whether every request was finished."""
     arrival, state, totals, group = requests.arrival_ns, plain.state, outcome.totals, plain.groups[0]
@@ -338,12 +334,3 @@ def _chunk(chunk, before, tables, totals):
 
 
 SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)
-
-
-def entry(digest: int) -> Callable[..., Any]:
-    """The function to compile and cache (see `fast_compile`)."""
-
-    def simulate_sync(requests, limits, tables, plain, outcome):  # type: ignore[no-untyped-def]
-        return digest != 0 and simulate(requests, limits, tables, plain, outcome)
-
-    return simulate_sync
