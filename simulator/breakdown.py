@@ -15,6 +15,8 @@ from simulator.serving.config import EngineResult
 
 Float64 = NDArray[np.float64]
 
+_BOUND_NAMES = [bound.name.lower() for bound in Bound]
+
 
 @dataclass(frozen=True)
 class OperatorTime:
@@ -31,31 +33,39 @@ class OperatorTime:
 
 def breakdown(curves: list[Curve], device_names: Sequence[str], result: EngineResult, host_s: float) -> list[OperatorTime]:
     """Time and energy by operator. `device_names[i]` says where curve i runs; `host_s` is the engine's CPU time."""
-    rows = [_operator(curve, device, result) for curve, device in zip(curves, device_names, strict=True)]
+    weights = _Weights(result)
+    rows = [_operator(curve, device, result, weights) for curve, device in zip(curves, device_names, strict=True)]
     rows.append(OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic"))
     return rows
 
 
-def _operator(curve: Curve, device: str, result: EngineResult) -> OperatorTime:
+class _Weights:
+    """How often each row knot was priced in a run: computed once for all row-wise operators."""
+
+    def __init__(self, result: EngineResult) -> None:
+        self._result = result
+        self._known: dict[tuple[bool, int], Float64] = {}
+
+    def of(self, curve: Curve) -> Float64:
+        """Steps at each of the curve's knots (see `grids.spread`)."""
+        key = (curve.part == "head", len(curve.seconds))
+        if key not in self._known:
+            histogram = self._result.steps_by_sequences if key[0] else self._result.steps_by_tokens
+            self._known[key] = grids.spread(grids.knots_of_size(grids.row_knots, 16384, key[1]), histogram)
+        return self._known[key]
+
+
+def _operator(curve: Curve, device: str, result: EngineResult, weights: _Weights) -> OperatorTime:
     if curve.part == "attention":
         seconds, joules, shares = (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
         by_bound = {name: share * seconds for name, share in shares.items()}
     else:
-        knots = _knots(curve)
-        histogram = result.steps_by_sequences if curve.part == "head" else result.steps_by_tokens
-        weight = grids.spread(knots, histogram) * curve.repeats
-        seconds = float(weight @ curve.seconds)
-        joules = float(weight @ curve.joules)
-        by_bound = {bound.name.lower(): float((weight * curve.seconds)[curve.bound == bound].sum()) for bound in Bound}
-    return OperatorTime(curve.name, device, seconds, joules, {k: v for k, v in by_bound.items() if v > 0},
-                        curve.fidelity.name.lower())
-
-
-def _knots(curve: Curve) -> Float64:
-    top = 16384
-    while len(grids.row_knots(top)) < len(curve.seconds):
-        top *= 2
-    return grids.row_knots(top)
+        weight = weights.of(curve) * curve.repeats
+        times = weight * curve.seconds
+        seconds, joules = float(times.sum()), float(weight @ curve.joules)
+        sums = np.bincount(curve.bound.astype(np.int64), times, len(_BOUND_NAMES))
+        by_bound = {name: float(part) for name, part in zip(_BOUND_NAMES, sums, strict=True) if part > 0}
+    return OperatorTime(curve.name, device, seconds, joules, by_bound, curve.fidelity.name.lower())
 
 
 def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str, float]]:
@@ -65,18 +75,11 @@ def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str,
     steps = max(int(result.steps_by_tokens.sum()), 1)
     batch = result.decode_sequences / steps
     context = result.decode_context_tokens / result.decode_sequences
-    knots = grids.batch_knots(1024 if len(curve.seconds) == len(grids.batch_knots(1024)) else _batch_top(curve))
+    knots = grids.knots_of_size(grids.batch_knots, 1024, len(curve.seconds))
     i = int(np.clip(np.searchsorted(knots, batch), 0, len(knots) - 1))
     joules = float(np.interp(context, grids.context_knots(), curve.joules[i])) / knots[i] * result.decode_sequences
     j = int(np.clip(np.searchsorted(grids.context_knots(), context), 0, curve.bound.shape[1] - 1))
-    return result.decode_ns / 1e9, joules * curve.repeats, {Bound(int(curve.bound[i, j])).name.lower(): 1.0}
-
-
-def _batch_top(curve: Curve) -> int:
-    top = 1024
-    while len(grids.batch_knots(top)) < len(curve.seconds):
-        top *= 2
-    return top
+    return result.decode_ns / 1e9, joules * curve.repeats, {_BOUND_NAMES[int(curve.bound[i, j])]: 1.0}
 
 
 def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str, float]]:
@@ -90,7 +93,7 @@ def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str
     j = int(np.clip(np.searchsorted(contexts, context), 0, len(contexts) - 1))
     pairs = chunks[i] * contexts[j] + chunks[i] * (chunks[i] + 1) / 2
     joules = float(curve.joules[i, j]) / pairs * result.prefill_pairs
-    return result.prefill_ns / 1e9, joules * curve.repeats, {Bound(int(curve.bound[i, j])).name.lower(): 1.0}
+    return result.prefill_ns / 1e9, joules * curve.repeats, {_BOUND_NAMES[int(curve.bound[i, j])]: 1.0}
 
 
 def add_up(parts: Sequence[list[OperatorTime]]) -> list[OperatorTime]:

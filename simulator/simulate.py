@@ -17,10 +17,9 @@ from simulator.design import Design
 from simulator.feasibility import Infeasible, Violation, violations
 from simulator.hardware.build import Devices, build
 from simulator.hardware.cost import Bill, bill
-from simulator.hardware.pim import PimDevice
 from simulator.hardware.priced import Device
 from simulator.model.layers import operators
-from simulator.model.operators import Collective, DecodeAttention, NamedOperator
+from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention
 from simulator.model.sharding import stage_layers
 from simulator.serving import engine, reference
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace
@@ -93,7 +92,8 @@ def price(design: Design, cache: CostCache) -> Priced:
     curves = price_all(ops, functools.partial(_device_of, devices), cache, serving.max_num_batched_tokens,
                        serving.max_num_seqs)
     layers = stage_layers(arch.layers, parallelism.pipeline)
-    channels = _channels(devices, ops)
+    decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
+    channels = devices.channel_costs(decode) if devices.channel_costs is not None else None
     costs = tables.step_costs(curves, hardware, layers, serving.max_num_batched_tokens, serving.max_num_seqs, channels)
     names = ["link" if isinstance(op.operator, Collective)
              else "pim" if isinstance(op.operator, DecodeAttention) and hardware.attention_on_pim else "device" for op in ops]
@@ -111,14 +111,11 @@ def price(design: Design, cache: CostCache) -> Priced:
 def _device_of(devices: Devices, named: NamedOperator) -> Device:
     if isinstance(named.operator, Collective):
         return devices.link
+    if isinstance(named.operator, PrefillAttention):
+        return devices.prefill
+    if isinstance(named.operator, PrefillAttention):
+        return devices.prefill
     return devices.decode if isinstance(named.operator, DecodeAttention) else devices.compute
-
-
-def _channels(devices: Devices, ops: list[NamedOperator]) -> tuple[int, float, float] | None:
-    """What the engine needs to find the busiest channel, where PIM keeps whole requests on channels."""
-    if not isinstance(devices.decode, PimDevice) or devices.decode.mapping != "request":
-        return None
-    return devices.decode.channel_costs(next(op.operator for op in ops if isinstance(op.operator, DecodeAttention)))
 
 
 def _host_s(run: EngineResult, costs: StepCosts) -> float:

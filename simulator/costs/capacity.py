@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.hardware.dram import capacity_bytes, preset
+from simulator.hardware.dram import capacity_bytes, stack_capacity_bytes
 from simulator.model.memory import activation_bytes, kv_bytes_per_token, weight_bytes
 from simulator.model.sharding import stage_layers
 from simulator.schema.hardware import Hardware
@@ -36,7 +36,7 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
         if hardware.pim.placement == "none":
             room = memory - weights - activation
         else:
-            room = hardware.pim.stacks_per_npu * preset(hardware.pim.kind).capacity_bytes * serving.memory_utilization
+            room = hardware.pim.stacks_per_npu * stack_capacity_bytes(hardware.pim.kind) * serving.memory_utilization
         block = kv_bytes_per_token(arch, precision, parallelism.tensor, count) * serving.block_size
         blocks = int(room // block) if room > 0 else 0
         if serving.num_gpu_blocks != "auto":

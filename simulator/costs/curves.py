@@ -33,10 +33,17 @@ class Curve:
 def price_all(operators: list[NamedOperator], device_of: Callable[[NamedOperator], Device], cache: CostCache,
               max_rows: int, max_sequences: int) -> list[Curve]:
     """The curves of all operators, each priced on the device that `device_of` says."""
-    return [_price(op, device_of(op), cache, max_rows, max_sequences) for op in operators]
+    fingerprints: dict[int, str] = {}
+    curves = []
+    for op in operators:
+        device = device_of(op)
+        fingerprint = fingerprints.get(id(device)) or fingerprints.setdefault(id(device), device.fingerprint())
+        curves.append(_price(op, device, fingerprint, cache, max_rows, max_sequences))
+    return curves
 
 
-def _price(named: NamedOperator, device: Device, cache: CostCache, max_rows: int, max_sequences: int) -> Curve:
+def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCache, max_rows: int,
+           max_sequences: int) -> Curve:
     op = named.operator
     axes: tuple[Float64, ...]
     if isinstance(op, PrefillAttention):
@@ -53,7 +60,7 @@ def _price(named: NamedOperator, device: Device, cache: CostCache, max_rows: int
         return np.concatenate([priced.seconds.ravel(), priced.joules.ravel(), priced.bound.ravel().astype(float),
                                [float(priced.fidelity)]])
 
-    flat = cache.get(key_of(device.fingerprint(), repr(op), f"{shape} {max(a.max() for a in axes)}"), compute)
+    flat = cache.get(key_of(fingerprint, repr(op), f"{shape} {axes[0].max():g} {axes[-1].max():g}"), compute)
     n = (len(flat) - 1) // 3
     return Curve(named.name, named.part, named.repeats, flat[:n].reshape(shape), flat[n: 2 * n].reshape(shape),
                  flat[2 * n: 3 * n].reshape(shape), Fidelity(int(flat[-1])))

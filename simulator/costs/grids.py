@@ -6,6 +6,7 @@ Between two shapes time is interpolated linearly. Shapes stand on both sides of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -51,6 +52,13 @@ def context_knots() -> Float64:
 def chunk_knots() -> Float64:
     """Prefill chunks: dense to 16, then 6 per doubling to 16,384: a chord of c^2 is at most 0.4 % above the curve."""
     return _frozen([*range(1, 17), *(round(2 ** (k / 6)) for k in range(25, 85))])
+
+
+def knots_of_size(grid: Callable[[int], Float64], top: int, size: int) -> Float64:
+    """The grid of `grid`'s family (reaching top, 2 top, 4 top, ...) that has `size` knots."""
+    while len(grid(top)) < size:
+        top *= 2
+    return grid(top)
 
 
 def _frozen(values: list[int]) -> Float64:

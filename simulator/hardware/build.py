@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from simulator.hardware import dram
-from simulator.hardware.gpu import GpuDevice
-from simulator.hardware.links import LinkDevice
+from simulator.hardware.gpu import AttentionConstants, GpuDevice
+from simulator.hardware.links import LinkDevice, Protocol
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
-from simulator.hardware.priced import Device
-from simulator.schema.hardware import Hardware
+from simulator.hardware.priced import Bound, Device
+from simulator.model.operators import DecodeAttention
+from simulator.schema.hardware import Hardware, Link
 from simulator.schema.serving import Parallelism
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What runs a rank's operators: `decode` takes decode attention, `link` collectives, `compute` the rest."""
+    """What runs a rank's operators: `prefill` and `decode` take attention, `link` collectives, `compute` the rest.
+
+    channel_costs: where PIM keeps whole requests on channels, what decode attention takes on one of them:
+    (channels, seconds per request, seconds per token of its context) of one layer. None elsewhere.
+    """
 
     compute: Device
+    prefill: Device  # `compute`, told where the KV cache is: apart, so that other operators keep their prices
     decode: Device
     link: Device
+    channel_costs: Callable[[DecodeAttention], tuple[int, float, float]] | None = None
 
 
 def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     """The devices of one tensor-parallel rank. Raises InputError where PIM is asked of memory without PIM timing."""
     compute = _compute(hardware)
-    decode: Device = _pim(hardware, parallelism) if hardware.attention_on_pim else compute
-    link = hardware.link
-    return Devices(compute, decode, LinkDevice(link.bandwidth_bytes_per_s, link.latency_s, link.launch_s, link.topology))
+    link = link_device(hardware.link)
+    attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
+    if not hardware.attention_on_pim:
+        return Devices(compute, attention, attention, link)
+    pim = _pim(hardware, parallelism)
+    return Devices(compute, attention, pim, link, pim.channel_costs if pim.mapping == "request" else None)
 
 
-def _compute(hardware: Hardware) -> Device:
+def link_device(link: Link) -> LinkDevice:
+    """Links as written, as a device."""
+    bulk = Protocol(link.bandwidth_bytes_per_s, link.latency_s, link.launch_s, link.chunk_overhead_s)
+    direct = link.direct
+    small = None if direct is None else Protocol(direct.bandwidth_bytes_per_s, direct.latency_s, direct.launch_s,
+                                                 max_bytes=direct.max_bytes)
+    return LinkDevice(link.topology, bulk, small, link.ring_only, link.in_network_reduction)
+
+
+def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
     memory, pj_per_bit = hardware.memory, dram.preset(hardware.memory.kind).pj_per_bit
     if hardware.npu is not None:
         npu = hardware.npu
@@ -45,13 +65,26 @@ def _compute(hardware: Hardware) -> Device:
     return GpuDevice(peak_16bit=gpu.peak_bf16, peak_8bit_float=gpu.peak_fp8 or gpu.peak_bf16,
                      peak_8bit_int=gpu.peak_int8 or gpu.peak_bf16, sms=gpu.sms, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
-                     memory_efficiency=gpu.memory_efficiency,
+                     compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
+                     l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,
+                     quantise_s=gpu.quantise_s, attention=AttentionConstants(**dict(gpu.attention)),
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
 
 
+def _beside_pim(npu: NpuDevice, hardware: Hardware) -> NpuDevice:
+    """The NPU reading and writing a KV cache that lives in PIM stacks, where there are any."""
+    pim = hardware.pim
+    if pim.placement == "none":
+        return npu
+    if pim.placement == "pooled":
+        return replace(npu, kv_bandwidth_bytes_per_s=pim.link_bandwidth_bytes_per_s, kv_bound=Bound.NETWORK)
+    part = dram.preset(pim.kind)
+    return replace(npu, kv_bandwidth_bytes_per_s=pim.stacks_per_npu * part.peak_bytes_per_s * part.efficiency)
+
+
 def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
-    """Local stacks sit on the package: queries and results pass their own pins. Pooled ones are behind a link, shared by
-    the ranks of a tensor group; every pipeline stage has its share, since all stages attend at once."""
+    """Local stacks sit on the package: queries and results pass their own pins. Pooled ones are behind a link, shared
+    by the ranks of a tensor group; every pipeline stage has its share, since all stages attend at once."""
     pim, part = hardware.pim, timing(hardware.pim.kind)
     pooled = pim.placement == "pooled"
     on_package = pim.stacks_per_npu * dram.preset(pim.kind).peak_bytes_per_s

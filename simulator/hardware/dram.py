@@ -74,6 +74,11 @@ def preset(kind: str) -> Dram:
     return PRESETS[kind]
 
 
+def stack_capacity_bytes(kind: str) -> float:
+    """Bytes of one stack or device of a kind; a PIM stack is taken to hold as much (as AttAcc does)."""
+    return preset(kind).capacity_bytes
+
+
 def capacity_bytes(memory: Memory) -> float:
     """Bytes of a device's memory: the datasheet's where given, else stacks x the preset's."""
     return memory.capacity_bytes or memory.stacks * preset(memory.kind).capacity_bytes

@@ -13,7 +13,7 @@ SRAM_PJ_PER_BIT = 0.16  # first-level scratchpad
 L2_PJ_PER_BIT = 0.30
 LINK_PJ_PER_BIT = 1.3  # NVLink-class
 
-# HBM2 access by part of the path, O'Connor et al., "Fine-Grained DRAM", MICRO 2017, as used by AttAcc (config.py:35-52).
+# HBM2 access by part of the path: O'Connor et al., "Fine-Grained DRAM", MICRO 2017, as in AttAcc (config.py:35-52).
 CELL_ACTIVATE_PJ_PER_BIT = 0.11
 CELL_READ_PJ_PER_BIT = 0.44
 BANK_GROUP_MUX_PJ_PER_BIT = 1.01

@@ -1,12 +1,14 @@
 """NPU: systolic arrays and a vector unit over a double-buffered scratchpad and DRAM.
 
 Time of an operator = launch + fill + the slowest of arrays, vector unit and DRAM, which work side by side on different
-tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at twice the rate (a PE
-does two 8-bit MACs), weights narrower than the activations are widened on the way into the array; results are 16 bits.
+tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at twice the rate
+(a PE does two 8-bit MACs), weights narrower than the activations are widened on the way into the array; results are 16
+bits wide.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +32,11 @@ SOFTMAX_OPS = 4.0 + EXP_OPS
 
 @dataclass(frozen=True)
 class NpuDevice:
-    """An NPU; see the module text. `bandwidth_bytes_per_s` is what streams reach, not the pins' peak."""
+    """An NPU; see the module text. `bandwidth_bytes_per_s` is what streams reach, not the pins' peak.
+
+    `kv_bandwidth_bytes_per_s` is for reading and writing the KV cache where that lives in PIM stacks of its own:
+    `kv_bound` is then MEMORY (stacks on the package) or NETWORK (behind a link); 0: in the device's own memory.
+    """
 
     rows: int
     columns: int
@@ -43,6 +49,8 @@ class NpuDevice:
     launch_s: float
     bandwidth_bytes_per_s: float
     dram_pj_per_bit: float
+    kv_bandwidth_bytes_per_s: float = 0.0
+    kv_bound: Bound = Bound.MEMORY
 
     def fingerprint(self) -> str:
         return fingerprint_of("npu", 1, self)
@@ -95,9 +103,10 @@ class NpuDevice:
         cycles = operator.kv_heads * (self._streamed(pairs * group, rows, tiles, context + chunk, width, bits, True)
                                       + self._streamed(pairs * group, rows, tiles, context + chunk, width, bits, False))
         kv_row_bytes = 2 * operator.kv_heads * width * operator.kv_bits / 8
-        moved = (kv_row_bytes * (context * tiles + chunk * (tiles + 1) / 2)
-                 + chunk * (operator.heads * width * (operator.activation_bits / 8 + OUTPUT_BYTES)))
-        return self._attention(operator, pairs, cycles, moved)
+        kv = kv_row_bytes * (context * tiles + chunk * (tiles + 1) / 2)
+        if self.kv_bandwidth_bytes_per_s:  # the chunk's own K and V are on the way there
+            kv = kv_row_bytes * (context * tiles + chunk)
+        return self._attention(operator, pairs, cycles, kv, _query_bytes(operator) * chunk)
 
     def _streamed(self, score_rows: Float64, rows: Float64, tiles: Float64, keys: Float64, width: int, bits: int,
                   scores: bool) -> Float64:
@@ -105,7 +114,7 @@ class NpuDevice:
         see a stationary tile stream past it, at least as long as the next tile takes to load."""
         rate = macs_per_element(bits)
         if scores:  # K^T tile: head_dim x keys
-            span, passes = self.columns, -(-(-(-width // rate)) // self.rows)
+            span, passes = self.columns, math.ceil(math.ceil(width / rate) / self.rows)
         else:  # V tile: keys x head_dim
             span, passes = self.rows * rate, -(-width // self.columns)
         stationary = np.ceil(keys / span)
@@ -115,8 +124,8 @@ class NpuDevice:
         return np.maximum(streamed, preload) * (passes / self.arrays)
 
     def _decode(self, operator: DecodeAttention, sequences: Float64, context: Float64) -> Priced:
-        """KV is read once. MACs run on the arrays (the group's query rows past stationary KV: the preload floor rules) or
-        on the vector unit, whichever is faster for the shape."""
+        """KV is read once. MACs run on the arrays (the group's query rows past stationary KV: the preload floor rules)
+        or on the vector unit, whichever is faster for the shape."""
         group = operator.heads // operator.kv_heads
         bits = max(operator.kv_bits, operator.activation_bits)
         pairs = sequences * context
@@ -126,21 +135,29 @@ class NpuDevice:
             self._streamed(context * group, group * one, one, context, operator.head_dim, bits, True)
             + self._streamed(context * group, group * one, one, context, operator.head_dim, bits, False))
         on_lanes = pairs * (2 * operator.heads * operator.head_dim / self.vector_lanes)
-        moved = (pairs * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8)
-                 + sequences * (operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)))
-        return self._attention(operator, pairs, np.minimum(cycles, on_lanes), moved)
+        kv = pairs * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8)
+        return self._attention(operator, pairs, np.minimum(cycles, on_lanes), kv, _query_bytes(operator) * sequences)
 
     def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, cycles: Float64,
-                   moved: Float64) -> Priced:
-        """`pairs` of query and key per head, `cycles` of matrix work, `moved` bytes of DRAM."""
+                   kv: Float64, moved: Float64) -> Priced:
+        """`pairs` of query and key per head, `cycles` of matrix work, bytes of `kv` and of queries and results."""
         softmax_ops = pairs * (operator.heads * SOFTMAX_OPS)
         macs = pairs * (2 * operator.heads * operator.head_dim)
         bits = max(operator.kv_bits, operator.activation_bits)
         joules = (macs * energy.mac_pj(bits) + softmax_ops * energy.VECTOR_OP_PJ
-                  + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
-        return priced(self.launch_s, [(Bound.COMPUTE, cycles / self.clock_hz),
-                                      (Bound.VECTOR, softmax_ops / (self.vector_lanes * self.clock_hz)),
-                                      (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+                  + (kv + moved) * (8 * self.dram_pj_per_bit)) * energy.PICO
+        parts = [(Bound.COMPUTE, cycles / self.clock_hz),
+                 (Bound.VECTOR, softmax_ops / (self.vector_lanes * self.clock_hz))]
+        if self.kv_bandwidth_bytes_per_s:
+            parts.append((self.kv_bound, kv / self.kv_bandwidth_bytes_per_s))
+        else:
+            moved = kv + moved
+        return priced(self.launch_s, [*parts, (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+
+
+def _query_bytes(operator: PrefillAttention | DecodeAttention) -> float:
+    """Queries read and results written, of one token."""
+    return operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)
 
 
 def macs_per_element(bits: int) -> int:

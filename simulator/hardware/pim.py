@@ -1,8 +1,9 @@
 """PIM device: decode attention inside the DRAM stacks that hold the KV cache.
 
-How work lies on the channels (`mapping`): `head`, every KV head of every request on one channel; `request`, all of a request's
-KV heads on one channel; `sequence`, every KV head's tokens over all channels, partial results gathered. The busiest channel
-sets the time. Contexts of a batch differ, so a batch is priced at its mean context on the mean of the row-packing staircase.
+How work lies on the channels (`mapping`): `head`, every KV head of every request on one channel; `request`, all of a
+request's KV heads on one channel; `sequence`, every KV head's tokens over all channels, partial results gathered. The
+busiest channel sets the time. Contexts of a batch differ, so it is priced at its mean context, on the mean of the
+row-packing staircase.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Cycles of decode attention inside one PIM stack, from DRAM timing (no bandwidth multiplier, nothing fitted).
 
 Organisation and command flow follow AttAcc (ASPLOS 2024; scale-snu/attacc_simulator, HBM3-PIM.cpp and
-trace_gen/gen_trace_attacc_*.py): a KV head's cache lives in one channel; K is dealt by tokens over pseudo-channels, ranks and
-bank groups and by head dimension over the banks of a group, V the other way; every MAC command works one column of every
-bank. Softmax and vector moves of one head hide under the MACs of another.
+trace_gen/gen_trace_attacc_*.py): a KV head's cache lives in one channel; K is dealt by tokens over pseudo-channels,
+ranks and bank groups and by head dimension over the banks of a group, V the other way; every MAC command works one
+column of every bank. Softmax and vector moves of one head hide under the MACs of another.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def _scaled(base: PimTiming, clock_s: float, source: str, ranks: int) -> PimTimi
     """The same nanoseconds at another clock, rounded up to whole cycles; spacings in cycles stay."""
     def cycles(count: int) -> int:
         return int(np.ceil(count * base.clock_s / clock_s - 1e-9))
-    return replace(base, clock_s=clock_s, ranks=ranks, source=source, t_rtp=cycles(base.t_rtp), t_rp=cycles(base.t_rp),
-                   t_rcd=cycles(base.t_rcd), t_rfc=cycles(base.t_rfc), t_refi=cycles(base.t_refi))
+    return replace(base, clock_s=clock_s, ranks=ranks, source=source, t_rtp=cycles(base.t_rtp),
+                   t_rp=cycles(base.t_rp), t_rcd=cycles(base.t_rcd), t_rfc=cycles(base.t_rfc),
+                   t_refi=cycles(base.t_refi))
 
 
 _HBM2 = PimTiming(
@@ -76,12 +77,12 @@ TIMINGS: dict[str, PimTiming] = {
     "HBM2": _HBM2,
     "HBM2E": _scaled(_HBM2, 0.625e-9, "HBM2 nanoseconds at 3.2 Gb/s (tCK 0.625 ns), two ranks (8-high)", 2),
     "HBM3": _HBM3,
-    "HBM3E": _scaled(_HBM3, 0.5e-9, "AttAcc's HBM3 nanoseconds at 8 Gb/s (tCK 0.5 ns); HBM3E timings are not public", 2),
+    "HBM3E": _scaled(_HBM3, 0.5e-9, "AttAcc's HBM3 nanoseconds at 8 Gb/s (tCK 0.5 ns); HBM3E's are not public", 2),
     "GDDR6": PimTiming(
         clock_s=1e-9, channels=2, pseudo_channels=1, ranks=1, bank_groups=4, banks=4, column_bytes=32, row_columns=64,
         mac_spacing=1, limited_spacing=1, burst=1, t_rtp=6, t_rp=18, t_rcd=18, t_rfc=120, t_refi=1900,
-        source="GDDR6-AiM (ISSCC 2022, Hot Chips 2022): 16 banks a channel, one 16-lane unit a bank at 1 GHz, 2 KB rows; "
-               "row timings GDDR6-class, not checked"),
+        source="GDDR6-AiM (ISSCC 2022, Hot Chips 2022): 16 banks a channel, one 16-lane unit a bank at 1 GHz, "
+               "2 KB rows; row timings GDDR6-class, not checked"),
 }
 
 
@@ -89,15 +90,16 @@ def timing(kind: str) -> PimTiming:
     """The preset of a memory kind. Raises InputError for kinds of which no PIM part or timing is published."""
     found = TIMINGS.get(kind)
     if found is None:
-        raise InputError(f"no PIM timing is known for {kind}; use one of: {', '.join(TIMINGS)}", key="hardware.pim.kind")
+        raise InputError(f"no PIM timing is known for {kind}; use one of: {', '.join(TIMINGS)}",
+                         key="hardware.pim.kind")
     return found
 
 
 def mac_commands(part: PimTiming, unit: Unit, context: Float64, head_dim: int, element_bytes: float) -> Float64:
     """MAC commands of one GEMV (score, or context) of one query head over `context` tokens in one channel.
 
-    A `bank` unit sees one column per command; a `bank_group` unit shares its banks' column path; a `buffer` unit on the base
-    die shares a pseudo-channel's bus.
+    A `bank` unit sees one column per command; a `bank_group` unit shares its banks' column path; a `buffer` unit on the
+    base die shares a pseudo-channel's bus.
     """
     lanes = int(part.column_bytes / element_bytes)
     if unit == "bank":
@@ -110,8 +112,8 @@ def attention_cycles(part: PimTiming, unit: Unit, *, power_limited: bool, heads:
                      head_dim: int, element_bytes: float, group: int = 1) -> Float64:
     """Cycles in which a stack attends for `heads` KV heads (over all requests) of `context` tokens each; shape of both.
 
-    Heads are dealt over the channels, one at a time in each; every one of the `group` query heads of a KV head repeats the MAC
-    commands on the open rows. Refresh stops all banks for tRFC every tREFI: cycles = work + tRFC floor(cycles/tREFI).
+    Heads are dealt over the channels, one at a time in each; every one of the `group` query heads of a KV head repeats
+    the MAC commands on the open rows. Refresh stops all banks for tRFC every tREFI.
     """
     spacing = part.limited_spacing if power_limited else part.mac_spacing
     mac = mac_commands(part, unit, context, head_dim, element_bytes)
@@ -124,7 +126,7 @@ def attention_cycles(part: PimTiming, unit: Unit, *, power_limited: bool, heads:
 
 
 def with_refresh(part: PimTiming, work: Float64) -> Float64:
-    """Smallest fixpoint of cycles = work + tRFC floor(cycles / tREFI): the least r with work + r tRFC < (r + 1) tREFI."""
+    """Smallest fixpoint of cycles = work + tRFC floor(cycles / tREFI): least r with work + r tRFC < (r + 1) tREFI."""
     refreshes = np.floor((work - part.t_refi) / (part.t_refi - part.t_rfc)) + 1
     return work + part.t_rfc * np.maximum(refreshes, 0.0)
 

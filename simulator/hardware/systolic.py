@@ -3,8 +3,8 @@
 out[m, n] = in[m, k] @ weights[k, n] is laid on an R x C array as (spatial rows, spatial columns, time):
 output-stationary (m, n, k), weight-stationary (k, n, m), input-stationary (k, m, n).
 
-Unpipelined, one fold after the other: folds x (R + C + T - 2), and R more per fold to load a stationary operand. This is
-SCALE-Sim 3's compute time to the cycle (it prints the index of the last cycle, one less).
+Unpipelined, one fold after the other: folds x (R + C + T - 2), and R more per fold to load a stationary operand. This
+is SCALE-Sim 3's compute time to the cycle (it prints the index of the last cycle, one less).
 Pipelined, as ONNXim and NeuPIMs do: the next stationary tile loads while the present one streams, so a fold costs
 max(R, T) (T where nothing is preloaded: accumulators are double-buffered), and skew and drain R + C - 2 are paid once.
 """

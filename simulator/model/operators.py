@@ -32,7 +32,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class PrefillAttention:
-    """Causal attention of one chunk of one sequence, all heads of this rank; axes: chunk, context (tokens before it)."""
+    """Causal attention of one chunk of one sequence, all heads of a rank; axes: chunk, context (tokens before it)."""
 
     heads: int
     kv_heads: int

@@ -1,0 +1,58 @@
+"""Static and peak power of one accelerator with its PIM stacks; dynamic energy is counted operator by operator."""
+
+from __future__ import annotations
+
+from simulator.hardware import dram, energy
+from simulator.hardware.pim_timing import TIMINGS
+from simulator.schema.hardware import Hardware
+
+# Leakage and clock of an idle but powered die: TPU v4 idles at 90 W, its die is below 600 mm2 (Jouppi, ISCA 2023).
+STATIC_W_PER_MM2 = 0.15
+# A GPU's idle share of its power limit: A100 50 to 60 of 400 W, H100 some 70 of 700 W (idle boards in nvidia-smi).
+GPU_STATIC_SHARE = 0.12
+# Standby and refresh of one DRAM channel: 1.2 V, IDD3N 55 mA, IDD5AB 250 mA (NewtonSim HBM2_8Gb_x128 .ini).
+_VDD, _IDD3N, _IDD5AB = 1.2, 0.055, 0.250
+
+
+def stack_static_w(kind: str) -> float:
+    """Standby and refresh power of one stack or device."""
+    part = dram.preset(kind)
+    refresh = part.refresh_s / part.refresh_interval_s
+    return part.channels * _VDD * (_IDD3N + (_IDD5AB - _IDD3N) * refresh)
+
+
+def static_w(hardware: Hardware, area_mm2: float) -> float:
+    """Power of one accelerator, its memory and its PIM stacks that does not depend on work."""
+    pim = hardware.pim
+    stacks = pim.stacks_per_npu * stack_static_w(pim.kind) if pim.placement != "none" else 0.0
+    if hardware.gpu is not None and hardware.gpu.power_w:
+        return hardware.gpu.power_w * GPU_STATIC_SHARE + stacks
+    memory = hardware.memory
+    return area_mm2 * STATIC_W_PER_MM2 + memory.stacks * stack_static_w(memory.kind) + stacks
+
+
+def peak_w(hardware: Hardware, area_mm2: float) -> float:
+    """Power with every unit busy: a GPU's from its datasheet, else static + arrays, vector unit, DRAM and PIM."""
+    if hardware.gpu is not None and hardware.gpu.power_w:
+        return hardware.gpu.power_w
+    total = static_w(hardware, area_mm2)
+    memory = hardware.memory
+    total += dram.bandwidth_bytes_per_s(memory) * 8 * dram.preset(memory.kind).pj_per_bit * energy.PICO
+    if hardware.npu is not None:
+        npu = hardware.npu
+        macs = npu.arrays * npu.array[0] * npu.array[1]
+        total += npu.clock_hz * energy.PICO * (macs * energy.mac_pj(16) + npu.vector_lanes * energy.VECTOR_OP_PJ)
+    if hardware.pim.placement != "none" and hardware.pim.kind in TIMINGS:
+        total += hardware.pim.stacks_per_npu * pim_stack_peak_w(hardware)
+    return total
+
+
+def pim_stack_peak_w(hardware: Hardware) -> float:
+    """Dynamic power of one PIM stack that issues MAC commands back to back on 16-bit data."""
+    pim, part = hardware.pim, TIMINGS[hardware.pim.kind]
+    banks = part.channels * part.token_units * part.banks
+    units = {"bank": banks, "bank_group": banks // part.banks, "buffer": part.channels * part.pseudo_channels}[pim.unit]
+    spacing = part.burst if pim.unit == "buffer" else part.limited_spacing if pim.power_limited else part.mac_spacing
+    bits = units * part.column_bytes * 8
+    read_pj = energy.CELL_ACTIVATE_PJ_PER_BIT + energy.pim_read_pj_per_bit(pim.unit)
+    return bits * (read_pj + energy.mac_pj(16) / 16) * energy.PICO / (spacing * part.clock_s)

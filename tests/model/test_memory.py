@@ -1,0 +1,74 @@
+"""Parameter counts against published totals; bytes against arithmetic on the published dimensions."""
+
+import pytest
+
+from simulator.design import CONFIGS
+from simulator.inputs.yaml_file import load_yaml
+from simulator.model.memory import activation_bytes, kv_bytes_per_token, parameters, weight_bytes
+from simulator.schema.model import Architecture, Precision
+
+# Totals that the Hugging Face model pages give (safetensors metadata); GPT-3: Brown et al. 2020, table 2.1, in billions.
+PUBLISHED = {
+    "llama-3.1-8b": 8_030_261_248, "llama-3.1-70b": 70_553_706_496, "llama-2-7b": 6_738_415_616,
+    "llama-2-13b": 13_015_864_320, "qwen3-8b": 8_190_735_360, "qwen3-32b": 32_762_123_264,
+    "mistral-7b": 7_248_023_552,
+}
+ROUNDED = {"opt-6.7b": 6.7e9, "opt-30b": 30e9, "gpt3-7b": 6.7e9, "gpt3-13b": 13e9, "gpt3-30b": 30e9, "gpt3-175b": 175e9}
+
+
+def model(name):
+    return Architecture(**load_yaml(CONFIGS / "models" / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_are_the_published_number(name):
+    assert parameters(model(name)) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_parameters_round_to_the_published_size(name):
+    assert parameters(model(name)) == pytest.approx(ROUNDED[name], rel=0.012)
+
+
+def test_every_shipped_model_is_checked():
+    assert {p.stem for p in (CONFIGS / "models").glob("*.yaml")} == {*PUBLISHED, *ROUNDED}
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-70b", "qwen3-8b"])
+def test_shards_hold_the_whole_model_once(name):
+    arch = model(name)
+    stages = weight_bytes(arch, Precision(), tensor=4, pipeline=2)
+    norms = (2 * arch.layers + 1) * arch.hidden + (2 * arch.layers * arch.head_dim if arch.qk_norm else 0)
+    copies = 3 * norms  # norms are on every rank, all else is cut
+    assert 4 * sum(stages) == pytest.approx(2 * (parameters(arch) + copies), rel=1e-12)
+
+
+def test_more_ranks_than_kv_heads_replicate_kv():
+    arch = model("llama-3.1-8b")
+    assert kv_bytes_per_token(arch, Precision(), tensor=1) == 32 * 2 * 8 * 128 * 2  # 128 KiB, as Llama 3's cards say
+    assert kv_bytes_per_token(arch, Precision(), tensor=8) == kv_bytes_per_token(arch, Precision(), tensor=16)
+
+
+def test_tied_embeddings_are_one_copy_until_stages_part_them():
+    arch = model("opt-6.7b")
+    whole, (first, last) = weight_bytes(arch, Precision(), 1, 1)[0], weight_bytes(arch, Precision(), 1, 2)
+    assert first + last - whole == 50304 * 4096 * 2  # the second copy, vocabulary padded to a multiple of 64
+
+
+def test_four_bit_weights_shrink_only_the_linear_layers():
+    arch = model("llama-2-7b")
+    half = weight_bytes(arch, Precision(), 1, 1)[0]
+    quarter = weight_bytes(arch, Precision(weights="int4"), 1, 1)[0]
+    linear = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
+    assert half - quarter == linear * 1.5
+
+
+def test_fp8_cache_halves_kv():
+    arch = model("qwen3-8b")
+    assert kv_bytes_per_token(arch, Precision(kv="fp8"), 2) * 2 == kv_bytes_per_token(arch, Precision(), 2)
+
+
+def test_logits_of_many_sequences_dominate_small_steps():
+    arch = model("llama-3.1-8b")
+    assert activation_bytes(arch, 1, tokens=256, sequences=256) >= 256 * 128256 * 4
+    assert activation_bytes(arch, 1, 8192, 1) > activation_bytes(arch, 1, 4096, 1)
