@@ -63,10 +63,15 @@ def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcom
         len(tables.stage_layers),
     )
     kernel = fast_sync if bounds.depth == 1 else fast_plain
-    done = compiled(kernel)(requests, bounds, tables, state, outcome)
-    if not done:
-        raise RuntimeError("the scheduler left requests waiting and nothing in flight")
+    _check_end(compiled(kernel)(requests, bounds, tables, state, outcome))
     return outcome
+
+
+def _check_end(end: int) -> None:
+    if end == fast_arrays.LIVELOCK:
+        raise RuntimeError("the scheduler is in a livelock: requests preempt each other and nobody gets a token")
+    if end == fast_arrays.STUCK:
+        raise RuntimeError("the scheduler leaves requests waiting for ever")
 
 
 def _run_general(requests: Requests, bounds: Limits, tables: StepTables, log: bool) -> tuple[Outcome, Log | None]:
@@ -103,9 +108,7 @@ def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, ro
         min(bounds.max_num_seqs, n) if bounds.caching else 0,
         -(-longest // bounds.block_size),
     )
-    done = compiled(fast_general)(requests, bounds, tables, queues, pool, outcome, rows)
-    if not done:
-        raise RuntimeError("the scheduler left requests waiting and nothing in flight")
+    _check_end(compiled(fast_general)(requests, bounds, tables, queues, pool, outcome, rows))
     return outcome
 
 
@@ -156,6 +159,7 @@ def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
         int(config.watermark * config.num_gpu_blocks),
         2 if config.async_scheduling else config.pipeline_parallel_size,
         tables.channels,
+        limits.most_idle_preemptions(config),
         _exact_log2(config.block_size),
         config.enable_chunked_prefill,
         config.enable_prefix_caching,

@@ -43,6 +43,7 @@ class Limits(NamedTuple):
     margin_blocks: int
     depth: int
     channels: int
+    most_idle_preemptions: int  # in a row, no token in between: more are a livelock
     block_shift: int  # log2 of block_size where it is a power of two, else -1
     chunked: bool
     caching: bool
@@ -104,6 +105,9 @@ class Log(NamedTuple):
 ) = range(18)
 
 
+DONE_ALL, STUCK, LIVELOCK = range(3)  # how a run ended
+
+
 def _array(dtype: Any, dimensions: int = 1, *, readonly: bool = False) -> Any:
     return types.Array(dtype, dimensions, "C", readonly=readonly)
 
@@ -123,7 +127,7 @@ REQUESTS = types.NamedTuple(
     [read(_I64), read(_I32), read(_I32), read(_I32), read(_I64), read(_I64), read(_I64)],
     Requests,
 )
-LIMITS = types.NamedTuple([_I64] * 10 + [_BOOL] * 6, Limits)
+LIMITS = types.NamedTuple([_I64] * 11 + [_BOOL] * 6, Limits)
 OUTCOME = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 2 + [write(_I64)] * 3, Outcome)
 LOG = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 7 + [write(_I32, 2)] * 2, Log)
 

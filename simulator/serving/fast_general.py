@@ -12,6 +12,9 @@ from numba import types
 from simulator.costs.lookup import blocks_time_ns, channel_time_ns, stage_time_ns
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
+    DONE_ALL,
+    STUCK,
+    LIVELOCK,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
@@ -41,6 +44,7 @@ from simulator.serving.fast_queues import (
     FLYING,
     FREE,
     HEAD,
+    IDLE_PREEMPTIONS,
     JOINED,
     LAST_DECISION_NS,
     LAST_END_NS,
@@ -190,6 +194,7 @@ def _deliver(b, requests, limits, queues, pool, outcome):
             continue
         running = queues.slot[r] >= 0
         queues.delivered[r] += 1
+        queues.state[IDLE_PREEMPTIONS] = 0
         if running and limits.channels > 0:
             queues.channel_tokens[queues.channel[r]] += 1
         if running and limits.asynchronous:
@@ -273,6 +278,8 @@ def simulate(requests, limits, tables, queues, pool, outcome, log):
         _join(requests, limits, queues)
         if state[RUNNING] + waiting_count(queues) > 0:
             _decide(requests, limits, tables, queues, pool, outcome, log)
+            if state[IDLE_PREEMPTIONS] > limits.most_idle_preemptions:
+                return LIVELOCK
             if state[FLYING] < limits.depth:
                 continue
         if state[COUNTING] > 0:
@@ -288,7 +295,7 @@ def simulate(requests, limits, tables, queues, pool, outcome, log):
         else:
             break
     outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])
-    return state[RUNNING] == 0 and waiting_count(queues) == 0
+    return DONE_ALL if state[RUNNING] + waiting_count(queues) == 0 else STUCK
 
 
-SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, QUEUES, POOL, OUTCOME, LOG)
+SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, QUEUES, POOL, OUTCOME, LOG)

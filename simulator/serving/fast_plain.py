@@ -15,6 +15,8 @@ from simulator.costs.lookup import blocks_time_ns, stage_time_ns
 from simulator.costs.step import SERIAL
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
+    DONE_ALL,
+    STUCK,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
@@ -446,7 +448,7 @@ def simulate(requests, limits, tables, plain, outcome):
         else:
             break
     outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])
-    return state[RUNNING] == 0 and _waiting(state) == 0
+    return DONE_ALL if state[RUNNING] + _waiting(state) == 0 else STUCK
 
 
-SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)
+SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)

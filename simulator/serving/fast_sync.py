@@ -13,6 +13,7 @@ from numba import types
 from simulator.costs.lookup import blocks_time_ns
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
+    DONE_ALL,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
@@ -153,7 +154,7 @@ def simulate(requests, limits, tables, plain, outcome):
             state[LAST_DECISION_NS], state[LAST_WAITING] = last_decision, last_waiting
             state[LAST_USED], state[LAST_START_NS], state[LAST_END_NS] = 0, clock - duration, clock
             jump(waiting, requests, limits, plain, tables, outcome)
-            if state[CLOCK] > clock:
+            if group[PASS] > now:
                 duration = state[LAST_END_NS] - state[LAST_START_NS]
                 clock, free, context, now, phase = state[CLOCK], state[FREE], group[CONTEXT], group[PASS], group[PHASE]
                 last_decision, last_waiting = state[LAST_DECISION_NS], state[LAST_WAITING]
@@ -320,7 +321,7 @@ def simulate(requests, limits, tables, plain, outcome):
     totals[DECODE_CONTEXT] += decode_context
     totals[BLOCKS_NS] += blocks_total
     totals[PREFILL_NS] += prefill_total
-    return True
+    return DONE_ALL
 
 
 @part
@@ -333,4 +334,4 @@ def _chunk(chunk, before, tables, totals):
     return chunk_ns(tables, chunk, before)
 
 
-SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)
+SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)
