@@ -19,7 +19,7 @@ from simulator.hardware.build import Devices, build
 from simulator.hardware.cost import Bill, bill
 from simulator.hardware.priced import Device
 from simulator.model.layers import operators
-from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, PrefillAttention
+from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention
 from simulator.model.sharding import stage_layers
 from simulator.serving import engine, reference
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from simulator.design import CONFIGS, Design, expand
+from simulator.design import Design
 from simulator.metrics import METRICS
-from simulator.schema.workload import Workload
 from sweeper.grammar import Name
 from sweeper.parameters import Grid, Parameter, label
 from sweeper.pareto import eligible, front
+from sweeper.portable import portable_plain
 from sweeper.space import Objective, Space
 from sweeper.trial import Trial
 
@@ -135,22 +135,11 @@ def trial_design(space: Space, trial: Trial) -> Design:
 
 def design_yaml(space: Space, trial: Trial, name: str) -> str:
     """A trial's complete design as YAML, with what it reached as comments."""
-    design = trial_design(space, trial)
-    plain = design.to_plain()
-    if (named := _catalogue_name(design.workload)) is not None:
-        plain["workload"] = named  # so that the file runs on any machine
+    plain = portable_plain(trial_design(space, trial))
     lines = [f"Trial {trial.number} of {space.name}" + (f", baseline {trial.baseline}" if trial.baseline else ""),
              *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives),
              f"python -m simulator run best/{name}"]
     return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(plain, sort_keys=False, width=110)
-
-
-def _catalogue_name(workload: Workload) -> str | None:
-    """The name under which `configs/workloads` has exactly this workload."""
-    if not (CONFIGS / "workloads" / f"{workload.name}.yaml").is_file():
-        return None
-    plain = expand({"workload": workload.name})["workload"]
-    return workload.name if Workload.model_validate(plain) == workload else None
 
 
 def objective_column(objective: Objective) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from simulator.hardware import dram
-from simulator.hardware.gpu import GpuDevice
+from simulator.hardware.gpu import AttentionConstants, GpuDevice
 from simulator.hardware.links import LinkDevice, Protocol
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
@@ -65,7 +65,9 @@ def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
     return GpuDevice(peak_16bit=gpu.peak_bf16, peak_8bit_float=gpu.peak_fp8 or gpu.peak_bf16,
                      peak_8bit_int=gpu.peak_int8 or gpu.peak_bf16, sms=gpu.sms, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
-                     memory_efficiency=gpu.memory_efficiency,
+                     compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
+                     l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,
+                     quantise_s=gpu.quantise_s, attention=AttentionConstants(**dict(gpu.attention)),
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
 
 

@@ -23,6 +23,7 @@ from simulator.schema.base import (
     Record,
     Seconds,
     Sequence,
+    Share,
     Watts,
 )
 
@@ -43,8 +44,28 @@ class Npu(Record):
     process_nm: Literal[16, 10, 7, 5] = 7
 
 
+class GpuAttention(Record):
+    """Constants of a GPU's attention kernels, calibrated on measured vLLM attention (bf16, head_dim 128).
+
+    Defaults: geometric means of A100 and H100.
+    """
+
+    launch_s: Seconds = Field(default="14.3 us", alias="launch", validate_default=True)  # all kernels of a layer
+    prefill_efficiency: Fraction = 0.627  # share of the 16-bit peak
+    block_s: Seconds = Field(default="0.92 us", alias="block", validate_default=True)  # per block and head
+    block_rows_s: Seconds = Field(default="4.77 us", alias="block_rows", validate_default=True)  # per 128 rows of it
+    decode_efficiency: Fraction = 0.79  # share of DRAM bandwidth
+    task_s: Seconds = Field(default="3.48 us", alias="task", validate_default=True)  # per sequence and KV head
+    task_query_s: Seconds = Field(default="0.034 us", alias="task_query", validate_default=True)  # per query head of it
+    exposed: Share = 0.13  # share of the shorter of task and memory time that does not hide under the longer
+
+
 class Gpu(Record):
-    """A GPU by its datasheet: peaks per number format, SM count, launch floor, achievable shares of the peaks."""
+    """A GPU by its datasheet and six physical constants that decide how much of it GEMMs get.
+
+    The defaults of those six are the geometric means of A100's and H100's, each calibrated on measured bf16 GEMMs of
+    three serving frameworks (fp8 on H100 alone).
+    """
 
     peak_bf16: FlopsPerSecond
     peak_fp8: FlopsPerSecond | None = None
@@ -53,8 +74,13 @@ class Gpu(Record):
     clock_hz: Hertz = Field(alias="clock")
     l2_bytes: Bytes = Field(alias="l2")
     launch_s: Seconds = Field(alias="launch")
-    compute_efficiency: Fraction = 0.8  # AttAcc simulator's GPU model, src/config.py:3-5 (scale-snu/attacc_simulator)
-    memory_efficiency: Fraction = 0.85  # the same
+    compute_efficiency: Fraction = 0.855  # share of the 16-bit peak inside a GEMM tile
+    compute_efficiency_8bit: Fraction = 0.67  # the same of the 8-bit peaks
+    memory_efficiency: Fraction = 0.765  # share of DRAM bandwidth that kernels reach
+    l2_bytes_per_clock: Positive = 37.9  # operand bytes an SM takes from L2 per cycle
+    tile_overhead_s: Seconds = Field(default="1 us", alias="tile_overhead", validate_default=True)  # start, write back
+    attention: GpuAttention = GpuAttention()
+    quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
     die_mm2: Positive | None = None  # total silicon of the compute dies

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError
-from simulator.serving.config import OUTPUT_STREAM, Int64, Trace
+from simulator.serving.config import OUTPUT_STREAM, Int32, Int64, Segments, Trace
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _from_segments(
         raise InputError("the segments' lengths must add up to prompt_tokens", key="segments")
     # a stream recurs when two pieces of the trace draw from it; every request's outputs are one piece of its own
     own = OUTPUT_STREAM + np.arange(n, dtype=np.int64)
-    streams, position, uses = np.unique(np.concatenate([segments.stream, own]), return_inverse=True, return_counts=True)
+    _, position, uses = np.unique(np.concatenate([segments.stream, own]), return_inverse=True, return_counts=True)
     recurs = (uses > 1)[position]
     most = int(blocks.sum()) + len(segments.stream) + n if recurs.any() else 1
     return _intern_segments(

@@ -74,7 +74,7 @@ def test_private_prompts_need_no_interning():
 
 
 def test_only_blocks_that_recur_are_kept():
-    same = np.array([5, 5, 5, 5, 1, 2, 3, 4] + [5, 5, 5, 5, 4, 3, 2, 1], np.int32)
+    same = np.array([5, 5, 5, 5, 1, 2, 3, 4, 5, 5, 5, 5, 4, 3, 2, 1], np.int32)
     requests = trace((0, 8, 1), (0, 8, 1), prompt_ids=same, prompt_id_offsets=np.array([0, 8, 16]))
     assert block_identities(requests, np.array([1, 1]), 4).offsets.tolist() == [0, 1, 2]
 

@@ -39,7 +39,7 @@ def test_another_optuna_falls_back_to_its_own_tpe(space: Space, monkeypatch: pyt
 
 def test_tpe_finds_more_than_random_with_the_same_number_of_trials(space: Space) -> None:
     volumes: dict[str, list[float]] = {"tpe": [], "random": []}
-    corner = np.array([100.0, 0.0, 100.0])  # ms, tokens/s (negated), USD/h
+    corner = np.array([100.0, 0.0, 100.0])  # ms, requests/s (negated), USD/h
     for sampler, found in volumes.items():
         for seed in (1, 2):
             run = Run(space, sampler, trials=150, seed=seed)

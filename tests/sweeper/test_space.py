@@ -216,3 +216,16 @@ def test_shipped_spaces_hold_designs_that_can_be_built(path: Path) -> None:
             pass
     assert built >= 10
     assert space.name == path.stem
+
+
+def test_a_resolved_space_is_the_same_space(tmp_path: Path) -> None:
+    from sweeper.resolved import resolved_yaml
+
+    for name in ("npu_pim", "gpu_cluster", "quick"):
+        space = load_space(name)
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(resolved_yaml(space))
+        again = load_space(path)
+        assert again.hash == space.hash
+        assert str(SPACES.parent) not in path.read_text()  # a study can move to another machine
+        assert list(itertools.islice(again.enumerate(), 200)) == list(itertools.islice(space.enumerate(), 200))
