@@ -33,7 +33,7 @@ class OptunaSearch:
         self.name = name
         self._space = space
         self._distributions = space.distributions()
-        self._study = optuna.create_study(directions=space.directions, sampler=sampler)  # type: ignore[arg-type]
+        self._study = optuna.create_study(directions=space.directions, sampler=sampler)
 
     def ask(self) -> Proposal | None:
         with warnings.catch_warnings():

@@ -78,8 +78,7 @@ def smooth(space: Space) -> Evaluate:
         batch = p["max_num_seqs"]
         latency_s = batch / memory / 1000 + 1 / size + 0.002 * p["pp"] + (0.004 if p["dtype"] == "bf16" else 0.0)
         metrics = {"tpot_p95": latency_s, "tpot_p99": 2 * latency_s, "ttft_p99": 40 / size,
-                   "goodput": batch / latency_s, "slo_attainment": min(1.0, size / 40),
-                   "cost_per_hour": size ** 0.7 + memory}
+                   "output_throughput": batch / latency_s, "cost_per_hour": size ** 0.7 + memory}
         verdict = judge(space, space.flat(p), metrics)
         return Trial(task.number, dict(p), verdict.status, metrics=metrics, objectives=verdict.objectives,
                      constraints=verdict.constraints, reason=verdict.reason, design_key=space.key(p))
