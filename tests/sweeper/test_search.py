@@ -14,14 +14,14 @@ from sweeper.search.batch_tpe import BatchTPESampler, usable
 from sweeper.search.build import build_search
 from sweeper.search.optuna_search import OptunaSearch
 from sweeper.space import Space
-from sweeper.space_file import load_space
 from sweeper.trial import Trial
+from tests.sweeper.inline import machine
 from tests.sweeper.test_loop import Run
 
 
 @pytest.fixture(scope="module")
-def space() -> Space:
-    return load_space("npu_pim")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
+    return machine(tmp_path_factory.mktemp("space"))
 
 
 def test_the_installed_optuna_has_what_the_batched_tpe_leans_on() -> None:
