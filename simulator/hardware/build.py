@@ -71,8 +71,9 @@ def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
                          dram_pj_per_bit=pj_per_bit)
     gpu = hardware.gpu
     assert gpu is not None  # the schema asks for exactly one
-    return GpuDevice(peak_16bit=gpu.peak_bf16, peak_8bit_float=gpu.peak_fp8 or gpu.peak_bf16,
-                     peak_8bit_int=gpu.peak_int8 or gpu.peak_bf16, sms=gpu.sms, clock_hz=gpu.clock_hz,
+    return GpuDevice(peak_16bit=gpu.peak_bf16, sms=gpu.sms,
+                     # operators know widths only: fp8 where the GPU has it, else int8
+                     peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
                      compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
                      l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,

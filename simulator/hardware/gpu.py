@@ -59,8 +59,7 @@ class GpuDevice:
     """A GPU; `bandwidth_bytes_per_s` is the datasheet's, shares are of datasheet peaks."""
 
     peak_16bit: float  # FLOP/s
-    peak_8bit_float: float
-    peak_8bit_int: float
+    peak_8bit: float
     sms: int
     clock_hz: float
     l2_bytes: float
@@ -81,7 +80,7 @@ class GpuDevice:
         return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
 
     def fingerprint(self) -> str:
-        return fingerprint_of("gpu", 2, self)
+        return fingerprint_of("gpu", 3, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
@@ -101,9 +100,9 @@ class GpuDevice:
         return self.bandwidth_bytes_per_s * self.memory_efficiency
 
     def _flops_per_s(self, bits: int) -> float:
-        """Achievable rate of the tensor cores. 8-bit formats are taken as the faster of float and integer."""
+        """Achievable rate of the tensor cores."""
         if bits <= 8:
-            return max(self.peak_8bit_float, self.peak_8bit_int) * self.compute_efficiency_8bit
+            return self.peak_8bit * self.compute_efficiency_8bit
         return self.peak_16bit * self.compute_efficiency
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
@@ -193,8 +192,7 @@ class GpuDevice:
 
     def _attention_flops_per_s(self, operator: PrefillAttention | DecodeAttention) -> float:
         eight_bit = max(operator.kv_bits, operator.activation_bits) <= 8
-        peak = max(self.peak_8bit_float, self.peak_8bit_int) if eight_bit else self.peak_16bit
-        return peak * self.attention.prefill_efficiency
+        return (self.peak_8bit if eight_bit else self.peak_16bit) * self.attention.prefill_efficiency
 
     def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, moved: Float64,
                    parts: list[tuple[Bound, Float64]]) -> Priced:
