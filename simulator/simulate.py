@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.breakdown import OperatorTime, add_up, breakdown, by_bound
 from simulator.costs import capacity, tables
+from simulator.costs.attention_launch import once_per_step
 from simulator.costs.cache import CostCache
 from simulator.costs.capacity import Capacity
 from simulator.costs.curves import Curve, price_all
@@ -91,12 +92,14 @@ def price(design: Design, cache: CostCache) -> Priced:
     ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline)
     curves = price_all(ops, functools.partial(_device_of, devices), cache, serving.max_num_batched_tokens,
                        serving.max_num_seqs)
+    curves = once_per_step(curves, devices.attention_launch_s, serving.max_num_batched_tokens)
     layers = stage_layers(arch.layers, parallelism.pipeline)
     decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
     channels = devices.channel_costs(decode) if devices.channel_costs is not None else None
     costs = tables.step_costs(curves, hardware, layers, serving.max_num_batched_tokens, serving.max_num_seqs, channels)
     names = ["link" if isinstance(op.operator, Collective)
              else "pim" if isinstance(op.operator, DecodeAttention) and hardware.attention_on_pim else "device" for op in ops]
+    names.append("device")  # the attention launch
     longest = arch.max_positions if serving.max_model_len == "auto" else serving.max_model_len
     scheduler = SchedulerConfig(
         max_num_seqs=serving.max_num_seqs, max_num_batched_tokens=serving.max_num_batched_tokens,
@@ -111,8 +114,6 @@ def price(design: Design, cache: CostCache) -> Priced:
 def _device_of(devices: Devices, named: NamedOperator) -> Device:
     if isinstance(named.operator, Collective):
         return devices.link
-    if isinstance(named.operator, PrefillAttention):
-        return devices.prefill
     if isinstance(named.operator, PrefillAttention):
         return devices.prefill
     return devices.decode if isinstance(named.operator, DecodeAttention) else devices.compute
