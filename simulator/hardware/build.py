@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from simulator.hardware import dram
-from simulator.hardware.gpu import AttentionConstants, GpuDevice
+from simulator.hardware.gpu import GpuDevice
 from simulator.hardware.links import LinkDevice, Protocol
 from simulator.hardware.newton import NewtonChannel
 from simulator.hardware.npu import NpuDevice
@@ -44,7 +44,8 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
         link = _over_nodes(link, hardware)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
-        launch_s = compute.launch_s if isinstance(compute, NpuDevice) else compute.attention.launch_s
+        launch_s = (compute.launch_s if isinstance(compute, NpuDevice)
+                    else min(compute.attention.launch_s, compute.attention.decode_launch_s))
         return Devices(compute, attention, attention, link, launch_s)
     pim = _pim(hardware, parallelism)
     if pim.mapping == "request":  # channel costs leave out all that is fixed: the link's latency counts as launch
@@ -77,13 +78,14 @@ def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
                          dram_pj_per_bit=pj_per_bit)
     gpu = hardware.gpu
     assert gpu is not None  # the schema asks for exactly one
+    attention, quantise_s = gpu.chosen
     return GpuDevice(peak_16bit=gpu.peak_bf16, sms=gpu.sms,
                      # operators know widths only: fp8 where the GPU has it, else int8
                      peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
                      compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
                      l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,
-                     quantise_s=gpu.quantise_s, attention=AttentionConstants(**dict(gpu.attention)),
+                     quantise_s=quantise_s, attention=attention,
                      calibrated=gpu.calibrated,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
 

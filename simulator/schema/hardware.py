@@ -17,6 +17,7 @@ from simulator.schema.base import (
     FlopsPerSecond,
     Fraction,
     Hertz,
+    NonNegative,
     Positive,
     PositiveInt,
     Record,
@@ -44,19 +45,39 @@ class Npu(Record):
 
 
 class GpuAttention(Record):
-    """Constants of a GPU's attention kernels, calibrated on measured vLLM attention (bf16, head_dim 128).
+    """Constants of a framework's attention kernels on a GPU: six of prefill, six of decode, and how the kernels work.
 
-    Defaults: geometric means of A100 and H100.
+    Defaults: geometric means of A100 and H100 with vLLM (bf16, head_dim 128); formulae: simulator.hardware.gpu_attention.
     """
 
-    launch_s: Seconds = Field(default="14.3 us", alias="launch", validate_default=True)  # all kernels of a layer
-    prefill_efficiency: Fraction = 0.627  # share of the 16-bit peak
-    block_s: Seconds = Field(default="0.92 us", alias="block", validate_default=True)  # per block and head
-    block_rows_s: Seconds = Field(default="4.77 us", alias="block_rows", validate_default=True)  # per 128 rows of it
-    decode_efficiency: Fraction = 0.79  # share of DRAM bandwidth
-    task_s: Seconds = Field(default="3.48 us", alias="task", validate_default=True)  # per sequence and KV head
-    task_query_s: Seconds = Field(default="0.034 us", alias="task_query", validate_default=True)  # per query head of it
-    exposed: Share = 0.13  # share of the shorter of task and memory time that does not hide under the longer
+    # prefill
+    launch_s: Seconds = Field(default="7 us", alias="launch", validate_default=True)  # all kernels of a layer
+    prefill_efficiency: Fraction = 0.652  # share of the peak in the tiles of a long prompt
+    block_s: Seconds = Field(default="3.2 us", alias="block", validate_default=True)  # start and end of a block
+    block_rows_s: Seconds = Field(default="0.8 us", alias="block_rows", validate_default=True)  # per 128 rows of it
+    prefill_exposed: Share = 0.14  # share of the longest block that does not hide beside the others
+    new_kv_passes: NonNegative = 6.4  # DRAM time of a chunk's new K and V, in reads of them at peak: they go to pages
+    packs_queries: bool = True  # query heads of a KV head share blocks (FlashAttention-3, FlashInfer)
+    # decode
+    decode_launch_s: Seconds = Field(default="14.5 us", alias="decode_launch", validate_default=True)
+    decode_efficiency: Fraction = 0.833  # share of DRAM bandwidth
+    task_s: Seconds = Field(default="3.45 us", alias="task", validate_default=True)  # per sequence and KV head
+    task_query_s: Seconds = Field(default="0.042 us", alias="task_query", validate_default=True)  # per query head of it
+    exposed: Share = 0.2  # share of the shorter of task and memory time that does not hide under the longer
+    ramp_s: Seconds = Field(default="3.9 us", alias="ramp", validate_default=True)  # first keys, partial results
+    whole_waves: bool = False  # equal tasks run in whole waves: the last, partly filled one takes as long as the others
+    # Query heads per KV head (least, most) that share a task whose context is split; elsewhere every query head is a
+    # task of its own that one block streams at `block_bandwidth`.
+    split_groups: Annotated[tuple[PositiveInt, PositiveInt], Sequence] = (1, 1024)
+    block_bandwidth_bytes_per_s: BytesPerSecond = Field(default="24 GB/s", alias="block_bandwidth", validate_default=True)
+    single_task_s: Seconds | None = Field(default=None, alias="single_task")  # task of one query head, where another
+
+
+class GpuKernels(Record):
+    """What a serving framework's kernels change on a GPU."""
+
+    attention: GpuAttention = GpuAttention()
+    quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)
 
 
 class Gpu(Record):
@@ -78,13 +99,28 @@ class Gpu(Record):
     memory_efficiency: Fraction = 0.765  # share of DRAM bandwidth that kernels reach
     l2_bytes_per_clock: Positive = 37.9  # operand bytes an SM takes from L2 per cycle
     tile_overhead_s: Seconds = Field(default="1 us", alias="tile_overhead", validate_default=True)  # start, write back
-    attention: GpuAttention = GpuAttention()
     calibrated: bool = False  # whether these constants were measured on this device
+    kernels: Literal["vllm", "sglang", "trtllm"] = "vllm"  # whose of the following are used
+    attention: GpuAttention = GpuAttention()  # vLLM's
     quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
+    sglang: GpuKernels | None = None
+    trtllm: GpuKernels | None = None
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
     die_mm2: Positive | None = None  # total silicon of the compute dies
     process_nm: Literal[16, 10, 7, 5] | None = None  # only needed where no price is given
+
+    @model_validator(mode="after")
+    def _known_kernels(self) -> Gpu:
+        if self.kernels != "vllm" and getattr(self, self.kernels) is None:
+            raise ValueError(f"kernels is '{self.kernels}' but this GPU has no section '{self.kernels}'")
+        return self
+
+    @property
+    def chosen(self) -> tuple[GpuAttention, float]:
+        """Attention constants and the quantising kernel's seconds of the framework that `kernels` names."""
+        other = {"vllm": None, "sglang": self.sglang, "trtllm": self.trtllm}[self.kernels]
+        return (self.attention, self.quantise_s) if other is None else (other.attention, other.quantise_s)
 
 
 class Memory(Record):
