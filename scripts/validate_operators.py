@@ -66,8 +66,8 @@ class Errors:
 
 def _row(name: str, value: float, unit: str, limit: float | None) -> Row:
     goal = "" if limit is None else f"<= {limit:g} {unit}"
-    return {"name": name, "value": round(value, 2), "unit": unit, "goal": goal,
-            "ok": None if limit is None else value <= limit}
+    return {"name": name, "value": round(float(value), 2), "unit": unit, "goal": goal,
+            "ok": None if limit is None else bool(value <= limit)}
 
 
 def by_framework(hardware: Hardware) -> dict[str, Device]:
