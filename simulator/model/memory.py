@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from simulator.model.layers import LOGIT_BYTES, STREAM_BYTES
+from simulator.model.layers import STREAM_BYTES
 from simulator.model.sharding import shard, stage_layers
 from simulator.schema.model import Architecture, Precision
+
+# Bytes alive per logit when vLLM sizes its memory (vllm/v1/worker/gpu_model_runner.py, _dummy_sampler_run with top-k and
+# top-p; v1/sample/ops/topk_topp_sampler.py): 16-bit logits 2, fp32 copy 4, sorted values 4 and 64-bit indices 8,
+# probabilities 4, their running sum 4, two masks 2.
+SAMPLER_BYTES_PER_LOGIT = 28
 
 
 def parameters(arch: Architecture) -> int:
@@ -51,15 +56,15 @@ def kv_bytes_per_token(arch: Architecture, precision: Precision, tensor: int, la
 def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: int) -> float:
     """Peak bytes of temporaries in a step of `tokens` new tokens in `sequences` sequences, on one rank.
 
-    The larger of a block (residual and hidden states beside the widest pair of live buffers) and of sampling (gathered
-    16-bit logits, their fp32 copy and the fp32 probabilities of every sequence, beside the hidden states).
+    The larger of a block (residual and hidden states beside the widest pair of live buffers) and of sampling (all that
+    top-k and top-p keep of every sequence's logits, beside the hidden states).
     """
     part = shard(arch, tensor)
     q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
     attention = (q + 2 * kv) + q  # fused QKV and attention output
     mlp = (2 if arch.gated_mlp else 1) * part.intermediate + part.intermediate  # up projection(s) and activation
     block = tokens * (2 * arch.hidden + max(attention, mlp)) * STREAM_BYTES
-    logits = sequences * part.vocab * tensor * (STREAM_BYTES + 2 * LOGIT_BYTES)
+    logits = sequences * part.vocab * tensor * SAMPLER_BYTES_PER_LOGIT
     return float(max(block, 2 * tokens * arch.hidden * STREAM_BYTES + logits))
 
 
