@@ -10,7 +10,7 @@ from simulator.costs.lookup import StepTables, step_tables
 from simulator.costs.step import StepCosts
 from simulator.inputs.errors import InputError
 from simulator.serving import fast_arrays, fast_general, fast_plain, fast_sync, limits
-from simulator.serving.config import EngineResult, SchedulerConfig, StepLog, Trace
+from simulator.serving.config import EngineResult, SchedulerConfig, Segments, StepLog, Trace
 from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
 from simulator.serving.fast_plain_state import new_plain
@@ -42,6 +42,19 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
     else:
         outcome, rows = _run_general(requests, bounds, tables, log)
     return _result(outcome, rows, kept, len(trace))
+
+
+def warm() -> None:
+    """Compiles everything, or loads it from numba's cache (in `__pycache__` beside the sources; where that cannot be
+    written, in the user's cache directory or NUMBA_CACHE_DIR). Called once before workers start, it spares them all."""
+    for kernel in (fast_sync, fast_plain, fast_general):
+        compiled(kernel)
+    shared = Segments(*(np.array(column, np.int64) for column in ([0, 1, 2], [0, 0], [0, 0], [4, 4])))
+    pair = np.array([4, 4], np.int32)
+    trace = Trace(np.zeros(2, np.int64), pair, pair, segments=shared)
+    block_identities(trace, np.array([4, 4]), 2)
+    tokens = Trace(trace.arrival_ns, pair, pair, prompt_ids=np.zeros(8, np.int32), prompt_id_offsets=np.array([0, 4, 8]))
+    block_identities(tokens, np.array([4, 4]), 2)
 
 
 def plain_enough(bounds: Limits) -> bool:
