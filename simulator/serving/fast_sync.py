@@ -284,6 +284,8 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         if slot >= 0:
             blocked = False
             plain.wheel[0, now & mask] = -1
+            if CACHING:
+                slot = _in_order(slot, plain)
         context += count
         now += 1
         phase = (phase + 1) & phases
@@ -352,6 +354,25 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     totals[BLOCKS_NS] += blocks_total
     totals[PREFILL_NS] += prefill_total
     return DONE_ALL
+
+
+@part
+def _in_order(slot, plain):
+    """Sorts slots that finish together by admission: the order in which their blocks are released is that in which
+    they will be reused. Without preemptions the order of admission is that of the trace."""
+    slots, first = plain.slots, np.int64(-1)
+    while slot >= 0:
+        following = slots[slot, LATER]
+        before, after = np.int64(-1), first
+        while after >= 0 and slots[after, REQUEST] < slots[slot, REQUEST]:
+            before, after = after, slots[after, LATER]
+        slots[slot, LATER] = after
+        if before < 0:
+            first = slot
+        else:
+            slots[before, LATER] = slot
+        slot = following
+    return first
 
 
 @part
