@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from simulator.costs import grids
 from simulator.costs.curves import Curve
+from simulator.costs.launch import padded
 from simulator.costs.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
+from simulator.hardware.measured.attention import AttentionExtras
 from simulator.schema.hardware import Hardware
 
 Float64 = NDArray[np.float64]
@@ -17,14 +19,17 @@ Int64 = NDArray[np.int64]
 
 
 def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
-               channels: tuple[int, float, float] | None) -> StepCosts:
+               channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
+               capture_sizes: Sequence[int] = ()) -> StepCosts:
     """The step tables of a design.
 
     stage_layers: decoder blocks of each pipeline stage. channels: (count, seconds per request, seconds per context token)
-    of one layer, where PIM keeps whole requests on channels. Times of operators are summed before they are rounded to ns.
+    of one layer, where PIM keeps whole requests on channels. extras: what measured tables say about mixed and uneven
+    batches. capture_sizes: CUDA graph sizes that rows are padded to. Times of operators are summed before they are
+    rounded to ns.
     """
     rows = grids.row_knots(max(max_tokens, max_sequences))
-    tokens = np.arange(max_tokens + 1, dtype=float)
+    tokens = padded(np.arange(max_tokens + 1), capture_sizes)
     before = _sum(curves, "before", rows)
     after = _sum(curves, "after", rows)
     layers = sum(stage_layers)
@@ -38,12 +43,13 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
     decode = _attention(curves, decode=True)
     prefill = _attention(curves, decode=False)
     host = hardware.host
+    stage_sequences[0, 1:] += round(host.device_step_s * 1e9)
     overlap, half = _overlap(hardware), tokens / 2
     interleaves = overlap in (INTERLEAVED, BEST)
     return StepCosts(
         linear_ns=_dense(rows, before + after, tokens),
         decode_ns=_per_batch(decode, max_sequences),
-        decode_spread_ns=np.zeros(max_sequences + 1),
+        decode_spread_ns=np.zeros(max_sequences + 1) if extras is None else extras.spread_s * layers * 1e9,
         channels=channels[0] if channels else 0,
         channel_request_ns=channels[1] * layers * 1e9 if channels else 0.0,
         channel_token_ns=channels[2] * layers * 1e9 if channels else 0.0,
@@ -57,7 +63,15 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
         overlap=overlap,
         half_before_ns=_dense(rows, before, half) if interleaves else None,
         half_after_ns=_dense(rows, after, half) if interleaves else None,
+        **_beside(extras, layers),
     )
+
+
+def _beside(extras: AttentionExtras | None, layers: int) -> dict[str, Float64 | None]:
+    if extras is None or extras.beside_s is None:
+        return {}
+    return {"beside_knots": extras.chunk_knots, "beside_ns": extras.beside_s * layers * 1e9,
+            "beside_spread_ns": extras.beside_spread_s * layers * 1e9}
 
 
 def _overlap(hardware: Hardware) -> int:

@@ -104,10 +104,15 @@ class Link(Record):
 
 
 class Host(Record):
-    """CPU time of the serving engine: per step, and per sequence in the batch."""
+    """CPU time of the serving engine: per step, and per sequence in the batch.
+
+    `device_step` is what every step adds to the device's own time beside the operators of the model: input copies, graph
+    launch and the bubble before it; asynchronous scheduling does not hide it.
+    """
 
     step_s: Seconds = Field(alias="step")
     sequence_s: Seconds = Field(alias="sequence")
+    device_step_s: Seconds = Field(default="0 s", alias="device_step", validate_default=True)
 
 
 class Hardware(Record):
@@ -117,6 +122,7 @@ class Hardware(Record):
     source: str = ""
     npu: Npu | None = None
     gpu: Gpu | None = None
+    tables: str | None = None  # measured operators (parquet, see simulator.hardware.measured) before the datasheet's model
     memory: Memory
     pim: Pim = Pim()
     decode_attention: Literal["device", "pim", "auto"] = "auto"  # auto: on PIM where there is one
