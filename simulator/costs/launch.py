@@ -30,3 +30,8 @@ def padded(rows: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.float64]
     at = np.searchsorted(table, rows)
     up = np.where(at < len(table), table[np.minimum(at, len(table) - 1)], rows)
     return np.where(rows == 0, 0, up).astype(np.float64)
+
+
+def graphless(rows: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.bool_]:
+    """Which counts of rows run without a CUDA graph."""
+    return rows > (sizes[-1] if sizes else 0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.costs import grids
 from simulator.costs.curves import Curve
-from simulator.costs.launch import padded
+from simulator.costs.launch import graphless, padded
 from simulator.costs.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
 from simulator.hardware.measured.attention import AttentionExtras
 from simulator.schema.hardware import Hardware
@@ -43,7 +43,8 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
     decode = _attention(curves, decode=True)
     prefill = _attention(curves, decode=False)
     host = hardware.host
-    stage_sequences[0, 1:] += round(host.device_step_s * 1e9)
+    stage_sequences[0, 1:] += _ns(host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1))
+    stage_tokens[0, graphless(np.arange(max_tokens + 1), capture_sizes)] += _ns(np.asarray(host.graphless_step_s))
     overlap, half = _overlap(hardware), tokens / 2
     interleaves = overlap in (INTERLEAVED, BEST)
     return StepCosts(
@@ -59,12 +60,16 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
         stage_layers=np.asarray(stage_layers, dtype=np.int64),
         stage_tokens_ns=stage_tokens,
         stage_sequences_ns=stage_sequences,
-        host_ns=np.rint((host.step_s + host.sequence_s * np.arange(max_sequences + 1)) * 1e9).astype(np.int64),
+        host_ns=_ns(host.step_s + host.sequence_s * np.arange(max_sequences + 1)),
         overlap=overlap,
         half_before_ns=_dense(rows, before, half) if interleaves else None,
         half_after_ns=_dense(rows, after, half) if interleaves else None,
         **_beside(extras, layers),
     )
+
+
+def _ns(seconds: Float64) -> Int64:
+    return np.rint(seconds * 1e9).astype(np.int64)
 
 
 def _beside(extras: AttentionExtras | None, layers: int) -> dict[str, Float64 | None]:

@@ -5,6 +5,9 @@
 t0 is the smallest time in the operator's own table (launch and latency that no shape avoids), so that efficiency is a
 smooth number near one where the roofline alone would vanish. Between points efficiency is interpolated, beyond them its
 boundary value is held; nothing is ever priced below the floor of `roofline.floor`.
+
+GEMM time is a staircase in the rows (tiles): where the table is measured every TILE_ROWS rows or closer, a count between
+two of its points costs what the next point costs.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from simulator.hardware.measured.roofline import Peaks
 from simulator.hardware.measured.surface import evaluate
 from simulator.hardware.measured.table import OperatorTable, Points, identity_of
 from simulator.hardware.priced import Bound, Device, Fidelity, Priced
-from simulator.model.operators import Collective, Operator
+from simulator.model.operators import Collective, Gemm, Operator
 
 Float64 = NDArray[np.float64]
+
+TILE_ROWS = 16  # rows of a tensor-core instruction (PTX mma.m16n8k16): the finest step of a GEMM's time
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,18 @@ class MeasuredDevice:
     def _seconds(self, operator: Operator, points: Points, shapes: list[Float64]) -> tuple[Float64, NDArray[np.int8], bool]:
         start = float(points.seconds.min())
         ideal, _ = roofline.nominal(operator, self.peaks, *points.axes)
+        if isinstance(operator, Gemm):
+            shapes = [_up_to_measured(shapes[0], points.axes[0])]
         efficiency = evaluate(points.axes, (start + ideal) / points.seconds, tuple(s.ravel() for s in shapes))
         wanted, bound = roofline.nominal(operator, self.peaks, *shapes)
         seconds = (start + wanted) / efficiency.reshape(wanted.shape)
         bound[start > wanted] = int(Bound.LAUNCH)
         inside = all(s.max() <= top for s, top in zip(shapes, points.axes.max(axis=1), strict=True))
         return np.maximum(seconds, roofline.floor(operator, self.peaks, *shapes)), bound, inside
+
+
+def _up_to_measured(rows: Float64, measured: Float64) -> Float64:
+    """Rows rounded up to the next measured count where that is less than TILE_ROWS away."""
+    at = np.minimum(np.searchsorted(measured, rows), len(measured) - 1)
+    up = measured[at]
+    return np.where((up >= rows) & (up - rows < TILE_ROWS), up, rows)
