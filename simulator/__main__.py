@@ -11,6 +11,8 @@ EXAMPLES = """examples:
   python -m simulator run npu-pim-chat
   python -m simulator run configs/designs/h100-chat.yaml --set parallelism.tensor=2 --set workload.rate="8 requests/s"
   python -m simulator run my_design.yaml --json --requests-csv requests.csv --steps-csv steps.parquet
+  python -m simulator hardware npu-pim
+  python -m simulator price --hardware h100-sxm --op "gemm m=1..8192 n=4096 k=4096 dtype=bf16"
 """
 
 
@@ -22,18 +24,45 @@ def main(argv: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="simulate one design and print its metrics", epilog=EXAMPLES,
                               formatter_class=argparse.RawDescriptionHelpFormatter)
     run.add_argument("design", help="a design YAML, or a name from configs/designs")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-                     help="change a dotted key, e.g. hardware.npu.array=[128,128]; may be repeated")
+    _add_set(run, "hardware.npu.array=[128,128]")
     run.add_argument("--json", action="store_true", help="print metrics, breakdown and design as JSON")
     run.add_argument("--requests-csv", metavar="FILE", help="write one row per request (.csv or .parquet)")
     run.add_argument("--steps-csv", metavar="FILE", help="write one row per engine step (.csv or .parquet)")
     run.add_argument("--reference", action="store_true", help="use the readable reference engine (same result, slower)")
-    args = parser.parse_args(argv)
+    hardware = commands.add_parser("hardware", help="a device at a glance: rates, bandwidths, area, USD, W (or the list)")
+    hardware.add_argument("hardware", nargs="?", help="a name from configs/hardware or a YAML file; none: list them")
+    _add_set(hardware, "npu.arrays=4")
+    hardware.add_argument("--costs", default="default", help="cost assumptions: a name from configs/costs or a file")
+    price = commands.add_parser("price", help="what an operator costs on a device, shape by shape",
+                                epilog="operators: gemm, norm, prefill_attention, decode_attention, all_reduce, all_gather, p2p;"
+                                       " ranges double (1..8192) or count (64..512:64)")
+    price.add_argument("--hardware", required=True, help="a name from configs/hardware or a YAML file")
+    price.add_argument("--op", required=True, help='e.g. "gemm m=1..8192 n=4096 k=4096 dtype=bf16"')
+    _add_set(price, "npu.arrays=4")
+    price.add_argument("--json", action="store_true", help="print rows as JSON")
+    price.add_argument("--plot", metavar="FILE.html", help="write a log-log plot beside the roofline")
+    return guarded(lambda: _dispatch(parser.parse_args(argv)))
 
-    from simulator.commands.run import run_command
 
-    return guarded(lambda: run_command(args.design, args.overrides, as_json=args.json, requests_file=args.requests_csv,
-                                       steps_file=args.steps_csv, use_reference=args.reference))
+def _add_set(parser: argparse.ArgumentParser, example: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+                        help=f"change a dotted key, e.g. {example}; may be repeated")
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    """Imports what the command needs and runs it: `--help` stays fast."""
+    if args.command == "run":
+        from simulator.commands.run import run_command
+
+        return run_command(args.design, args.overrides, as_json=args.json, requests_file=args.requests_csv,
+                           steps_file=args.steps_csv, use_reference=args.reference)
+    if args.command == "hardware":
+        from simulator.commands.hardware import hardware_command
+
+        return hardware_command(args.hardware, args.overrides, args.costs)
+    from simulator.commands.price import price_command
+
+    return price_command(args.hardware, args.op, args.overrides, as_json=args.json, plot=args.plot)
 
 
 if __name__ == "__main__":

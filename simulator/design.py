@@ -71,6 +71,21 @@ def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> 
     return resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
 
 
+def load_hardware(source: str, overrides: dict[str, Any]) -> Hardware:
+    """The hardware of that name or in that file, with overrides under its own keys (npu.arrays). Raises InputError."""
+    changed = apply_overrides({"hardware": source}, {f"hardware.{key}": value for key, value in overrides.items()})
+    plain = _expand_section("hardware", changed["hardware"], None, None)
+    try:
+        return Hardware.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, Hardware, source) from None
+
+
+def load_costs(source: str) -> Costs:
+    """The cost assumptions of that name or in that file. Raises InputError."""
+    return Costs.model_validate(_expand_section("costs", source, None, None))
+
+
 def resolve(plain: dict[str, Any], *, file: str | None = None, folder: Path | None = None) -> Design:
     """The Design that a YAML mapping means. Names and relative paths are looked up from `folder`, then `configs/`."""
     return validate(expand(plain, file=file, folder=folder), file=file)
@@ -213,6 +228,12 @@ def _say(details: ErrorDetails, record: type[BaseModel]) -> str:
         return f"expected true or false, got {shown}"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return f"expected a mapping, got {shown}"
+    if kind in ("too_short", "too_long"):
+        least, most = (details["ctx"].get(f"{which}_length") for which in ("min", "max"))
+        return f"expected {'at least' if most is None else 'at most'} {least if most is None else most} entries, " \
+               f"got {details['ctx']['actual_length']}"
+    if kind in ("string_type", "list_type"):
+        return f"expected {'text' if kind == 'string_type' else 'a list'}, got {shown}"
     message = details["msg"].replace("Input should", "should")
     return f"{message[0].lower()}{message[1:]}, got {shown}"
 
@@ -222,21 +243,21 @@ def _keys(record: type[BaseModel]) -> list[str]:
 
 
 def _record_at(record: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The record class at a location inside `record`."""
+    """The record class at a location inside `record`; indices of lists and keys of mappings are passed over."""
     for part in loc:
         fields = {field.alias or name: field for name, field in record.model_fields.items()}
-        inner = next((a for a in _members(fields[str(part)].annotation)
-                      if isinstance(a, type) and issubclass(a, BaseModel)), None) if str(part) in fields else None
-        if inner is None:
-            return record
-        record = inner
+        if str(part) in fields:
+            record = next((a for a in _members(fields[str(part)].annotation)
+                           if isinstance(a, type) and issubclass(a, BaseModel)), record)
     return record
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return typing.get_args(annotation)
-    return (annotation,)
+    """The plain types in an annotation: what unions, lists and mappings are made of."""
+    inner = typing.get_args(annotation)
+    if not inner or isinstance(annotation, types.GenericAlias) and typing.get_origin(annotation) is tuple:
+        return (annotation,)
+    return tuple(member for part in inner for member in _members(part))
 
 
 def _mapping(value: Any, file: str | None, key: str | None) -> dict[str, Any]:

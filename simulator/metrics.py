@@ -21,7 +21,7 @@ class Metric:
     @property
     def column(self) -> str:
         """The column name in CSV and parquet files: name and unit."""
-        suffix = {"": "", "s": "_s", "J": "_j", "W": "_w", "USD": "_usd", "mm^2": "_mm2", "USD/h": "_usd_per_hour",
+        suffix = {"": "", "s": "_s", "J": "_j", "W": "_w", "USD": "_usd", "mm^2": "_mm2", "USD/h": "_usd",
                   "USD/Mtok": "_usd", "tokens/s": "_tokens_per_s", "requests/s": "_requests_per_s",
                   "J/token": "_j", "tokens/J": "", "tokens/s/USD": ""}[self.unit]
         return self.name + suffix

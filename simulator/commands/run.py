@@ -59,7 +59,7 @@ def _print(design: Design, result: Result) -> None:
     for name in ("ttft", "tpot", "itl", "e2e", "queueing"):
         if f"{name}_mean" in m:
             latency.add_row(name.upper() if name != "queueing" else name,
-                            *(_seconds(m[f"{name}_{s}"]) for s in ("mean", *(f"p{q}" for q in PERCENTILES))))
+                            *(show_seconds(m[f"{name}_{s}"]) for s in ("mean", *(f"p{q}" for q in PERCENTILES))))
     console.print(latency)
     shown = [(name, metric) for name, metric in METRICS.items() if metric.unit != "s" and name in m]
     half = -(-len(shown) // 2)
@@ -72,7 +72,7 @@ def _print(design: Design, result: Result) -> None:
     for op in sorted(result.operators, key=lambda o: -o.seconds):
         if op.seconds > 0:
             main = ", ".join(f"{b} {s / op.seconds:.0%}" for b, s in sorted(op.by_bound_s.items(), key=lambda i: -i[1]))
-            operators.add_row(op.name, op.device, _seconds(op.seconds), f"{op.seconds / total:.1%}", main, op.fidelity)
+            operators.add_row(op.name, op.device, show_seconds(op.seconds), f"{op.seconds / total:.1%}", main, op.fidelity)
     console.print(operators)
     shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in result.bound_s.items())
     console.print(f"time by bound: {shares}")
@@ -86,7 +86,8 @@ def _cells(item: tuple[str, Metric] | None, metrics: dict[str, float]) -> tuple[
     return item[0], f"{text} {item[1].unit}".rstrip()
 
 
-def _seconds(value: float) -> str:
+def show_seconds(value: float) -> str:
+    """A time for people: four digits and a unit."""
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         if value >= scale:
             return f"{value / scale:.4g} {unit}"

@@ -127,11 +127,17 @@ def decode_time_ns(batch, context_sum, longest, table, spread, knots, index):  #
 
     Lerp along the mean context, plus `spread[batch]` ns per token by which the longest exceeds the mean.
     """
+    c = cell(context_sum / batch, knots, index)
+    return decode_in_cell_ns(
+        batch, context_sum, longest, table[batch, c], table[batch, c + 1], knots[c], knots[c + 1], spread[batch])
+
+
+@register_jitable
+def decode_in_cell_ns(batch, context_sum, longest, low, high, left, right, spread):  # type: ignore[no-untyped-def]
+    """`decode_time_ns` where the mean context lies in [left, right), with the values `low` and `high` at its ends."""
     mean = context_sum / batch
-    c = cell(mean, knots, index)
-    low, high = table[batch, c], table[batch, c + 1]
-    at_mean = low + (high - low) * ((mean - knots[c]) / (knots[c + 1] - knots[c]))
-    return int(at_mean + spread[batch] * (longest - mean) + 0.5)
+    at_mean = low + (high - low) * ((mean - left) / (right - left))
+    return int(at_mean + spread * (longest - mean) + 0.5)
 
 
 @register_jitable

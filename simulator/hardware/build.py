@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from simulator.hardware import dram
 from simulator.hardware.gpu import GpuDevice
-from simulator.hardware.links import LinkDevice
+from simulator.hardware.links import LinkDevice, Protocol
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
 from simulator.hardware.priced import Bound, Device
 from simulator.model.operators import DecodeAttention
-from simulator.schema.hardware import Hardware
+from simulator.schema.hardware import Hardware, Link
 from simulator.schema.serving import Parallelism
 
 
@@ -35,13 +35,21 @@ class Devices:
 def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     """The devices of one tensor-parallel rank. Raises InputError where PIM is asked of memory without PIM timing."""
     compute = _compute(hardware)
-    link = LinkDevice(hardware.link.bandwidth_bytes_per_s, hardware.link.latency_s, hardware.link.launch_s,
-                      hardware.link.topology)
+    link = link_device(hardware.link)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
         return Devices(compute, attention, attention, link)
     pim = _pim(hardware, parallelism)
     return Devices(compute, attention, pim, link, pim.channel_costs if pim.mapping == "request" else None)
+
+
+def link_device(link: Link) -> LinkDevice:
+    """Links as written, as a device."""
+    bulk = Protocol(link.bandwidth_bytes_per_s, link.latency_s, link.launch_s, link.chunk_overhead_s)
+    direct = link.direct
+    small = None if direct is None else Protocol(direct.bandwidth_bytes_per_s, direct.latency_s, direct.launch_s,
+                                                 max_bytes=direct.max_bytes)
+    return LinkDevice(link.topology, bulk, small, link.ring_only, link.in_network_reduction)
 
 
 def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:

@@ -1,7 +1,9 @@
 """Collectives and point-to-point transfers over the links inside a replica.
 
-Time = launch (once) + steps x latency + bytes on the busiest link / its bandwidth; the fastest algorithm that the
-topology allows counts. Every 256 B packet carries a 16 B header (LLMCompass, hardware_model/interconnect.py).
+Time = launch (once) + steps x latency + w + 2 sqrt(chunk overhead x w), w = bytes on the busiest link / its bandwidth;
+the fastest algorithm that topology and protocols allow counts. The square root is a two-stage pipeline cut into its
+best number of chunks: min over c of (c + 1)(overhead + w / c), less one overhead. Every 256 B packet carries a 16 B
+header (LLMCompass, hardware_model/interconnect.py).
 """
 
 from __future__ import annotations
@@ -21,6 +23,11 @@ from simulator.model.operators import Collective, Operator
 
 Float64 = NDArray[np.float64]
 
+# All-reduce inside the switch (NVLink SHARP): share of the bandwidth it reaches and its extra latency, as NCCL counts
+# (NVIDIA/nccl, graph tuning: Hopper NVLS efficiency 0.85, NVLS latency 25 us).
+IN_NETWORK_EFFICIENCY = 0.85
+IN_NETWORK_LATENCY_S = 25e-6
+
 HEADER_BYTES = 16.0
 PAYLOAD_BYTES = 256.0
 
@@ -31,16 +38,38 @@ def on_wire(payload_bytes: Float64) -> Float64:
 
 
 @dataclass(frozen=True)
-class LinkDevice:
-    """Links of one device: `bandwidth_bytes_per_s` is its total per direction, over all peers."""
+class Protocol:
+    """One way of moving messages below `max_bytes`; `bandwidth_bytes_per_s` is a device's total per direction."""
 
     bandwidth_bytes_per_s: float
     latency_s: float
     launch_s: float
+    chunk_overhead_s: float = 0.0
+    max_bytes: float = math.inf
+
+    def seconds(self, wire_bytes: Float64) -> Float64:
+        """Time of moving `wire_bytes`, launch and latency apart."""
+        wire_s = wire_bytes / self.bandwidth_bytes_per_s
+        return wire_s + 2 * np.sqrt(self.chunk_overhead_s * wire_s)
+
+
+@dataclass(frozen=True)
+class LinkDevice:
+    """Links of one device.
+
+    bulk: the protocol of every collective; `ring_only` where its library walks rings whatever the topology (NCCL).
+    small: a second protocol for all-reduces (direct kernels of serving engines), used where it is faster.
+    in_network: the switch can reduce.
+    """
+
     topology: Literal["ring", "fully_connected", "switch"]
+    bulk: Protocol
+    small: Protocol | None = None
+    ring_only: bool = False
+    in_network: bool = False
 
     def fingerprint(self) -> str:
-        return fingerprint_of("link", 1, self)
+        return fingerprint_of("link", 2, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Collective; a collective of one rank costs nothing."""
@@ -50,45 +79,47 @@ class LinkDevice:
         if operator.ranks == 1:
             zero = np.zeros_like(size)
             return Priced(zero, zero, np.full(size.shape, int(Bound.NETWORK), np.int8), Fidelity.ANALYTIC)
-        latency, transfer, sent = self._best(operator.kind, operator.ranks, size)
-        overhead = self.launch_s + latency
+        overhead, transfer, sent = self._fastest(operator.kind, operator.ranks, size)
         bound = np.where(overhead > transfer, int(Bound.LAUNCH), int(Bound.NETWORK)).astype(np.int8)
         return Priced(overhead + transfer, sent * (8 * LINK_PJ_PER_BIT * PICO), bound, Fidelity.ANALYTIC)
 
-    def _best(self, kind: str, ranks: int, size: Float64) -> tuple[Float64, Float64, Float64]:
-        """(seconds of latency, seconds of transfer, bytes sent per rank) of the fastest algorithm, elementwise."""
-        best: tuple[Float64, Float64, Float64] | None = None
-        for steps, sent, bandwidth in self._algorithms(kind, ranks, size):
-            latency, transfer = np.full(size.shape, steps * self.latency_s), sent / bandwidth
-            if best is None:
-                best = latency, transfer, sent
-            else:
-                faster = latency + transfer < best[0] + best[1]
-                best = (np.where(faster, latency, best[0]), np.where(faster, transfer, best[1]),
-                        np.where(faster, sent, best[2]))
-        assert best is not None
-        return best
+    def _fastest(self, kind: str, ranks: int, size: Float64) -> tuple[Float64, Float64, Float64]:
+        """(seconds of launch and latency, seconds of transfer, bytes sent per rank), elementwise of the fastest way."""
+        ways = [(self.bulk, *way) for way in self._algorithms(kind, ranks, size, self.ring_only)]
+        if self.small is not None and kind == "all_reduce":
+            ways += [(self.small, *way) for way in self._algorithms(kind, ranks, size, False)]
+        overhead = transfer = np.full(size.shape, math.inf)
+        sent = np.zeros(size.shape)
+        for protocol, steps, wire_bytes in ways:
+            fixed_s = protocol.launch_s + steps * protocol.latency_s
+            wire_s = protocol.seconds(wire_bytes)
+            better = (fixed_s + wire_s < overhead + transfer) & (size < protocol.max_bytes)
+            overhead, transfer, sent = (np.where(better, new, old) for new, old in (
+                (fixed_s, overhead), (wire_s, transfer), (wire_bytes, sent)))
+        if self.in_network and kind == "all_reduce":  # all goes up once, a share comes back
+            wire_bytes = on_wire(size) * (1 + 1 / ranks)
+            fixed_s = self.bulk.launch_s + IN_NETWORK_LATENCY_S
+            wire_s = self.bulk.seconds(wire_bytes / IN_NETWORK_EFFICIENCY)
+            better = fixed_s + wire_s < overhead + transfer
+            overhead, transfer, sent = (np.where(better, new, old) for new, old in (
+                (fixed_s, overhead), (wire_s, transfer), (wire_bytes, sent)))
+        return overhead, transfer, sent
 
-    def _algorithms(self, kind: str, n: int, size: Float64) -> Iterator[tuple[int, Float64, float]]:
-        """(steps, bytes each rank sends, bandwidth they go over) of every algorithm; size is the whole message.
+    def _algorithms(self, kind: str, n: int, size: Float64, ring_only: bool) -> Iterator[tuple[int, Float64]]:
+        """(steps, bytes each rank sends) of every algorithm for a whole message of `size` bytes.
 
-        ring: each step one n-th to the neighbour. direct: one n-th to every peer at once. one-shot: everything to
-        every peer, reduced locally. recursive doubling: everything to one partner per step (textbook forms; see Thakur
-        et al., "Optimization of Collective Communication Operations in MPICH", 2005).
+        ring: each step one n-th to the neighbour. direct (two-shot): one n-th to every peer at once. one-shot:
+        everything to every peer, reduced locally. Textbook forms: Thakur et al., "Optimization of Collective
+        Communication Operations in MPICH", 2005.
         """
-        full = self.bandwidth_bytes_per_s
-        part = on_wire(size / n)
         if kind == "p2p":
-            # on a full mesh only the link to that peer carries it; taken as all of a device's links otherwise
-            yield 1, on_wire(size), full
+            yield 1, on_wire(size)
             return
         phases = 2 if kind == "all_reduce" else 1  # reduce-scatter then all-gather, or all-gather alone
-        yield phases * (n - 1), phases * (n - 1) * part, full
-        if self.topology == "ring":
+        parts = phases * (n - 1) * on_wire(size / n)
+        if self.topology == "ring" or ring_only:
+            yield phases * (n - 1), parts
             return
-        yield phases, phases * (n - 1) * part, full
+        yield phases, parts
         if kind == "all_reduce":
-            yield 1, (n - 1) * on_wire(size), full
-            if self.topology == "switch":
-                doublings = math.ceil(math.log2(n))
-                yield doublings, doublings * on_wire(size), full
+            yield 1, (n - 1) * on_wire(size)

@@ -69,7 +69,7 @@ def unit_scale(unit: str) -> tuple[float, str]:
     """(factor to base units, dimension as text) of a unit such as 'GB/s'. Raises InputError if unknown."""
     import pint
 
-    text = unit.strip().replace("$", "USD").replace("%", "percent").replace("^", "**")
+    text = _spelled(unit)
     if not re.fullmatch(r"[A-Za-zµμ0-9_*/ ().-]*", text) or len(text) > 64:
         raise InputError(f"'{unit[:40]}' is not a unit")
     try:
@@ -83,6 +83,21 @@ def unit_scale(unit: str) -> tuple[float, str]:
     if not isinstance(magnitude, float) or not math.isfinite(magnitude) or magnitude <= 0:
         raise InputError(f"'{unit}' is not a unit")
     return magnitude, str(quantity.dimensionality)
+
+
+@lru_cache(maxsize=4096)
+def unit_dimension(unit: str) -> tuple[tuple[str, float], ...]:
+    """The dimension of a unit as sorted (base dimension, exponent) pairs: 'B/s' -> (('[information]', 1), ('[time]', -1)).
+
+    Raises InputError if the unit is unknown.
+    """
+    unit_scale(unit)
+    text = _spelled(unit) or "dimensionless"
+    return tuple(sorted((str(name), float(power)) for name, power in registry().Quantity(1.0, text).dimensionality.items()))
+
+
+def _spelled(unit: str) -> str:
+    return unit.strip().replace("$", "USD").replace("%", "percent").replace("^", "**")
 
 
 def parse(value: object, unit: str) -> float:
@@ -110,6 +125,12 @@ def parse(value: object, unit: str) -> float:
     if dimension != want_dimension:
         raise InputError(f"'{value}' has the wrong unit, expected one like '{unit}'")
     return number if scale == want_scale else _finite(number * (scale / want_scale))
+
+
+def unit_of(value: object) -> str:
+    """The unit a quantity is written with: "3.35 TB/s" -> "TB/s"; '' for bare numbers and what is no quantity."""
+    match = _NUMBER.match(value) if isinstance(value, str) else None
+    return match.group(2).strip() if match else ""
 
 
 def _finite(number: float) -> float:

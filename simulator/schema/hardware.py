@@ -94,6 +94,15 @@ class Pim(Record):
         return self
 
 
+class DirectAllReduce(Record):
+    """A serving engine's own all-reduce kernels for small messages: every device reads its peers' memory."""
+
+    bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")  # per device and direction
+    latency_s: Seconds = Field(alias="latency")  # per step: a barrier between devices
+    launch_s: Seconds = Field(alias="launch")
+    max_bytes: Bytes = Field(alias="max")  # this and larger go the common way
+
+
 class Link(Record):
     """Device-to-device links inside a replica (tensor and pipeline parallel traffic)."""
 
@@ -101,6 +110,10 @@ class Link(Record):
     latency_s: Seconds = Field(alias="latency")  # per step of an algorithm
     launch_s: Seconds = Field(alias="launch")  # once per collective
     topology: Literal["ring", "fully_connected", "switch"] = "ring"
+    ring_only: bool = False  # the library walks rings whatever the topology, as NCCL inside a node
+    in_network_reduction: bool = False  # the switch reduces (NVLink SHARP)
+    chunk_overhead_s: Seconds = Field(default="0 s", alias="chunk_overhead", validate_default=True)
+    direct: DirectAllReduce | None = None
 
 
 class Host(Record):

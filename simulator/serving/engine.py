@@ -9,10 +9,11 @@ import numpy as np
 from simulator.costs.lookup import StepTables, step_tables
 from simulator.costs.step import StepCosts
 from simulator.inputs.errors import InputError
-from simulator.serving import fast_arrays, fast_general, limits
+from simulator.serving import fast_arrays, fast_general, fast_plain, limits
 from simulator.serving.config import EngineResult, SchedulerConfig, StepLog, Trace
 from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
+from simulator.serving.fast_plain_state import new_plain
 from simulator.serving.fast_pool import new_pool
 from simulator.serving.fast_queues import new_queues
 from simulator.serving.identities import block_identities
@@ -36,8 +37,35 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
     served = limits.served_outputs(trace, config)
     requests, kept = _requests(trace, config, served)
     bounds = _limits(config, tables)
-    outcome, rows = _run_general(requests, bounds, tables, log)
+    if plain_enough(bounds) and not log:
+        outcome, rows = _run_plain(requests, bounds, tables), None
+    else:
+        outcome, rows = _run_general(requests, bounds, tables, log)
     return _result(outcome, rows, kept, len(trace))
+
+
+def plain_enough(bounds: Limits) -> bool:
+    """Whether `fast_plain` runs these limits; everything else, and every log, is for `fast_general`."""
+    odd = bounds.by_priority or bounds.caching or bounds.swap or not bounds.chunked
+    return not odd and bounds.long_prefill_threshold == 0 and bounds.channels == 0
+
+
+def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcome:
+    n = len(requests.arrival_ns)
+    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs)
+    state = new_plain(
+        bounds.max_num_seqs,
+        bounds.block_size,
+        bounds.usable_blocks,
+        int(requests.output.max()) if n else 1,
+        bounds.depth,
+        1 if bounds.asynchronous else bounds.depth,
+        len(tables.stage_layers),
+    )
+    done = compiled(fast_plain)(requests, bounds, tables, state, outcome)
+    if not done:
+        raise RuntimeError("the scheduler left requests waiting and nothing in flight")
+    return outcome
 
 
 def _run_general(requests: Requests, bounds: Limits, tables: StepTables, log: bool) -> tuple[Outcome, Log | None]:

@@ -7,13 +7,10 @@ from numba import types
 from simulator.costs.lookup import (
     StepTables,
     beside_time_ns,
-    blocks_time_ns,
-    channel_time_ns,
     decode_time_ns,
     prefill_time_ns,
-    stage_time_ns,
 )
-from simulator.serving.fast_arrays import read, part
+from simulator.serving.fast_arrays import part, read
 
 _I32, _I64, _F64 = types.int32, types.int64, types.float64
 TABLES = types.NamedTuple(

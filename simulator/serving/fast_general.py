@@ -14,7 +14,6 @@ from numba import types
 
 from simulator.costs.lookup import blocks_time_ns, channel_time_ns, stage_time_ns
 from simulator.serving.fast_arrays import (
-    part,
     BLOCKS_NS,
     DECODE_CONTEXT,
     DECODE_NS,
@@ -35,11 +34,13 @@ from simulator.serving.fast_arrays import (
     STEPS,
     USED_BLOCK_NS,
     WAITING_NS,
+    part,
 )
 from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
 from simulator.serving.fast_pool import POOL, publish, release
 from simulator.serving.fast_queues import (
     CLOCK,
+    COUNTING,
     FLYING,
     FREE,
     HEAD,
@@ -143,10 +144,9 @@ def _commit(b, start, requests, limits, queues, outcome):
         known = requests.prompt[r] + queues.delivered[r]
         yields = queues.computed[r] == known + queues.pending[r]
         queues.batch_yields[b, k] = yields
-        if yields:
-            queues.due[r] += 1
-            if limits.asynchronous:
-                queues.pending[r] += 1
+        queues.in_flight[r] += 1
+        if yields and limits.asynchronous:
+            queues.pending[r] += 1
         if outcome.first_scheduled_ns[r] < 0:
             outcome.first_scheduled_ns[r] = start
 
@@ -187,16 +187,15 @@ def _log_step(b, decided, start, tokens, queues, totals, log):
 @part
 def _deliver(b, requests, limits, queues, pool, outcome):
     """Rule 20: the batch has ended, its tokens are handed out, who has all of them leaves."""
-    state = queues.state
     finished = False
     end = queues.batch_end_ns[b]
     for k in range(queues.batch_size[b]):
+        r = queues.batch_request[b, k]
+        queues.in_flight[r] -= 1
         if not queues.batch_yields[b, k]:
             continue
-        r = queues.batch_request[b, k]
         running = queues.slot[r] >= 0
         queues.delivered[r] += 1
-        queues.due[r] -= 1
         if running and limits.channels > 0:
             queues.channel_tokens[queues.channel[r]] += 1
         if running and limits.asynchronous:
@@ -252,36 +251,49 @@ def _join(requests, limits, queues):
 
 
 @part
+def _decide(requests, limits, tables, queues, pool, outcome, log):
+    """One pass; its batch, though it be empty, is the newest in flight."""
+    state = queues.state
+    b = (state[OLDEST] + state[FLYING]) % limits.depth
+    decided, before = state[CLOCK], outcome.totals[PREEMPTIONS]
+    schedule(b, requests, queues, limits, pool, outcome, log)
+    start = max(decided, queues.stage_free_ns[-1])
+    queues.batch_end_ns[b] = start
+    tokens = 0
+    counts = queues.batch_size[b] > 0
+    if counts:
+        tokens, start = _launch(b, limits, queues, tables, outcome)
+        _commit(b, start, requests, limits, queues, outcome)
+    counts = counts or outcome.totals[PREEMPTIONS] > before
+    if counts:
+        _record(b, decided, start, tokens, limits, queues, outcome, log)
+    queues.batch_counts[b] = counts
+    state[COUNTING] += counts
+    state[FLYING] += 1
+
+
+@part
 def simulate(requests, limits, tables, queues, pool, outcome, log):
     """Serves the trace. Returns whether every request was finished."""
     state, n = queues.state, len(requests.arrival_ns)
     while True:
         _join(requests, limits, queues)
-        b = (state[OLDEST] + state[FLYING]) % limits.depth
-        before = outcome.totals[PREEMPTIONS]
-        decided = state[CLOCK]
-        schedule(b, requests, queues, limits, pool, outcome, log)
-        preempted = outcome.totals[PREEMPTIONS] > before
-        if queues.batch_size[b] > 0:
-            tokens, start = _launch(b, limits, queues, tables, outcome)
-            _commit(b, start, requests, limits, queues, outcome)
-            _record(b, decided, start, tokens, limits, queues, outcome, log)
-            state[FLYING] += 1
+        if state[RUNNING] + waiting_count(queues) > 0:
+            _decide(requests, limits, tables, queues, pool, outcome, log)
             if state[FLYING] < limits.depth:
                 continue
-        elif preempted:
-            queues.batch_end_ns[b] = max(state[CLOCK], queues.stage_free_ns[-1])
-            _record(b, decided, queues.batch_end_ns[b], 0, limits, queues, outcome, log)
-        if state[FLYING] > 0:
+        if state[COUNTING] > 0:
             oldest = state[OLDEST]
             state[CLOCK] = max(state[CLOCK], queues.batch_end_ns[oldest])
             _deliver(oldest, requests, limits, queues, pool, outcome)
             state[OLDEST] = (oldest + 1) % limits.depth
             state[FLYING] -= 1
-        elif not preempted:
-            if state[JOINED] == n:
-                break
+            state[COUNTING] -= queues.batch_counts[oldest]
+        elif state[JOINED] < n:
+            state[FLYING] = 0
             state[CLOCK] = requests.arrival_ns[state[JOINED]]
+        else:
+            break
     outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])
     return state[RUNNING] == 0 and waiting_count(queues) == 0
 

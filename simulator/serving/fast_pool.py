@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from simulator.serving.fast_arrays import Array, write, part
+from simulator.serving.fast_arrays import Array, part, write
 
 NONE = -1
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from simulator.serving.fast_arrays import Array, write, part
+from simulator.serving.fast_arrays import Array, part, write
 
 
 class Queues(NamedTuple):
@@ -23,7 +23,7 @@ class Queues(NamedTuple):
     computed: Array  # int32 [n] tokens whose KV is computed or scheduled
     delivered: Array  # int32 [n] outputs delivered
     pending: Array  # int8 [n] outputs scheduled and not delivered (asynchronous only)
-    due: Array  # int8 [n] batches in flight that will yield a token for the request
+    in_flight: Array  # int8 [n] batches in flight that hold the request
     slot: Array  # int32 [n] block table of a running request, -1 for all others
     swapped: Array  # int32 [n] tokens whose KV lies in host memory; empty without swapping
     channel: Array  # int32 [n] PIM channel of a running request; empty without channels
@@ -34,6 +34,7 @@ class Queues(NamedTuple):
     batch_yields: Array  # bool [depth, max_num_seqs]
     batch_size: Array  # int64 [depth]
     batch_end_ns: Array  # int64 [depth]
+    batch_counts: Array  # int64 [depth] 1: scheduled a token or preempted somebody
     stage_free_ns: Array  # int64 [stages]
 
 
@@ -46,6 +47,7 @@ class Queues(NamedTuple):
     JOINED,  # first request that has not arrived
     OLDEST,  # ring index of the oldest batch in flight
     FLYING,
+    COUNTING,  # batches in flight that scheduled a token or preempted somebody
     SWAPPED_BLOCKS,  # moved to or from host memory since the last batch
     LAST_DECISION_NS,  # of the last step
     LAST_WAITING,
@@ -53,7 +55,7 @@ class Queues(NamedTuple):
     LAST_END_NS,
     LAST_USED,
     STATE,
-) = range(15)
+) = range(16)
 
 _I8, _I32, _I64 = types.int8, types.int32, types.int64
 QUEUES = types.NamedTuple(
@@ -64,7 +66,7 @@ QUEUES = types.NamedTuple(
     + [write(_I64), write(_I64, 2)]
     + [write(_I32, 2)] * 2
     + [write(types.boolean, 2)]
-    + [write(_I64)] * 3,
+    + [write(_I64)] * 4,
     Queues,
 )
 
@@ -168,6 +170,7 @@ def new_queues(
         np.zeros((depth, max_num_seqs), np.int32),
         np.zeros((depth, max_num_seqs), np.int32),
         np.zeros((depth, max_num_seqs), np.bool_),
+        np.zeros(depth, np.int64),
         np.zeros(depth, np.int64),
         np.zeros(depth, np.int64),
         np.zeros(stages, np.int64),

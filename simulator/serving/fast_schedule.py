@@ -6,6 +6,7 @@ The functions mirror those of `scheduler.Scheduler`, which explain them; the rul
 from __future__ import annotations
 
 import numpy as np
+
 from simulator.serving.fast_arrays import ADMISSIONS, PREEMPTIONS, STEPS, part
 from simulator.serving.fast_pool import grow, hits, publish, release, take_hits, take_slot
 from simulator.serving.fast_queues import (
@@ -224,7 +225,7 @@ def _admit(r, found, idle, computed, new, b, requests, queues, limits, pool):
 
 @part
 def _schedule_waiting(b, budget, requests, queues, limits, pool, outcome, log):
-    """Rules 10 to 15, in the order of the queue; requests whose output is still due are stepped over."""
+    """Rules 10 to 15, in the order of the queue; requests that are part of a batch in flight are stepped over."""
     state = queues.state
     cap = limits.long_prefill_threshold
     if cap <= 0 or state[RUNNING] + waiting_count(queues) <= 1:
@@ -236,12 +237,12 @@ def _schedule_waiting(b, budget, requests, queues, limits, pool, outcome, log):
             if state[WAITING] == 0:
                 break
             r = pop(requests, queues)
-            if queues.due[r] > 0:
+            if queues.in_flight[r] > 0:
                 aside += 1
                 queues.waiting[len(queues.waiting) - aside] = r
                 continue
         else:
-            while place >= 0 and queues.due[queues.waiting[place]] > 0:
+            while place >= 0 and queues.in_flight[queues.waiting[place]] > 0:
                 place -= 1
             if place < 0 and state[HEAD] >= state[JOINED]:
                 break

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError
-from simulator.serving.config import OUTPUT_STREAM, Int64, Trace
+from simulator.serving.config import OUTPUT_STREAM, Int32, Int64, Segments, Trace
 
 
 @dataclass(frozen=True)
@@ -50,43 +51,52 @@ def block_identities(trace: Trace, outputs: Int64, block_size: int) -> BlockIden
     if trace.segments is not None and trace.prompt_ids is not None:
         raise InputError("give either segments or prompt_ids", key="prompt_ids")
     if trace.segments is not None:
-        shared, counts = _from_segments(trace, prompt, outputs, blocks, block_size)
+        interned, counts = _from_segments(trace, trace.segments, prompt, outputs, blocks, block_size)
     elif trace.prompt_ids is not None:
-        shared, counts = _from_ids(trace, prompt, block_size)
+        interned, counts = _from_ids(trace, trace.prompt_ids, prompt, block_size)
     else:
-        shared, counts = np.zeros(0, np.int64), np.zeros(len(trace), np.int64)
-    unique = np.cumsum(blocks) - blocks + (int(shared.max()) + 1 if len(shared) else 0)
-    return BlockIdentities(np.concatenate([[0], np.cumsum(counts)]), shared, unique)
+        interned, counts = np.zeros(0, np.int64), np.zeros(len(trace), np.int64)
+    # an identity that occurs once is unique after all, and so is every block behind it
+    recurs = (np.bincount(interned) > 1)[interned]
+    kept = np.concatenate([[0], np.cumsum(recurs)])
+    offsets = kept[np.concatenate([[0], np.cumsum(counts)])]
+    shared = interned[recurs]
+    first_unique = int(shared.max()) + 1 if len(shared) else 0
+    return BlockIdentities(offsets, shared, np.cumsum(blocks) - blocks + first_unique)
 
 
-def _from_segments(trace: Trace, prompt: Int64, outputs: Int64, blocks: Int64, block_size: int) -> tuple[Int64, Int64]:
+def _from_segments(
+    trace: Trace, segments: Segments, prompt: Int64, outputs: Int64, blocks: Int64, block_size: int
+) -> tuple[Int64, Int64]:
     """Interned identities of leading blocks that may recur, and how many each request has."""
-    segments = trace.segments
-    assert segments is not None
     n = len(trace)
-    ends = np.concatenate([[0], np.cumsum(segments.length)])[segments.offsets]
-    if len(segments.offsets) != n + 1 or np.any(np.diff(ends) != prompt):
+    begins = np.concatenate([[0], np.cumsum(segments.length)])
+    if len(segments.offsets) != n + 1 or np.any(np.diff(begins[segments.offsets]) != prompt):
         raise InputError("the segments' lengths must add up to prompt_tokens", key="segments")
-    own = np.arange(n, dtype=np.int64)
     # a stream recurs when two pieces of the trace draw from it; every request's outputs are one piece of its own
-    streams, uses = np.unique(np.concatenate([segments.stream, OUTPUT_STREAM + own]), return_counts=True)
-    recurs = uses > 1
-    segment_recurs = recurs[np.searchsorted(streams, segments.stream)]
-    outputs_recur = recurs[np.searchsorted(streams, OUTPUT_STREAM + own)]
-    shared, counts = _intern_segments(
-        segments.offsets, segments.stream, segments.start, segments.length, segment_recurs, outputs_recur,
-        np.maximum(outputs, 1), blocks, block_size,
+    own = OUTPUT_STREAM + np.arange(n, dtype=np.int64)
+    _, position, uses = np.unique(np.concatenate([segments.stream, own]), return_inverse=True, return_counts=True)
+    recurs = (uses > 1)[position]
+    most = int(blocks.sum()) + len(segments.stream) + n if recurs.any() else 1
+    return _intern_segments(
+        _frozen(segments.offsets), _frozen(segments.stream), _frozen(segments.start), _frozen(segments.length),
+        recurs[:len(segments.stream)], recurs[len(segments.stream):], np.maximum(outputs, 1), blocks, block_size, most,
     )
-    return shared, counts
 
 
-def _from_ids(trace: Trace, prompt: Int64, block_size: int) -> tuple[Int64, Int64]:
+def _from_ids(trace: Trace, ids: Int32, prompt: Int64, block_size: int) -> tuple[Int64, Int64]:
     """Prompt blocks interned by their tokens; a block with a generated token is unique."""
-    ids, offsets = trace.prompt_ids, trace.prompt_id_offsets
-    assert ids is not None
+    offsets = trace.prompt_id_offsets
     if offsets is None or len(offsets) != len(trace) + 1 or np.any(np.diff(offsets) != prompt):
         raise InputError("must cut prompt_ids into prompts of prompt_tokens tokens", key="prompt_id_offsets")
-    return _intern_ids(np.ascontiguousarray(ids), np.ascontiguousarray(offsets), prompt // block_size, block_size)
+    return _intern_ids(_frozen(ids), _frozen(offsets), prompt // block_size, block_size)
+
+
+def _frozen(array: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
+    """A read-only view: numba compiles once, whether the trace is writable or lies in shared memory."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 @njit(cache=True)
@@ -97,18 +107,20 @@ def _mix(h, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _intern_segments(offsets, stream, start, length, segment_recurs, outputs_recur, outputs, blocks, size):  # type: ignore[no-untyped-def]
-    """Interns chains of runs (parent, stream, start, length); a run is cut at block ends and merged where two
-    segments continue one another, so equal tokens give equal runs."""
-    n = len(offsets) - 1
-    most = 0
-    for i in range(n):
-        most += blocks[i] + offsets[i + 1] - offsets[i] + 1
+def _empty_table(most):  # type: ignore[no-untyped-def]
+    """An open-addressing table for `most` entries: a power of two, at most half full; -1 is empty."""
     slots = 16
     while slots < 2 * most:
         slots *= 2
-    table = np.full(slots, -1, np.int64)
-    keys = np.empty((most, 4), np.int64)
+    return np.full(slots, -1, np.int64)
+
+
+@njit(cache=True)
+def _intern_segments(offsets, stream, start, length, segment_recurs, outputs_recur, outputs, blocks, size, most):  # type: ignore[no-untyped-def]
+    """Interns chains of runs (parent, stream, start, length); a run is cut at block ends and merged where two
+    segments continue one another, so equal tokens give equal runs."""
+    n = len(offsets) - 1
+    table, keys = _empty_table(most), np.empty((most, 4), np.int64)
     nodes = 0
     shared = np.empty(most, np.int64)
     used = 0
@@ -168,35 +180,70 @@ def _node(table, keys, nodes, parent, stream, start, length):  # type: ignore[no
 
 @njit(cache=True)
 def _intern_ids(ids, offsets, blocks, size):  # type: ignore[no-untyped-def]
-    """Interns (parent, the block's tokens); a hash finds the candidate, the tokens decide."""
-    n = len(offsets) - 1
-    most = blocks.sum()
-    slots = 16
-    while slots < 2 * most:
-        slots *= 2
-    table = np.full(slots, -1, np.int64)
-    parents = np.empty(most, np.int64)
-    where = np.empty(most, np.int64)
+    """Interns (parent, the block's tokens) in a radix tree; tokens are compared, a hash only finds the candidate.
+
+    A node belongs to the request that made it, and that request's further blocks hang below it unseen: they become
+    nodes only when another request follows them. So a private tail costs nothing. A node's first child is always its
+    owner's next block, found by comparing; other children are found through a table.
+    """
+    n, most = len(offsets) - 1, blocks.sum()
+    table = _empty_table(n)  # a request adds at most one node to it
+    mask = len(table) - 1
+    parents, where, rest = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
+    first_child = np.empty(most, np.int64)
     nodes = 0
-    shared = np.empty(most, np.int64)
+    visited, counts = np.empty(most, np.int64), np.zeros(n, np.int64)
     used = 0
     for i in range(n):
-        parent = np.int64(-1)
+        node = np.int64(-1)
         for j in range(blocks[i]):
             at = offsets[i] + j * size
-            h = _mix(0x9E3779B9, parent)
+            if node >= 0 and rest[node] > 0 and _same(ids, where[node] + size, at, size):
+                if first_child[node] < 0:
+                    first_child[node] = nodes
+                    parents[nodes], where[nodes], rest[nodes] = node, where[node] + size, rest[node] - 1
+                    first_child[nodes] = -1
+                    nodes += 1
+                node = first_child[node]
+                visited[used] = node
+                used += 1
+                continue
+            h = _mix(0x9E3779B9, node)
             for k in range(at, at + size):
                 h = _mix(h, np.int64(ids[k]))
-            slot = h & (slots - 1)
-            while table[slot] >= 0:
-                k = table[slot]
-                if parents[k] == parent and np.array_equal(ids[where[k]:where[k] + size], ids[at:at + size]):
-                    break
-                slot = (slot + 1) & (slots - 1)
-            if table[slot] < 0:
-                table[slot], parents[nodes], where[nodes] = nodes, parent, at
+            slot = h & mask
+            while table[slot] >= 0 and not (parents[table[slot]] == node and _same(ids, where[table[slot]], at, size)):
+                slot = (slot + 1) & mask
+            found = table[slot] >= 0
+            if not found:
+                table[slot] = nodes
+                parents[nodes], where[nodes], rest[nodes] = node, at, blocks[i] - j - 1
+                first_child[nodes] = -1
                 nodes += 1
-            parent = table[slot]
-            shared[used] = parent
+            node = table[slot]
+            visited[used] = node
             used += 1
-    return shared, blocks.copy()
+            if not found:
+                break
+        counts[i] = used
+    # below its last node a request owns what others made of its blocks
+    interned, total, begin = np.empty(most, np.int64), 0, 0
+    for i in range(n):
+        end, start = counts[i], total
+        for k in range(begin, end):
+            interned[total] = visited[k]
+            total += 1
+        begin = end
+        while 0 < total - start < blocks[i] and first_child[interned[total - 1]] >= 0:
+            interned[total] = first_child[interned[total - 1]]
+            total += 1
+        counts[i] = total - start
+    return interned[:total].copy(), counts
+
+
+@njit(cache=True)
+def _same(ids, a, b, size):  # type: ignore[no-untyped-def]
+    for k in range(size):  # noqa: SIM110 (numba compiles the loop, not the generator)
+        if ids[a + k] != ids[b + k]:
+            return False
+    return True

@@ -17,6 +17,7 @@ from typing import Any
 from simulator.serving.config import SchedulerConfig
 from simulator.serving.identities import BlockIdentities
 from simulator.serving.kv_blocks import BlockPool
+from simulator.serving.limits import most_idle_preemptions
 from simulator.serving.requests import Batch, Entry, Request
 
 
@@ -39,6 +40,7 @@ class Scheduler:
         self.channel_tokens = [0] * max(channels, 1)
         self.chunked = config.enable_chunked_prefill and not self.whole_prompts
         self.swapped_blocks = 0  # moved to or from host memory since the last batch
+        self.idle_preemptions = 0  # since an output token was delivered
 
     # What a policy may change
 
@@ -142,6 +144,8 @@ class Scheduler:
     def deliver(self, batch: Batch) -> list[Request]:
         """The batch has ended (20): hands out its tokens in batch order; returns the requests that got one."""
         receivers = [entry.request for entry in batch.entries if entry.yields]
+        if receivers:
+            self.idle_preemptions = 0
         for entry in batch.entries:
             entry.request.in_flight -= 1
         for request in receivers:
@@ -221,6 +225,9 @@ class Scheduler:
         victim.preemptions += 1
         bisect.insort_left(self.waiting, victim, key=self.rank)
         batch.preempted.append(victim)
+        self.idle_preemptions += 1
+        if self.idle_preemptions > most_idle_preemptions(self.config):
+            raise RuntimeError("the scheduler is in a livelock: requests preempt each other and nobody gets a token")
 
     def stop(self, request: Request) -> None:
         """Gives back what a running request held."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from simulator.hardware import newton
 from simulator.hardware.pim_timing import TIMINGS, attention_cycles, head_line, timing, with_refresh
 from simulator.inputs.errors import InputError
 from tests.shared import shared_rows
@@ -56,3 +57,15 @@ def test_grouped_queries_share_open_rows_but_not_mac_commands():
 def test_memory_without_pim_parts_is_refused():
     with pytest.raises(InputError, match="HBM3"):
         timing("GDDR7")
+
+
+def test_newton_style_attention_is_that_of_neupims():
+    rows = [r for r in shared_rows("data/hardware/neupims_layer.csv")
+            if r["mode"] == "neupims" and r["model"] == "T1K" and "uniform" in r["trace"]]
+    errors = []
+    for row in rows:  # 32 channels, 8 heads of 128, whole requests on channels
+        one = newton.attention_cycles(newton.NewtonChannel(), np.array([float(row["seq_len"])]), 8, 128)[0]
+        errors.append(abs(one * int(row["batch"]) / 32 / float(row["mha_cycles"]) - 1))
+    assert len(errors) >= 10
+    assert np.mean(errors) <= 0.03
+    assert max(errors) <= 0.06

@@ -1,0 +1,147 @@
+"""Compares the hardware models with cycle-level simulators, published models and measurements.
+
+    python scripts/validate_hardware.py DIR [--json FILE]
+
+DIR holds scalesim_*.csv, attacc_pim_attention.csv, neupims_layer.csv, llmcompass_allreduce.csv and
+llmcompass_die_area_validation.csv (any subset). Exits 1 when a bar is missed, 2 when DIR has none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from simulator.hardware import area
+from simulator.hardware.links import LinkDevice, Protocol
+from simulator.hardware.newton import NewtonChannel
+from simulator.hardware.newton import attention_cycles as newton_cycles
+from simulator.hardware.pim_timing import TIMINGS, attention_cycles
+from simulator.hardware.systolic import gemm_cycles
+from simulator.model.operators import Collective
+
+DATAFLOW = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_stationary"}
+UNIT = {"bank": "bank", "bg": "bank_group", "buffer": "buffer"}
+
+# The machine of LLMCompass' all-reduce table: 4 A100, PyTorch and its NCCL. Calibrated on that table: launch from its
+# 8 B row, chunk overhead from 16 KiB to 1 MiB, the bulk protocol's launch from 2 MiB on, bandwidth from the last row.
+LLMCOMPASS_LINK = LinkDevice(
+    "ring", bulk=Protocol(bandwidth_bytes_per_s=248.3e9, latency_s=0.0, launch_s=58e-6),
+    small=Protocol(bandwidth_bytes_per_s=248.3e9, latency_s=0.0, launch_s=12.5e-6, chunk_overhead_s=64e-6))
+
+Row = dict[str, object]
+Table = list[dict[str, str]]
+
+
+def row(name: str, value: float, unit: str, limit: float | None) -> Row:
+    goal = "" if limit is None else f"<= {limit:g} {unit}".strip()
+    return {"name": name, "value": round(float(value), 4), "unit": unit, "goal": goal,
+            "ok": None if limit is None else bool(value <= limit)}
+
+
+def errors(name: str, found: list[float], reference: list[float], mape: float,
+           worst: float | None = None) -> Iterator[Row]:
+    """Rows of a comparison: mean and worst absolute error, and which way it leans, in percent."""
+    off = (np.array(found) / np.array(reference) - 1) * 100
+    yield row(f"{name}/mape", float(np.abs(off).mean()), "%", mape)
+    yield row(f"{name}/worst", float(np.abs(off).max()), "%", worst)
+    yield row(f"{name}/median", float(np.median(off)), "%", None)
+    yield row(f"{name}/rows", len(off), "", None)
+
+
+def scalesim(tables: dict[str, Table]) -> Iterator[Row]:
+    """Compute cycles of single GEMMs, exact (SCALE-Sim prints the index of the last cycle)."""
+    wrong = rows = 0
+    for file, column in (("scalesim_gemm_cycles.csv", "total_cycles"),
+                         ("scalesim_validation.csv", "scalesim_total_cycles")):
+        for r in tables.get(file, []):
+            cycles = gemm_cycles(np.array([float(r["M"])]), int(r["N"]), int(r["K"]), int(r["array_rows"]),
+                                 int(r["array_cols"]), DATAFLOW[r["dataflow"]], pipelined=False)  # type: ignore[arg-type]
+            wrong += int(cycles[0]) - 1 != int(r[column])
+            rows += 1
+    if rows:
+        yield row("scalesim/mismatches", wrong, "rows", 0)
+        yield row("scalesim/rows", rows, "", None)
+
+
+def attacc(tables: dict[str, Table]) -> Iterator[Row]:
+    """Decode attention in one HBM3 stack, reruns of AttAcc's Ramulator at 512 tokens and more."""
+    found: dict[str, list[float]] = {}
+    reference: dict[str, list[float]] = {}
+    for r in tables.get("attacc_pim_attention.csv", []):
+        if r["source"] != "rerun" or int(r["seq_len"]) < 512:
+            continue
+        cycles = attention_cycles(
+            TIMINGS["HBM3"], UNIT[r["pim"]], power_limited=r["power_constraint"] == "True",  # type: ignore[arg-type]
+            heads=np.array([float(r["heads_per_hbm"])]), context=np.array([float(r["seq_len"])]),
+            head_dim=int(r["dhead"]), element_bytes=float(r["dbyte"]))
+        for name in ("attacc", f"attacc_{UNIT[r['pim']]}"):
+            found.setdefault(name, []).append(float(cycles[0]))
+            reference.setdefault(name, []).append(float(r["cycles"]))
+    for name in found:
+        yield from errors(name, found[name], reference[name], mape=2, worst=6)
+
+
+def neupims(tables: dict[str, Table]) -> Iterator[Row]:
+    """Attention cycles of NeuPIMs' dual-row-buffer mode: equal requests dealt over 32 channels, 8 heads of 128."""
+    rows = [r for r in tables.get("neupims_layer.csv", [])
+            if r["mode"] == "neupims" and r["model"] == "T1K" and r["seq_len"].isdigit()]
+    if rows:
+        channel = NewtonChannel()
+        found = [-(-int(r["batch"]) // 32) * float(newton_cycles(channel, np.array([float(r["seq_len"])]), 8, 128)[0])
+                 for r in rows]
+        yield from errors("neupims", found, [float(r["mha_cycles"]) for r in rows], mape=3)
+
+
+def allreduce(tables: dict[str, Table]) -> Iterator[Row]:
+    """LLMCompass' measured all-reduces on 4 A100, 4 KiB and larger."""
+    rows = [r for r in tables.get("llmcompass_allreduce.csv", []) if int(r["bytes"]) >= 4096]
+    if rows:
+        sizes = np.array([float(r["bytes"]) for r in rows])
+        found = LLMCOMPASS_LINK.price(Collective("all_reduce", 4, 1.0), sizes).seconds * 1e6
+        measured = [float(r["measured_us_A100x4_nvlink3"]) for r in rows]
+        yield from errors("llmcompass_allreduce", list(found), measured, mape=12)
+
+
+def ga100_area(tables: dict[str, Table]) -> Iterator[Row]:
+    """Die of NVIDIA GA100: 128 SMs, 48 MiB L2, 6 HBM2E stacks, 12 NVLink3, 7 nm."""
+    for r in tables.get("llmcompass_die_area_validation.csv", []):
+        if r["component"] == "TOTAL":
+            core = area.simt_core_mm2(7, sublanes=4, lanes=32, int32=16, fp16=0, fp32=16, fp64=8, array=16,
+                                      registers=16384, register_files=1, sram_bytes=192 * 1024)
+            die = (128 * core + area.logic_mm2(128 * area.CROSSBAR_TR, 7) + area.sram_mm2(48 * 2**20, 7)
+                   + area.memory_io_mm2("HBM2E", 6, 7)
+                   + 12 * (area.NVLINK3_PHY_MM2 + area.logic_mm2(area.NVLINK3_CONTROLLER_TR, 7)))
+            yield row("ga100_area/error_pct", abs(die / float(r["A100_measured_mm2"]) - 1) * 100, "%", 5)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("dir", type=Path, metavar="DIR")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    tables: dict[str, Table] = {}
+    for path in sorted(args.dir.glob("*.csv")):
+        with path.open(newline="") as file:
+            tables[path.name] = list(csv.DictReader(file))
+    rows = [r for check in (scalesim, attacc, neupims, allreduce, ga100_area) for r in check(tables)]
+    if not rows:
+        print(f"{args.dir}: no reference table found (expected scalesim_gemm_cycles.csv and others)", file=sys.stderr)
+        return 2
+    for r in rows:
+        mark = {True: "ok", False: "MISSED", None: ""}[r["ok"]]  # type: ignore[index]
+        print(f"{r['name']:34} {r['value']:>10} {r['unit']:5} {r['goal']:12} {mark}")
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 1 if any(r["ok"] is False for r in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""`python -m simulator hardware`: a piece of hardware at a glance, or the list of those that ship."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from simulator.design import CONFIGS, load_costs, load_hardware, parse_override
+from simulator.hardware import dram
+from simulator.hardware.area import npu_area
+from simulator.hardware.build import build
+from simulator.hardware.cost import bill
+from simulator.hardware.peaks import peaks
+from simulator.model.operators import DecodeAttention
+from simulator.schema.hardware import Hardware
+from simulator.schema.serving import Parallelism
+
+
+def hardware_command(source: str | None, overrides: list[str], costs: str) -> int:
+    """Prints rates, bandwidths, area, power and price of one device; without a name, one line per shipped device."""
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    if source is None:
+        table = Table("hardware", "16-bit", "8-bit", "memory", "bandwidth", "link", "area", "price", "peak power")
+        for path in sorted((CONFIGS / "hardware").glob("*.yaml")):
+            table.add_row(*_line(load_hardware(path.stem, {}), costs))
+        console.print(table)
+        return 0
+    hardware = load_hardware(source, dict(parse_override(text) for text in overrides))
+    console.print(f"[bold]{hardware.name}[/]  {hardware.source}")
+    table = Table("quantity", "value", show_header=False)
+    for name, value in _facts(hardware, costs):
+        table.add_row(name, value)
+    console.print(table)
+    return 0
+
+
+def _line(hardware: Hardware, costs: str) -> tuple[str, ...]:
+    top, cost = peaks(hardware), bill(hardware, Parallelism(), load_costs(costs))
+    return (hardware.name, f"{top.matrix_16bit_flops / 1e12:,.0f} TFLOP/s", f"{top.matrix_8bit_flops / 1e12:,.0f} TFLOP/s",
+            f"{dram.capacity_bytes(hardware.memory) / 1e9:,.0f} GB", f"{top.memory_bytes_per_s / 1e12:.2f} TB/s",
+            f"{top.link_bytes_per_s / 1e9:,.0f} GB/s", f"{cost.area_mm2:,.0f} mm2" if cost.area_mm2 else "-",
+            f"{cost.device_usd + cost.pim_usd:,.0f} USD", f"{cost.peak_w:,.0f} W")
+
+
+def _facts(hardware: Hardware, costs: str) -> list[tuple[str, str]]:
+    top, cost = peaks(hardware), bill(hardware, Parallelism(), load_costs(costs))
+    facts = [
+        ("matrix peak, 16-bit", f"{top.matrix_16bit_flops / 1e12:,.1f} TFLOP/s"),
+        ("matrix peak, 8-bit", f"{top.matrix_8bit_flops / 1e12:,.1f} TFLOP/s"),
+        ("vector peak", f"{top.vector_ops / 1e12:,.2f} Tops/s" if top.vector_ops else "not bounded"),
+        ("memory", f"{hardware.memory.stacks} x {hardware.memory.kind}, {dram.capacity_bytes(hardware.memory) / 1e9:,.1f} GB"),
+        ("bandwidth at the pins", f"{top.memory_bytes_per_s / 1e12:,.3f} TB/s"),
+        ("bandwidth of long streams", f"{top.stream_bytes_per_s / 1e12:,.3f} TB/s"),
+        ("balance point, 16-bit", f"{top.matrix_16bit_flops / top.stream_bytes_per_s:,.0f} FLOP per byte "
+                                  f"(GEMM rows to be compute-bound, 16-bit weights)"),
+        ("links", f"{top.link_bytes_per_s / 1e9:,.0f} GB/s per direction, {hardware.link.topology}, "
+                  f"{hardware.link.latency_s * 1e6:g} us a step, {hardware.link.launch_s * 1e6:g} us a launch"),
+    ]
+    pim = hardware.pim
+    if pim.placement != "none":
+        facts += [("PIM", f"{pim.placement}, {pim.stacks_per_npu:g} x {pim.kind} per NPU, {pim.unit} level, by {pim.mapping}, "
+                          f"{pim.stacks_per_npu * dram.stack_capacity_bytes(pim.kind) / 1e9:,.1f} GB of KV cache"),
+                  ("PIM attention bandwidth", f"{_pim_bandwidth(hardware) / 1e12:,.2f} TB/s (KV of 64 sequences of 4,096 tokens, 8 KV heads)")]
+    if hardware.npu is not None:
+        area = npu_area(hardware)
+        facts.append(("die area", f"{area.total:,.0f} mm2 at {hardware.npu.process_nm} nm: compute {area.compute:,.0f}, "
+                                  f"vector {area.vector:,.0f}, SRAM {area.sram:,.0f}, crossbar {area.crossbar:,.0f}, "
+                                  f"memory I/O {area.memory_io:,.0f}, links {area.link_io:,.0f}"))
+    elif cost.area_mm2:
+        facts.append(("die area", f"{cost.area_mm2:,.0f} mm2"))
+    facts += [("price", f"device {cost.device_usd:,.0f} USD, PIM {cost.pim_usd:,.0f}, share of the server {cost.server_usd:,.0f}"),
+              ("power", f"static {cost.static_w:,.0f} W, peak {cost.peak_w:,.0f} W (share of the server included)")]
+    return facts
+
+
+def _pim_bandwidth(hardware: Hardware) -> float:
+    """KV bytes per second that decode attention gets through on one NPU's PIM."""
+    import numpy as np
+
+    op = DecodeAttention(heads=8, kv_heads=8, head_dim=128, kv_bits=16, activation_bits=16)
+    seconds = build(hardware, Parallelism()).decode.price(op, np.array([64.0]), np.array([4096.0])).seconds[0]
+    return float(64 * 4096 * 2 * 8 * 128 * 2 / seconds)

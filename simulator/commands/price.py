@@ -1,0 +1,92 @@
+"""`python -m simulator price`: what one operator costs on one device, shape by shape."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from simulator.commands.operator_text import Shapes, parse_operator
+from simulator.commands.run import show_seconds
+from simulator.design import load_hardware, parse_override
+from simulator.hardware.build import build
+from simulator.hardware.peaks import roofline_s, work
+from simulator.hardware.priced import Bound, Priced
+from simulator.inputs.errors import InputError
+from simulator.model.operators import Collective, DecodeAttention, PrefillAttention
+from simulator.schema.serving import Parallelism
+
+
+def price_command(source: str, op: str, overrides: list[str], *, as_json: bool, plot: str | None) -> int:
+    """Prints time, bound, share of the roofline, rates and energy at every shape. Raises InputError."""
+    hardware = load_hardware(source, dict(parse_override(text) for text in overrides))
+    shapes = parse_operator(op)
+    ranks = shapes.operator.ranks if isinstance(shapes.operator, Collective) else 1
+    devices = build(hardware, Parallelism(tensor=ranks))
+    if isinstance(shapes.operator, Collective):
+        device = devices.link
+    elif isinstance(shapes.operator, DecodeAttention):
+        device = devices.decode
+    else:
+        device = devices.prefill if isinstance(shapes.operator, PrefillAttention) else devices.compute
+    priced = device.price(shapes.operator, *shapes.axes)
+    roof_s = roofline_s(hardware, shapes.operator, *shapes.axes)
+    if as_json:
+        json.dump(_rows(shapes, priced, roof_s), sys.stdout, indent=1)
+        print()
+    else:
+        beside = hardware.attention_on_pim and isinstance(shapes.operator, DecodeAttention)
+        _print(f"{hardware.name}, in PIM; roofline of its NPU" if beside else hardware.name, shapes, priced, roof_s)
+    if plot is not None:
+        _plot(hardware.name, shapes, priced, roof_s, plot)
+    return 0
+
+
+def _rows(shapes: Shapes, priced: Priced, roof_s: np.ndarray) -> list[dict[str, object]]:
+    return [{**{name: float(axis[i]) for name, axis in zip(shapes.names, shapes.axes, strict=True)},
+             "seconds": float(priced.seconds[i]), "roofline_s": float(roof_s[i]), "joules": float(priced.joules[i]),
+             "bound": Bound(int(priced.bound[i])).name.lower(), "fidelity": priced.fidelity.name.lower()}
+            for i in range(len(roof_s))]
+
+
+def _print(name: str, shapes: Shapes, priced: Priced, roof_s: np.ndarray) -> None:
+    flops, moved, _ = work(shapes.operator, *shapes.axes)
+    table = Table(*shapes.names, "time", "bound", "of roofline", "TFLOP/s", "GB/s", "energy",
+                  title=f"{shapes.kind} on {name} ({priced.fidelity.name.lower()})", title_justify="left")
+    for column in table.columns:
+        column.justify = "right"
+    for i, seconds in enumerate(priced.seconds):
+        table.add_row(*(f"{axis[i]:,.0f}" for axis in shapes.axes), show_seconds(float(seconds)),
+                      Bound(int(priced.bound[i])).name.lower(), f"{roof_s[i] / seconds:.1%}" if seconds else "",
+                      f"{flops[i] / seconds / 1e12:,.4g}", f"{moved[i] / seconds / 1e9:,.4g}", _joules(float(priced.joules[i])))
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def _plot(name: str, shapes: Shapes, priced: Priced, roof_s: np.ndarray, file: str) -> None:
+    import plotly.graph_objects as go
+
+    if not file.endswith(".html"):
+        raise InputError("must end in .html", file=file)
+    figure = go.Figure()
+    x = shapes.axes[0] if len(set(shapes.axes[0])) > 1 else shapes.axes[-1]
+    axis = shapes.names[0] if len(set(shapes.axes[0])) > 1 else shapes.names[-1]
+    figure.add_scatter(x=x, y=priced.seconds, name="priced", mode="lines+markers",
+                       text=[Bound(int(b)).name.lower() for b in priced.bound])
+    figure.add_scatter(x=x, y=roof_s, name="roofline", mode="lines", line={"dash": "dot"})
+    figure.update_layout(title=f"{shapes.kind} on {name}", xaxis={"type": "log", "title": axis},
+                         yaxis={"type": "log", "title": "seconds"})
+    try:
+        Path(file).write_text(figure.to_html(include_plotlyjs=True))
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", file=file) from error
+
+
+def _joules(value: float) -> str:
+    for scale, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ")):
+        if value >= scale:
+            return f"{value / scale:.4g} {unit}"
+    return f"{value * 1e12:.3g} pJ"

@@ -1,0 +1,67 @@
+"""PIM attention of the Newton kind, as NeuPIMs models it: banks opened a few at a time, whole requests on channels.
+
+Where AttAcc opens all banks at once, Newton-style parts open them in groups limited by tFAW, one head's dot product is
+one compound command, and no PIM command may start that might not end before the next refresh. Formulae and constants:
+casys-kaist/NeuPIMs, NewtonSim (HBM2 1 GHz: timing.cc, channel_state.cc, configs/HBM2_8Gb_x128_dualpim.ini) and
+NeuPIMSLogitSoftmax.cc / NeuPIMSAttend.cc.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NewtonChannel:
+    """One channel in cycles of 1 ns (HBM2 at 1 GHz)."""
+
+    ranks: int = 2
+    groups: int = 8  # groups of banks that open together, both ranks
+    banks: int = 32
+    row_elements: int = 512  # 1 KB rows of 16-bit elements
+    lanes: int = 16  # multiply-adds of a bank per COMP
+    t_faw: int = 30
+    t_rcd: int = 14
+    t_rtp: int = 5  # mean of tRTP_S 4 and tRTP_L 6
+    t_rfc: int = 260
+    t_refi: int = 3900
+    comp: int = 2  # max(BL/2, tCCD_S)
+    adder_tree: int = 6  # cycles before a dot product's first result
+    row_gap: int = 4  # between compound commands of successive rows
+    gwrite_open: int = 111  # vector write to the global buffer (96) and opening the first row
+    v_floor: float = 210.0  # a V row with few COMPs takes no less: the reference's measured value
+
+    def row_cycles(self, heads: int, comps: float) -> float:
+        """Mean cycles per row tile of `heads` dot products of `comps` COMP commands each, refresh deadlines counted."""
+        activate = self.t_faw * (self.groups / self.ranks - 1) + self.t_rcd
+        compute = heads * self.comp * (max(comps, self.adder_tree) + 1)
+        tile = activate + compute + self.row_gap
+        # the controller's own estimate, which it wants to fit before the next refresh
+        estimate = self.banks * self.t_rtp + activate + self.comp * heads * comps + self.comp * (heads - 1)
+        period = self.t_refi / self.ranks
+        fitting = math.floor((period - self.t_rfc - estimate) / tile) + 1
+        return period / fitting
+
+
+def attention_cycles(channel: NewtonChannel, context: Float64, heads: int, head_dim: int) -> Float64:
+    """Cycles of one request's attention (K, then V) over its `context` tokens in its channel; shape of context.
+
+    K: a row across the banks holds `banks` tokens of row_elements/head_dim heads. V: a row holds row_elements tokens of
+    `banks` elements of one head.
+    """
+    packed = max(1, channel.row_elements // head_dim)
+    rows = math.ceil(heads * head_dim / channel.row_elements)
+    k_row = channel.row_cycles(packed, head_dim / channel.lanes)
+    k = rows * (channel.gwrite_open + np.ceil(context / channel.banks) * k_row)
+    v_comps = np.ceil(np.minimum(context, channel.row_elements) / channel.lanes)
+    full_row = channel.row_cycles(1, channel.row_elements / channel.lanes)
+    v_row = np.where(v_comps >= channel.row_elements / channel.lanes, full_row, np.minimum(full_row, channel.v_floor))
+    v = (heads * np.ceil(context / channel.row_elements)
+         * (channel.gwrite_open + math.ceil(head_dim / channel.banks) * v_row))
+    return k + v

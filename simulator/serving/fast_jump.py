@@ -1,0 +1,217 @@
+"""Steady decode in one go: steps of the plain engine in which nobody arrives, finishes, joins or lacks a block.
+
+In such a run of steps only the contexts grow, by one token per decode and step. The steps are priced one by one, by
+the same look-up and rounding as ever, but in a loop without branches (compiled to vector instructions), at most
+`block_size` steps at a time: over that many the block demand of a step is the count of one residue each.
+"""
+
+from __future__ import annotations
+
+from simulator.costs.lookup import blocks_time_ns, cell, decode_in_cell_ns
+from simulator.costs.step import SERIAL
+from simulator.serving.fast_arrays import (
+    BLOCKS_NS,
+    DECODE_CONTEXT,
+    DECODE_NS,
+    DECODE_SEQUENCES,
+    MAKESPAN_NS,
+    PEAK_USED_BLOCKS,
+    STEPS,
+    USED_BLOCK_NS,
+    WAITING_NS,
+    part,
+)
+from simulator.serving.fast_plain_state import (
+    CLEAR,
+    CLOCK,
+    CONTEXT,
+    COUNT,
+    COUNTING,
+    COUNTS,
+    DELIVERED,
+    END_NS,
+    FREE,
+    GROUP_OF,
+    JOINED,
+    LAST_BATCH,
+    LAST_DECISION_NS,
+    LAST_END_NS,
+    LAST_START_NS,
+    LAST_USED,
+    LAST_WAITING,
+    LAUNCHED,
+    PASS,
+    PASS_OF,
+    PHASE,
+    longest_context,
+)
+
+DECODE, MODEL, TAKEN = range(3)  # rows of `scratch`
+NEVER = 1 << 62
+
+
+@part
+def jump(waiting, requests, limits, plain, tables, outcome):
+    """Makes steps while nothing happens. To be called when there is one stage and one batch in flight at most, no
+    prompt is partly computed, and nobody can be admitted before a finish or an arrival."""
+    state = plain.state
+    at = state[JOINED]
+    horizon = requests.arrival_ns[at] if at < len(requests.arrival_ns) else NEVER
+    while state[CLOCK] < horizon:
+        steps = _steps_without_finish(plain, limits.block_size)
+        steps = _steps_with_blocks(steps, plain)
+        if steps == 0:
+            return
+        steps = _price(steps, plain, tables)
+        made = _make(steps, horizon, waiting, limits, plain, tables, outcome)
+        if made < steps:
+            return
+
+
+@part
+def _steps_without_finish(plain, most):
+    """How many of the next `most` passes no decode finishes in."""
+    wheel, first = plain.wheel, plain.groups[0, PASS]
+    mask = wheel.shape[1] - 1
+    clear = max(plain.state[CLEAR], first)
+    while clear < first + most and wheel[0, clear & mask] < 0:
+        clear += 1
+    plain.state[CLEAR] = clear
+    return min(clear - first, most)
+
+
+@part
+def _steps_with_blocks(steps, plain):
+    """How many of `steps` passes the free blocks suffice for; writes the blocks taken up to each of them."""
+    phase, free, taken, made = plain.groups[0, PHASE], plain.state[FREE], 0, 0
+    while made < steps:
+        taken += plain.residues[0, phase + made]
+        if taken > free:
+            break
+        plain.scratch[TAKEN, made] = taken
+        made += 1
+    return made
+
+
+@part
+def _price(steps, plain, tables):
+    """Time of decode attention and of all decoder blocks in up to `steps` steps, as many as stay in one cell of the
+    table. Returns how many."""
+    count = plain.groups[0, COUNT]
+    first = plain.groups[0, CONTEXT] + count
+    knots = tables.context_knots
+    c = cell(first / count, knots, tables.context_index)
+    while cell((first + count * (steps - 1)) / count, knots, tables.context_index) != c:
+        steps -= 1
+    low, high, left, right = tables.decode_ns[count, c], tables.decode_ns[count, c + 1], knots[c], knots[c + 1]
+    spread, linear = tables.decode_spread_ns[count], tables.linear_ns[count]
+    longest = longest_context(plain, 0) + 1 if spread != 0.0 else 0
+    decode, model = plain.scratch[DECODE], plain.scratch[MODEL]
+    if tables.overlap == SERIAL:  # as blocks_time_ns, which would keep this loop from becoming vector instructions
+        for j in range(steps):
+            decode[j] = decode_in_cell_ns(count, first + count * j, longest + j, low, high, left, right, spread)
+            model[j] = linear + decode[j]
+        return steps
+    before, after = tables.half_before_ns[count], tables.half_after_ns[count]
+    for j in range(steps):
+        decode[j] = decode_in_cell_ns(count, first + count * j, longest + j, low, high, left, right, spread)
+        model[j] = blocks_time_ns(tables.overlap, linear, 0, decode[j], before, after, tables.stage_layers[0])
+    return steps
+
+
+@part
+def _make(steps, horizon, waiting, limits, plain, tables, outcome):
+    """Makes the priced steps, but none that is decided after the next arrival. Returns how many.
+
+    Synchronous, a step is decided when its predecessor ends. Asynchronous, it starts then and was decided when the
+    one before that ended, as long as the device is slower than the host; otherwise nothing is done here.
+    """
+    state, model = plain.state, plain.scratch[MODEL]
+    count, overlapped = plain.groups[0, COUNT], limits.depth == 2
+    fixed = tables.stage_tokens_ns[0, count] + tables.stage_sequences_ns[0, count]  # of a step, beside the blocks
+    host, clock = tables.host_ns[count], state[CLOCK]
+    if overlapped:
+        start, gap = plain.stage_free_ns[0], 0
+        if clock + host > start or _least(model, steps) + fixed < host:
+            return 0
+    else:
+        start, gap = clock + host, host
+    end = start + _sum(model, steps) + steps * fixed + (steps - 1) * gap
+    while True:
+        before = end - model[steps - 1] - fixed - gap  # end of the step before the last one
+        decided = before
+        if overlapped:
+            decided = before - model[steps - 2] - fixed if steps > 1 else clock
+        if steps == 1 or decided < horizon:
+            break
+        end = before
+        steps -= 1
+    _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain, outcome)
+    _count_tokens(steps, count, plain, outcome)
+    _move_on(steps, end, limits, plain)
+    state[CLOCK] = before if overlapped else end
+    return steps
+
+
+@part
+def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain, outcome):
+    """Totals that are sums of times."""
+    state, totals, scratch = plain.state, outcome.totals, plain.scratch
+    totals[WAITING_NS] += state[LAST_WAITING] * (clock - state[LAST_DECISION_NS]) + waiting * (decided - clock)
+    state[LAST_DECISION_NS], state[LAST_WAITING] = decided, waiting
+    totals[USED_BLOCK_NS] += state[LAST_USED] * (min(start, state[LAST_END_NS]) - state[LAST_START_NS])
+    state[LAST_START_NS] = state[LAST_END_NS] = end
+    used = limits.usable_blocks - state[FREE]
+    time, used_time = _sum(scratch[MODEL], steps), 0
+    for j in range(steps):
+        used_time += scratch[TAKEN, j] * (scratch[MODEL, j] + fixed)
+    totals[USED_BLOCK_NS] += used * (time + steps * fixed) + used_time
+    totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], used + scratch[TAKEN, steps - 1])
+    totals[MAKESPAN_NS] = max(totals[MAKESPAN_NS], end)
+    totals[BLOCKS_NS] += time
+    totals[DECODE_NS] += _sum(scratch[DECODE], steps)
+
+
+@part
+def _count_tokens(steps, count, plain, outcome):
+    """Totals that are sums of counts."""
+    totals = outcome.totals
+    outcome.steps_by_tokens[count] += steps
+    outcome.steps_by_sequences[count] += steps
+    totals[STEPS] += steps
+    totals[DECODE_SEQUENCES] += steps * count
+    first = plain.groups[0, CONTEXT] + count
+    totals[DECODE_CONTEXT] += steps * first + count * (steps * (steps - 1) // 2)
+
+
+@part
+def _move_on(steps, end, limits, plain):
+    """The scheduler's state after the steps."""
+    state, group = plain.state, plain.groups[0]
+    state[FREE] -= plain.scratch[TAKEN, steps - 1]
+    group[PASS] += steps
+    group[PHASE] = (group[PHASE] + steps) % limits.block_size
+    group[CONTEXT] += steps * group[COUNT]
+    state[LAUNCHED] += steps
+    state[DELIVERED] += steps
+    group[LAST_BATCH] = state[LAUNCHED]
+    plain.stage_free_ns[0] = end
+    newest = plain.ring[(state[LAUNCHED] - 1) & (len(plain.ring) - 1)]
+    newest[END_NS], newest[GROUP_OF], newest[PASS_OF], newest[COUNTS] = end, 0, group[PASS] - 1, 1
+    state[COUNTING] = limits.depth - 1
+
+
+@part
+def _sum(values, count):
+    total = 0
+    for j in range(count):
+        total += values[j]
+    return total
+
+
+@part
+def _least(values, count):
+    least = values[0]
+    for j in range(count):
+        least = min(least, values[j])
+    return least

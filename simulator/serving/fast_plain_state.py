@@ -1,0 +1,211 @@
+"""State of the plain compiled engine: running requests in slots, decodes in groups, finishes on a wheel.
+
+A decode advances by one token in every pass of its group, so it need not be touched: its computed tokens, its block
+demand and its last pass follow from counters. With one batch in flight, or with asynchronous scheduling, all decodes
+are one group; with p pipeline stages those whose batch comes back together are a group (p of them at most).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+
+from simulator.serving.fast_arrays import Array, part, write
+
+
+class Plain(NamedTuple):
+    """Mutable state; `groups` is 1 or, with pipeline stages, their number."""
+
+    state: Array  # int64 [STATE]
+    slots: Array  # int64 [max_num_seqs + 1, SLOT]; TOTAL: tokens when it finishes (before it decodes, known ones); the last row is the anchor of the running list
+    free_slots: Array  # int32 [max_num_seqs], a stack
+    newcomers: Array  # int32 [max_num_seqs]: slots whose prompt had a chunk in the pass, only the last one unfinished
+    groups: Array  # int64 [groups, GROUP]
+    residues: Array  # int32 [groups, 2 * block_size]: decodes that need a block when the group's phase is this; twice
+    wheel: Array  # int32 [groups, power of two above the longest output]: first slot that finishes in this pass
+    free_groups: Array  # int64 [groups], a stack
+    ring: Array  # int64 [power of two, 4]: batches in flight, columns END_NS to COUNTS
+    stack: Array  # int64 [(depth + 1) * max_num_seqs + 1, 3]: preempted requests, columns WHO, DONE, DUE; head last
+    stage_free_ns: Array  # int64 [stages]
+    scratch: Array  # int64 [3, block_size]: times and blocks of the steps of a jump
+    chunks: Array  # int64 [5] of the pass: one-token chunks, their context, the longest; time of the other chunks, the longest
+
+
+(
+    CLOCK,
+    FREE,  # blocks
+    RUNNING,
+    FREE_SLOTS,
+    HEAD,  # first request of the trace that was never admitted
+    JOINED,  # first that has not arrived
+    STACK,  # preempted requests that wait
+    PARTIAL,  # slot whose prompt is partly computed, or -1: always the last of the running list
+    KNOWN,  # of the partial one: tokens to compute in all
+    COMPUTED,  # and so far
+    CHUNK_BATCH,  # number of the batch with its last chunk
+    NEWCOMERS,
+    CURRENT,  # group of the next batch
+    FREE_GROUPS,
+    LAUNCHED,  # batches, empty ones included
+    DELIVERED,
+    COUNTING,  # batches in flight that scheduled a token or preempted somebody
+    CLEAR,  # group 0: no finish in passes before this one
+    LEAVING,  # preempted requests whose last token is in flight
+    BLOCKED,  # 1: the head of the queue did not fit, and no block was freed since
+    LAST_DECISION_NS,  # of the last step
+    LAST_WAITING,
+    LAST_START_NS,  # of the last batch that was not empty
+    LAST_END_NS,
+    LAST_USED,
+    STATE,
+) = range(26)
+
+REQUEST, TOTAL, KEY, LAST_PASS, GROUP_OF_SLOT, PREVIOUS, NEXT, EARLIER, LATER, SLOT = range(10)
+COUNT, CONTEXT, PASS, PHASE, LAST_BATCH, LONGEST, GROUP = range(7)
+END_NS, GROUP_OF, PASS_OF, COUNTS = range(4)  # COUNTS: 1: scheduled a token or preempted somebody
+WHO, DONE, DUE = range(3)
+ALL = -1  # as DONE: the last token is in flight
+UNKNOWN = -(1 << 60)  # as LONGEST
+ONES, ONES_CONTEXT, ONES_LONGEST, CHUNKS_NS, LONGEST_CHUNK = range(5)
+
+_I32, _I64 = types.int32, types.int64
+PLAIN = types.NamedTuple(
+    [write(_I64), write(_I64, 2), write(_I32), write(_I32), write(_I64, 2), write(_I32, 2), write(_I32, 2)]
+    + [write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64)],
+    Plain,
+)
+
+
+def new_plain(
+    max_num_seqs: int, block_size: int, usable_blocks: int, longest_output: int, depth: int, groups: int, stages: int
+) -> Plain:
+    """State before the first arrival."""
+    state = np.zeros(STATE, np.int64)
+    state[FREE], state[FREE_SLOTS], state[PARTIAL], state[FREE_GROUPS] = usable_blocks, max_num_seqs, -1, groups - 1
+    slots = np.zeros((max_num_seqs + 1, SLOT), np.int64)
+    group = np.zeros((groups, GROUP), np.int64)
+    group[:, LONGEST] = UNKNOWN
+    slots[max_num_seqs, PREVIOUS] = slots[max_num_seqs, NEXT] = max_num_seqs
+    return Plain(
+        state,
+        slots,
+        np.arange(max_num_seqs, dtype=np.int32)[::-1].copy(),
+        np.zeros(max_num_seqs, np.int32),
+        group,
+        np.zeros((groups, 2 * block_size), np.int32),
+        np.full((groups, 1 << longest_output.bit_length()), -1, np.int32),
+        np.arange(1, groups + 1, dtype=np.int64),
+        np.zeros((1 << (depth - 1).bit_length(), 4), np.int64),
+        np.zeros(((depth + 1) * max_num_seqs + 1, 3), np.int64),
+        np.zeros(stages, np.int64),
+        np.zeros((3, block_size), np.int64),
+        np.zeros(5, np.int64),
+    )
+
+
+@part
+def link(plain, slot, group, last):
+    """The slot will finish in pass `last` of its group."""
+    at = last & (plain.wheel.shape[1] - 1)
+    first = plain.wheel[group, at]
+    plain.slots[slot, EARLIER], plain.slots[slot, LATER] = -1, first
+    if first >= 0:
+        plain.slots[first, EARLIER] = slot
+    plain.wheel[group, at] = slot
+    plain.slots[slot, LAST_PASS] = last
+    plain.slots[slot, GROUP_OF_SLOT] = group
+    if group == 0 and last < plain.state[CLEAR]:
+        plain.state[CLEAR] = last
+
+
+@part
+def unlink(plain, slot):
+    """The slot is off the wheel."""
+    slots = plain.slots
+    earlier, later = slots[slot, EARLIER], slots[slot, LATER]
+    if earlier >= 0:
+        slots[earlier, LATER] = later
+    else:
+        plain.wheel[slots[slot, GROUP_OF_SLOT], slots[slot, LAST_PASS] & (plain.wheel.shape[1] - 1)] = later
+    if later >= 0:
+        slots[later, EARLIER] = earlier
+
+
+@part
+def take_slot(plain, r):
+    """A slot at the end of the running list for request r."""
+    state, slots = plain.state, plain.slots
+    state[FREE_SLOTS] -= 1
+    state[RUNNING] += 1
+    slot = plain.free_slots[state[FREE_SLOTS]]
+    anchor = len(slots) - 1
+    tail = slots[anchor, PREVIOUS]
+    slots[slot, REQUEST], slots[slot, GROUP_OF_SLOT] = r, -1
+    slots[slot, PREVIOUS], slots[slot, NEXT] = tail, anchor
+    slots[tail, NEXT] = slot
+    slots[anchor, PREVIOUS] = slot
+    return slot
+
+
+@part
+def give_slot(plain, slot):
+    """The request has left the running list."""
+    state, slots = plain.state, plain.slots
+    before, after = slots[slot, PREVIOUS], slots[slot, NEXT]
+    slots[before, NEXT] = after
+    slots[after, PREVIOUS] = before
+    plain.free_slots[state[FREE_SLOTS]] = slot
+    state[FREE_SLOTS] += 1
+    state[RUNNING] -= 1
+
+
+@part
+def add_residue(plain, group, key, count):
+    """`count` more decodes need a block in phase `key`."""
+    size = plain.residues.shape[1] >> 1
+    plain.residues[group, key] += count
+    plain.residues[group, key + size] += count
+
+
+@part
+def join_group(plain, slot, g, computed):
+    """The request decodes from the group's next pass on; LAST_PASS and TOTAL are set."""
+    group, size = plain.groups[g], plain.residues.shape[1] >> 1
+    key = group[PHASE] - computed % size
+    key += size if key < 0 else 0
+    plain.slots[slot, KEY] = key
+    add_residue(plain, g, key, 1)
+    ahead = computed - group[PASS]
+    if group[COUNT] == 0:
+        group[LONGEST] = ahead
+    elif group[LONGEST] != UNKNOWN:
+        group[LONGEST] = max(group[LONGEST], ahead)
+    group[COUNT] += 1
+    group[CONTEXT] += computed
+
+
+@part
+def leave_group(plain, slot, computed):
+    """The request decodes no more."""
+    g = plain.slots[slot, GROUP_OF_SLOT]
+    group = plain.groups[g]
+    add_residue(plain, g, plain.slots[slot, KEY], -1)
+    if computed - group[PASS] == group[LONGEST]:
+        group[LONGEST] = UNKNOWN
+    group[COUNT] -= 1
+    group[CONTEXT] -= computed
+
+
+@part
+def longest_context(plain, g):
+    """Computed tokens of the group's longest decode."""
+    slots, group = plain.slots, plain.groups[g]
+    if group[LONGEST] == UNKNOWN:
+        slot = slots[len(slots) - 1, NEXT]
+        while slot != len(slots) - 1:
+            if slots[slot, GROUP_OF_SLOT] == g and slots[slot, LAST_PASS] >= group[PASS]:
+                group[LONGEST] = max(group[LONGEST], slots[slot, TOTAL] - slots[slot, LAST_PASS] - 1)
+            slot = slots[slot, NEXT]
+    return group[LONGEST] + group[PASS]

@@ -1,0 +1,90 @@
+"""Too few blocks for a pass of the plain engine: requests are served one by one, in order, and the last preempted."""
+
+from __future__ import annotations
+
+from simulator.serving.fast_arrays import PREEMPTIONS, part
+from simulator.serving.fast_plain_state import (
+    ALL,
+    BLOCKED,
+    CHUNK_BATCH,
+    COMPUTED,
+    CURRENT,
+    DONE,
+    DUE,
+    FREE,
+    GROUP_OF_SLOT,
+    KEY,
+    KNOWN,
+    LAST_BATCH,
+    LAST_PASS,
+    LEAVING,
+    NEXT,
+    PARTIAL,
+    PASS,
+    PHASE,
+    PREVIOUS,
+    REQUEST,
+    STACK,
+    TOTAL,
+    WHO,
+    give_slot,
+    leave_group,
+    unlink,
+)
+
+
+@part
+def serve_short_of_blocks(requests, limits, plain, outcome):
+    """Rules 6 to 8: blocks for the decodes of the current group in the order of the running list. The partial prompt,
+    if any, is the last of that list and so the first victim."""
+    state, slots = plain.state, plain.slots
+    g, anchor = state[CURRENT], len(plain.slots) - 1
+    slot = slots[anchor, NEXT]
+    while slot != anchor:
+        if slot == state[PARTIAL]:  # everybody else was served: it is short itself
+            preempt(slot, requests, limits, plain, outcome)
+            return
+        if (
+            slots[slot, GROUP_OF_SLOT] == g
+            and slots[slot, KEY] == plain.groups[g, PHASE]
+            and slots[slot, LAST_PASS] >= plain.groups[g, PASS]
+        ):
+            while state[FREE] == 0:
+                victim = slots[anchor, PREVIOUS]
+                preempt(victim, requests, limits, plain, outcome)
+                if victim == slot:
+                    return
+            state[FREE] -= 1
+        slot = slots[slot, NEXT]
+
+
+@part
+def preempt(slot, requests, limits, plain, outcome):
+    """Rule 21: gives up the slot's blocks and puts its request at the head of the queue. What it will get from batches
+    in flight counts as delivered, because it cannot be resumed before that."""
+    state, slots = plain.state, plain.slots
+    r = slots[slot, REQUEST]
+    due = 0
+    if slot == state[PARTIAL]:
+        computed, done = state[COMPUTED], state[KNOWN] - requests.prompt[r]
+        due = state[CHUNK_BATCH]
+        state[PARTIAL] = -1
+    else:
+        g = slots[slot, GROUP_OF_SLOT]
+        left = slots[slot, LAST_PASS] - plain.groups[g, PASS] + 1
+        computed, done = slots[slot, TOTAL] - left, requests.output[r] - left
+        due = plain.groups[g, LAST_BATCH]
+        unlink(plain, slot)
+        if left > 0:
+            leave_group(plain, slot, computed)
+        else:
+            state[LEAVING] += 1
+            done = ALL
+    state[BLOCKED] = 0
+    state[FREE] += (computed + limits.block_size - 1) // limits.block_size
+    give_slot(plain, slot)
+    top = state[STACK]
+    plain.stack[top, WHO], plain.stack[top, DONE], plain.stack[top, DUE] = r, done, due
+    state[STACK] = top + 1
+    outcome.preemptions[r] += 1
+    outcome.totals[PREEMPTIONS] += 1

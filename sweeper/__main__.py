@@ -1,0 +1,91 @@
+"""`python -m sweeper`: sweep a design space and look at what came out."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from argparse import ArgumentParser, Namespace
+
+from simulator.inputs.cli import guarded
+
+EXAMPLES = """examples:
+  python -m sweeper run search_spaces/quick.yaml
+  python -m sweeper run search_spaces/npu_pim.yaml --trials 400 --workers 8 --set workload.rate="4 requests/s"
+  python -m sweeper run my_space.yaml --out runs/second --cache runs/first/costs.npz
+  python -m sweeper resume runs/npu_pim
+  python -m sweeper ui runs/npu_pim
+"""
+
+SAMPLERS = ("auto", "exhaustive", "tpe", "nsga2", "random", "qmc")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line and runs it; returns the exit code."""
+    args = _parser().parse_args(argv)
+    module, function = args.run.split(":")
+
+    def command() -> int | None:
+        result: int | None = getattr(importlib.import_module(module), function)(args)
+        return result
+
+    return guarded(command)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m sweeper", description=__doc__, epilog=EXAMPLES,
+                            formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="sweep a search space into a new study folder")
+    run.set_defaults(run="sweeper.commands.run:run")
+    run.add_argument("space", metavar="SPACE", help="a search-space YAML, or a name from search_spaces/")
+    _machine_options(run)
+    run.add_argument("--seed", type=int, metavar="N", help="of the search (default: the space's, 0)")
+    run.add_argument("--sampler", choices=SAMPLERS, help="how designs are proposed (default: the space's, auto)")
+    run.add_argument("--deterministic", action="store_true",
+                     help="same seed, same trials, whatever the number of workers (batches of 16 in step)")
+    run.add_argument("--out", metavar="DIR", help="study folder (default: runs/<name of the space>)")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+                     help="change a dotted key of the base design; may be repeated")
+
+    resume = commands.add_parser("resume", help="continue a study where it stopped; --trials can raise its number")
+    resume.set_defaults(run="sweeper.commands.run:resume")
+    resume.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
+    _machine_options(resume)
+
+    validate = commands.add_parser("validate", help="check a search space without running it")
+    validate.set_defaults(run="sweeper.__main__:_validate")
+    validate.add_argument("space", metavar="SPACE", help="a search-space YAML, or a name from search_spaces/")
+
+    for name, text in (("report", "write report.html and the result tables anew"),
+                       ("best", "print the best design of each objective")):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(run=f"sweeper.commands.show:{name}")
+        command.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
+
+    ui = commands.add_parser("ui", help="open MLflow's web pages for a study")
+    ui.set_defaults(run="sweeper.commands.show:ui")
+    ui.add_argument("folder", metavar="DIR", nargs="?", default="runs", help="study folder, or a folder of studies (default: runs)")
+    ui.add_argument("--port", type=int, default=5000, help="on 127.0.0.1 (default: 5000)")
+    return parser
+
+
+def _machine_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--trials", type=int, metavar="N", help="how many designs to evaluate in all, baselines included")
+    parser.add_argument("--workers", type=int, metavar="N", help="simulators in parallel (default: one per core)")
+    parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster (default: a private local one)")
+    parser.add_argument("--timeout", metavar="TIME", help="stop after this wall time, e.g. '30 min'")
+    parser.add_argument("--cache", metavar="FILE", help="costs.npz of an earlier study: its operator prices are reused")
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow database or server (default: mlflow.db in the folder)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _validate(args: Namespace) -> None:
+    from sweeper.commands.validate import validate
+
+    validate(args.space)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

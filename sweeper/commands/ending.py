@@ -1,0 +1,83 @@
+"""What a person reads when a sweep has ended: how it went, the front, where everything is, what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sweeper.folder import Settings
+from sweeper.parameters import label
+from sweeper.progress import clock
+from sweeper.space import Space
+from sweeper.study import Ending
+from sweeper.trial import Trial
+
+SHOWN = 12  # designs of the front on the terminal; pareto.csv has all
+
+_ENDS = {
+    "complete": "done",
+    "exhausted": "done: every design of the space was evaluated, or none was left that could be proposed",
+    "timeout": "stopped by --timeout",
+    "interrupted": "interrupted",
+    "failing": "stopped: designs fail one after the other",
+}
+
+
+def print_ending(console: Console, folder: Path, space: Space, settings: Settings, ending: Ending) -> None:
+    """Prints the end of a sweep to stdout."""
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    s = ending.summary
+    say(f"{_ENDS[ending.why]}: {s['trials']} trials ({s['feasible']} feasible, {s['infeasible']} infeasible, "
+        f"{s['failed']} failed), {s['trials_this_run']} in {clock(s['seconds'])} ({s['trials_per_s']:.1f} trials/s)")
+    if ending.reason:
+        say(f"last failure: {ending.reason}")
+    say(f"cost cache: {s['cache_hits']} hits, {s['cache_misses']} misses, {s['cache_bytes'] / 1e6:.1f} MB, "
+        f"{s['cache_computed_s']:.2f} s spent, {s['cache_saved_s']:.2f} s saved")
+    if ending.pareto:
+        _print_front(console, space, ending)
+    else:
+        say("no feasible design; the constraints that were missed most often:")
+        for reason, count in _common_reasons(ending):
+            say(f"  {count} x {reason}")
+    say(f"written to {folder}: pareto.csv, trials.parquet, best/, report.html, costs.npz, trials.jsonl")
+    if ending.why in ("timeout", "interrupted", "failing"):
+        say(f"continue with:    python -m sweeper resume {folder}")
+    say(f"look at it with:  python -m sweeper ui {folder}    (MLflow), or open {folder / 'report.html'}")
+    if ending.pareto:
+        say(f"run a design:     python -m simulator run {folder}/best/trial-{ending.pareto[0].number:05d}.yaml")
+
+
+def _print_front(console: Console, space: Space, ending: Ending) -> None:
+    varied = [p.name for p in space.parameters
+              if len({label(t.parameters[p.name]) if p.name in t.parameters else "" for t in ending.pareto}) > 1]
+    same = [f"{p.name}={label(ending.pareto[0].parameters[p.name])}" for p in space.parameters
+            if p.name not in varied and p.name in ending.pareto[0].parameters]
+    title = f"Pareto front: {len(ending.pareto)} designs" + (f", {SHOWN} shown" if len(ending.pareto) > SHOWN else "")
+    table = Table("trial", *(f"{o.label} {'↓' if o.direction == 'minimize' else '↑'}" for o in space.objectives),
+                  "parameters", title=title, title_justify="left")
+    baselines = [t for t in ending.trials if t.baseline and t.status == "complete"]
+    for trial in [*_spread(list(ending.pareto)), *baselines]:
+        table.add_row(trial.baseline or str(trial.number), *(f"{trial.objectives[o.name]:.4g}" for o in space.objectives),
+                      " ".join(f"{n.rsplit('.', 1)[-1]}={label(trial.parameters[n])}" for n in varied if n in trial.parameters))
+    console.print(table)
+    if same:
+        console.print("all of them: " + " ".join(same), highlight=False, markup=False, soft_wrap=True)
+
+
+def _spread(pareto: list[Trial]) -> list[Trial]:
+    """At most SHOWN designs, evenly along the front, both ends included."""
+    if len(pareto) <= SHOWN:
+        return pareto
+    return [pareto[round(i * (len(pareto) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
+
+
+def _common_reasons(ending: Ending) -> list[tuple[str, int]]:
+    counts: dict[str, int] = {}
+    for trial in ending.trials:
+        reason = trial.reason.split(":")[0] if trial.status == "infeasible" else trial.reason
+        counts[reason] = counts.get(reason, 0) + 1
+    return sorted(counts.items(), key=lambda item: -item[1])[:5]

@@ -1,0 +1,111 @@
+"""`python -m sweeper run SPACE`: a new study, and `resume DIR`: the rest of one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from rich.console import Console
+
+from simulator.costs import cache
+from simulator.costs.cache import Snapshot
+from simulator.design import parse_override
+from simulator.inputs import units
+from simulator.inputs.errors import InputError
+from sweeper import folder as study_folder
+from sweeper.commands.ending import print_ending
+from sweeper.folder import COSTS_FILE, Settings
+from sweeper.ledger import Ledger
+from sweeper.mlflow_runs import check_uri
+from sweeper.progress import Progress
+from sweeper.space import Space
+from sweeper.space_file import load_space
+
+EXIT_CODES = {"interrupted": 130, "failing": 1}
+
+
+def run(args: Namespace) -> int:
+    """Sweeps a space into a new folder; the exit code: 0, 130 when interrupted, 1 when every design fails."""
+    space = load_space(args.space, dict(parse_override(text) for text in args.overrides))
+    spec = space.study
+    sampler = args.sampler or spec.sampler
+    trials = _positive(args.trials, "--trials") or spec.trials
+    size = space.size()
+    if size is not None and (sampler == "exhaustive" and not args.trials or size < trials):
+        trials = size + len(space.baselines)
+    settings = Settings(
+        trials=trials,
+        workers=_workers(args.workers or spec.workers),
+        seed=spec.seed if args.seed is None else args.seed,
+        sampler=sampler,
+        deterministic=args.deterministic,
+        timeout_s=_seconds(args.timeout or spec.timeout),
+        tracking_uri=check_uri(args.tracking_uri) if args.tracking_uri else None)
+    costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
+    folder = Path(args.out) if args.out else Path("runs") / space.name
+    book = study_folder.create(folder, space, settings)
+    return _sweep(folder, space, book, settings, costs, args)
+
+
+def resume(args: Namespace) -> int:
+    """Continues a study; nothing that finished is evaluated again."""
+    folder = Path(args.folder)
+    space, book = study_folder.reopen(folder)
+    try:
+        settings = study_folder.settings_of(
+            book.header, trials=_positive(args.trials, "--trials"), workers=args.workers and _workers(args.workers),
+            tracking_uri=check_uri(args.tracking_uri) if args.tracking_uri else None)
+        settings = Settings(**{**settings.__dict__, "timeout_s": _seconds(args.timeout)})
+        costs_path = folder / COSTS_FILE
+        costs = cache.load(costs_path) if costs_path.exists() else cache.empty()
+        if args.cache:
+            costs = cache.merge([costs, cache.load(Path(args.cache))])
+    except BaseException:
+        book.close()
+        raise
+    return _sweep(folder, space, book, settings, costs, args)
+
+
+def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: Snapshot, args: Namespace) -> int:
+    from sweeper.pool_errors import PoolError
+    from sweeper.study import Sweep
+
+    console = Console(stderr=True)
+    try:
+        with Progress(console, quiet=args.quiet) as progress:
+            if book.header.code_version != cache.code_version():
+                progress.say("note: earlier trials of this study were simulated by another version of the simulator")
+            ending = Sweep(folder, space, book, settings, progress).run(address=args.address, costs=costs)
+    except PoolError as error:
+        raise InputError(f"{error}; fix that, then continue with `python -m sweeper resume {folder}`") from error
+    finally:
+        book.close()
+    if not args.quiet:
+        print_ending(Console(width=None if sys.stdout.isatty() else 160), folder, space, settings, ending)
+    return EXIT_CODES.get(ending.why, 0)
+
+
+def _workers(wanted: int | None) -> int:
+    cores = len(os.sched_getaffinity(0))
+    return _positive(wanted, "--workers") or cores
+
+
+def _positive(number: int | None, option: str) -> int | None:
+    if number is not None and number < 1:
+        raise InputError(f"must be at least 1, got {number}", key=option)
+    return number
+
+
+def _seconds(text: str | None) -> float | None:
+    """'30 min' in seconds; a bare number is seconds."""
+    if text is None:
+        return None
+    try:
+        seconds = units.parse(f"{text} s" if text.replace(".", "", 1).isdigit() else text, "s")
+    except InputError as error:
+        raise error.within(prefix="--timeout") from None
+    if seconds <= 0:
+        raise InputError("must be above 0", key="--timeout")
+    return seconds

@@ -1,0 +1,84 @@
+"""`report`, `best` and `ui`: looking at a study that is there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from rich.console import Console
+
+from simulator.inputs.errors import InputError
+from sweeper import folder as study_folder
+from sweeper import ledger
+from sweeper.mlflow_runs import default_uri
+from sweeper.results import best_trial, write_results
+from sweeper.space import Space, describe
+from sweeper.trial import Trial
+
+
+def report(args: Namespace) -> int:
+    """Writes pareto.csv, trials.parquet, best/ and report.html anew from the ledger, also beside a running sweep."""
+    from sweeper.report import write_report
+
+    folder = Path(args.folder)
+    space, trials = _load(folder)
+    write_results(folder, space, trials)
+    write_report(folder, space, trials)
+    print(f"written to {folder}: report.html, pareto.csv, trials.parquet, best/")
+    return 0
+
+
+def best(args: Namespace) -> int:
+    """Prints the best design of each objective, and writes best/."""
+    folder = Path(args.folder)
+    space, trials = _load(folder)
+    console = Console()
+    write_results(folder, space, trials)
+    for objective in space.objectives:
+        trial = best_trial(trials, objective)
+        if trial is None:
+            raise InputError("has no feasible design yet", file=str(folder))
+        others = ", ".join(f"{o.label} {trial.objectives[o.name]:.4g}" for o in space.objectives if o is not objective)
+        console.print(f"[bold]{objective.direction} {objective.label}[/]: {trial.objectives[objective.name]:.4g}"
+                      f" (trial {trial.number}; {others})", highlight=False, soft_wrap=True)
+        console.print(f"  {describe(trial.parameters)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  python -m simulator run {folder}/best/best-{objective.name}.yaml", highlight=False, markup=False,
+                      soft_wrap=True)
+    return 0
+
+
+def ui(args: Namespace) -> int:
+    """Serves MLflow's web pages for a study until interrupted: on loopback, with one worker and no job runner
+    (2 processes and 0.4 GB instead of 15 and 1.8 GB)."""
+    uri = _tracking_uri(Path(args.folder))
+    if uri.startswith(("http://", "https://")):
+        print(f"this study is tracked by the server at {uri}")
+        return 0
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    print(f"MLflow UI: http://127.0.0.1:{args.port}  (Ctrl-C ends it)", flush=True)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1",
+               "--port", str(args.port), "--workers", "1"]
+    os.execvpe(command[0], command, environment)
+
+
+def _load(folder: Path) -> tuple[Space, list[Trial]]:
+    header, trials = ledger.read(folder / ledger.FILE_NAME)
+    return study_folder.space_of(folder, header), sorted(trials, key=lambda t: t.number)
+
+
+def _tracking_uri(folder: Path) -> str:
+    """Of the study in `folder`, or of the latest study below it."""
+    ledgers = [folder / ledger.FILE_NAME] if (folder / ledger.FILE_NAME).exists() else sorted(
+        folder.glob(f"*/{ledger.FILE_NAME}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    if not ledgers:
+        raise InputError("no study here; run one with `python -m sweeper run SPACE`", file=str(folder))
+    if len(ledgers) > 1:
+        others = ", ".join(str(path.parent) for path in ledgers[1:6])
+        print(f"the latest study is {ledgers[0].parent}; others: {others}")
+    header, _ = ledger.read(ledgers[0])
+    uri = header.settings.get("tracking_uri") or default_uri(ledgers[0].parent)
+    if uri == default_uri(ledgers[0].parent) and not (ledgers[0].parent / "mlflow.db").exists():
+        raise InputError("MLflow has nothing of this study yet", file=str(ledgers[0].parent))
+    return str(uri)

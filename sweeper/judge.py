@@ -1,0 +1,112 @@
+"""From a design and its metrics to objectives, constraint violations and a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.design import Design
+from simulator.feasibility import violations
+from simulator.inputs.errors import InputError
+from sweeper.expressions import UndefinedError
+from sweeper.space import Constraint, Space
+from sweeper.symbols import Flat, flatten
+from sweeper.trial import Status
+
+ILLEGAL = "legal_combination"  # the constraint that the schema's own rules stand for
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a Trial says about its outcome; constraints are signed relative violations (<= 0 holds)."""
+
+    status: Status
+    objectives: dict[str, float] = field(default_factory=dict)
+    constraints: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A point after everything that needs no simulation. `verdict` is set where it is already decided: infeasible."""
+
+    design: Design | None
+    flat: Flat
+    verdict: Verdict | None
+
+
+def check(space: Space, values: Mapping[str, Any]) -> Checked:
+    """Builds the design at a canonical point and checks what the design alone decides, cheapest first."""
+    flat = space.flat(values)
+    verdict = _static(space, flat)
+    if verdict is not None:
+        return Checked(None, flat, verdict)
+    try:
+        design = space.design(values)
+    except InputError as error:
+        return Checked(None, flat, Verdict("infeasible", {}, {ILLEGAL: 1.0}, _without_file(error)))
+    return Checked(design, flat, _impossible(design))
+
+
+def check_design(space: Space, design: Design) -> Checked:
+    """As `check`, for a design that is given as such (a baseline)."""
+    flat = flatten(design)
+    return Checked(design, flat, _static(space, flat) or _impossible(design))
+
+
+def judge(space: Space, flat: Flat, metrics: Mapping[str, float]) -> Verdict:
+    """The verdict after a simulation. `flat`: the design's keys (`Checked.flat`); metrics in their own units.
+
+    Objectives of infeasible designs are kept where they have a value; an objective without one fails the trial.
+    """
+    values = {**metrics, **flat}
+    violated, reason = _violations(space.constraints, values)
+    objectives: dict[str, float] = {}
+    missing = ""
+    for objective in space.objectives:
+        try:
+            objectives[objective.name] = objective.value(values)
+        except UndefinedError as error:
+            missing = missing or f"objective {objective.name} has no value: {error}"
+    if reason:
+        return Verdict("infeasible", objectives, violated, reason)
+    if missing:
+        return Verdict("failed", objectives, violated, missing)
+    return Verdict("complete", objectives, violated)
+
+
+def _static(space: Space, flat: Flat) -> Verdict | None:
+    violated, reason = _violations(space.static_constraints, flat)
+    return Verdict("infeasible", {}, violated, reason) if reason else None
+
+
+def _impossible(design: Design) -> Verdict | None:
+    """What the simulator itself rules out: memory fit, divisibility, ..."""
+    found = violations(design)
+    if not found:
+        return None
+    return Verdict("infeasible", {}, {v.name: v.amount for v in found}, f"{found[0].name}: {found[0].message}")
+
+
+def _violations(constraints: Iterable[Constraint], values: Mapping[str, Any]) -> tuple[dict[str, float], str]:
+    """Every constraint's violation, and the worst violated one in words ('' where all hold).
+
+    A constraint without a value on this design counts as violated by 1 (100 %).
+    """
+    found: dict[str, float] = {}
+    why: dict[str, str] = {}
+    for constraint in constraints:
+        try:
+            found[constraint.name] = constraint.expression.violation(values)
+        except UndefinedError as error:
+            found[constraint.name] = 1.0
+            why[constraint.name] = f"has no value: {error}"
+    worst = max(found, key=lambda name: found[name], default="")
+    if not worst or found[worst] <= 0:
+        return found, ""
+    return found, f"{worst}: {why.get(worst, f'violated by {found[worst]:.1%}')}"
+
+
+def _without_file(error: InputError) -> str:
+    return str(InputError(error.message, key=error.key))

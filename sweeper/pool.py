@@ -1,0 +1,235 @@
+"""The pool: simulations on Ray actors, two calls in flight per actor, grouped so that a call lasts 20-50 ms.
+
+Who is to blame when an actor dies: actors run their calls in order, so the oldest unanswered call is the suspect and
+the others on that actor are innocent; they are sent again. A suspect call of several tasks is sent again one task at a
+time, so that in the end one task stands accused; it has two attempts. Ray restarts the actor; nothing is sent to it
+until it answers a ping.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from simulator.costs.cache import Snapshot
+from sweeper.pool_errors import PoolError
+from sweeper.shared_costs import SharedCosts
+from sweeper.trial import Trial
+from sweeper.worker import Evaluator, NotStartedError, Reply, SimWorker, Task
+
+IN_FLIGHT = 2  # calls per actor: the next one waits there while a result travels
+CALL_SECONDS = 0.035  # what a grouped call should last
+MAX_GROUP = 32
+MAX_ATTEMPTS = 2
+START_SECONDS = 120.0  # for an actor to come (back) up
+PING_PAUSE_SECONDS = 0.1
+
+
+@dataclass
+class _Call:
+    reference: Any
+    tasks: list[Task]
+
+
+@dataclass
+class _Lane:
+    """One actor and what it was sent, oldest first."""
+
+    actor: Any
+    calls: deque[_Call] = field(default_factory=deque)
+    head_since_s: float = 0.0  # when the oldest call became the oldest
+    ping: Any = None  # reference of the `start` call that must be answered first
+    down_since_s: float = 0.0
+    next_ping_s: float = 0.0
+    up: bool = False
+
+
+class Pool:
+    """`workers` actors that share one cost snapshot. Ray must be initialised."""
+
+    def __init__(self, make_evaluator: Callable[[], Evaluator], *, workers: int, costs: Snapshot,
+                 trial_limit_s: float) -> None:
+        self.costs = SharedCosts(costs, ray.put)
+        self._limit_s = trial_limit_s
+        self._queue: deque[Task] = deque()
+        self._alone: set[int] = set()  # numbers of tasks that must not share a call
+        self._attempts: dict[int, int] = {}
+        self._trial_seconds = CALL_SECONDS  # running mean of one trial
+        self._done: list[Trial] = []
+        self._maker = ray.put(make_evaluator)  # space and trace travel once; kept, since restarted actors need it
+        remote = ray.remote(SimWorker).options(num_cpus=1, max_restarts=-1, max_task_retries=0,
+                                               scheduling_strategy="SPREAD")
+        self._lanes = [_Lane(remote.remote(), down_since_s=time.monotonic()) for _ in range(workers)]
+
+    @property
+    def group(self) -> int:
+        """Tasks that one call should hold, from the measured time of a trial."""
+        return max(1, min(MAX_GROUP, round(CALL_SECONDS / max(self._trial_seconds, 1e-6))))
+
+    def room(self) -> int:
+        """How many more tasks keep every actor busy; 0 when there is enough."""
+        waiting = len(self._queue) + sum(len(c.tasks) for lane in self._lanes for c in lane.calls)
+        return max(0, len(self._lanes) * IN_FLIGHT * self.group - waiting)
+
+    def submit(self, tasks: Iterable[Task]) -> None:
+        """Queues tasks; each comes back exactly once from `collect`."""
+        self._queue.extend(tasks)
+        self._dispatch()
+
+    def collect(self, timeout_s: float) -> list[Trial]:
+        """Finished trials, waiting at most `timeout_s` for the first. Raises PoolError when no actor can start."""
+        self._ping()
+        references = {call.reference: lane for lane in self._lanes for call in lane.calls}
+        pings = {lane.ping: lane for lane in self._lanes if lane.ping is not None}
+        waiting = [*references, *pings]
+        if waiting and not self._done:
+            wait_s = min(timeout_s, PING_PAUSE_SECONDS) if any(not lane.up for lane in self._lanes) else timeout_s
+            ready, _ = ray.wait(waiting, num_returns=1, timeout=wait_s)
+            if ready:  # whatever else is ready is taken along
+                ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+            for reference in ready:
+                if reference in pings:
+                    self._pinged(pings[reference])
+                else:
+                    self._answered(references[reference], reference)
+        elif not waiting and not self._done:
+            time.sleep(min(timeout_s, PING_PAUSE_SECONDS))
+        self._enforce_limit()
+        self.costs.publish_if_due()
+        self._dispatch()
+        done, self._done = self._done, []
+        return done
+
+    def close(self) -> None:
+        """Kills the actors; unfinished tasks are dropped."""
+        for lane in self._lanes:
+            ray.kill(lane.actor)
+        self._lanes = []
+
+    def _dispatch(self) -> None:
+        free = [lane for lane in self._lanes if lane.up and len(lane.calls) < IN_FLIGHT]
+        free.sort(key=lambda lane: len(lane.calls))
+        slots = sum(IN_FLIGHT - len(lane.calls) for lane in free)
+        while self._queue and slots:
+            lane = min(free, key=lambda lane: len(lane.calls))
+            if len(lane.calls) >= IN_FLIGHT:
+                break
+            self._send(lane, self._take(math.ceil(len(self._queue) / slots)))
+            slots -= 1
+
+    def _take(self, share: int) -> list[Task]:
+        tasks = [self._queue.popleft()]
+        size = 1 if tasks[0].number in self._alone else min(self.group, share)
+        while len(tasks) < size and self._queue and self._queue[0].number not in self._alone:
+            tasks.append(self._queue.popleft())
+        return tasks
+
+    def _send(self, lane: _Lane, tasks: list[Task]) -> None:
+        if not lane.calls:
+            lane.head_since_s = time.monotonic()
+        reference = lane.actor.evaluate.remote(tasks, self.costs.version, self.costs.reference)
+        lane.calls.append(_Call(reference, tasks))
+
+    def _answered(self, lane: _Lane, reference: Any) -> None:
+        call = next((c for c in lane.calls if c.reference is reference), None)
+        if call is None:
+            return  # dealt with when its actor died
+        try:
+            reply: Reply = ray.get(reference)
+        except NotStartedError:
+            self._lane_died(lane, "", counts_as=0)
+        except RayTaskError as error:  # not the simulator's (those are trials) but the worker's own
+            reason = " ".join(str(error.cause or error).split())[:500]
+            self._finish([task.failed(reason) for task in call.tasks])
+            lane.calls.remove(call)
+        except RayError as error:
+            self._lane_died(lane, f"crashed the worker ({type(error).__name__})")
+        else:
+            lane.calls.remove(call)
+            self._accept(reply)
+        lane.head_since_s = time.monotonic()
+
+    def _accept(self, reply: Reply) -> None:
+        self.costs.add(reply.new_costs, reply.counters, len(reply.trials))
+        for trial in reply.trials:
+            self._trial_seconds += 0.1 * (trial.seconds - self._trial_seconds)
+        self._finish([replace(t, attempt=self._attempts[t.number] + 1) if t.number in self._attempts else t
+                      for t in reply.trials])
+
+    def _finish(self, trials: list[Trial]) -> None:
+        self._done.extend(trials)
+        for trial in trials:
+            self._alone.discard(trial.number)
+            self._attempts.pop(trial.number, None)
+
+    def _lane_died(self, lane: _Lane, reason: str, *, counts_as: int = 1) -> None:
+        """Sorts a dead actor's calls: answered, suspect (the oldest unanswered), innocent."""
+        calls, lane.calls = list(lane.calls), deque()
+        lane.up, lane.ping, lane.down_since_s = False, None, time.monotonic()
+        again: list[Task] = []
+        suspect: _Call | None = None
+        for call in calls:
+            reply = _reply_if_ready(call.reference)
+            if reply is not None:
+                self._accept(reply)
+            elif suspect is None:
+                suspect = call
+            else:
+                again.extend(call.tasks)
+        if suspect is not None:
+            again = self._accuse(suspect.tasks, reason, counts_as) + again
+        self._queue.extendleft(reversed(again))
+
+    def _accuse(self, tasks: list[Task], reason: str, counts_as: int) -> list[Task]:
+        """The tasks to send again; a single task out of attempts is finished as failed."""
+        if not counts_as:
+            return tasks
+        if len(tasks) > 1:
+            self._alone.update(task.number for task in tasks)
+            return tasks
+        number = tasks[0].number
+        attempts = self._attempts[number] = self._attempts.get(number, 0) + counts_as
+        if attempts < MAX_ATTEMPTS:
+            self._alone.add(number)
+            return tasks
+        self._finish([tasks[0].failed(reason, attempt=attempts)])
+        return []
+
+    def _enforce_limit(self) -> None:
+        now = time.monotonic()
+        for lane in self._lanes:
+            if lane.calls and now - lane.head_since_s > self._limit_s:
+                ray.kill(lane.actor, no_restart=False)
+                self._lane_died(lane, f"took longer than {self._limit_s:g} s", counts_as=MAX_ATTEMPTS)
+
+    def _ping(self) -> None:
+        now = time.monotonic()
+        for lane in self._lanes:
+            if not lane.up and lane.ping is None and now >= lane.next_ping_s:
+                lane.ping = lane.actor.start.remote(self._maker)
+            if not lane.up and now - lane.down_since_s > START_SECONDS:
+                raise PoolError(f"a worker did not start within {START_SECONDS:g} s")
+
+    def _pinged(self, lane: _Lane) -> None:
+        try:
+            lane.up = ray.get(lane.ping)
+        except RayTaskError as error:
+            raise PoolError(f"the workers do not start: {' '.join(str(error.cause).split())[:500]}") from error
+        except RayError:
+            lane.next_ping_s = time.monotonic() + PING_PAUSE_SECONDS
+        lane.ping = None
+
+
+def _reply_if_ready(reference: Any) -> Reply | None:
+    try:
+        ready, _ = ray.wait([reference], timeout=0)
+        return ray.get(reference) if ready else None
+    except RayError:
+        return None

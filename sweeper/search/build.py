@@ -1,0 +1,64 @@
+"""From a sampler's name to a search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from simulator.inputs.errors import InputError, nearest
+from sweeper.search.base import Search, Skip
+from sweeper.search.simple import Exhaustive, Random
+from sweeper.space import Space
+
+NAMES = ("auto", "exhaustive", "tpe", "nsga2", "random", "qmc")
+STOCK_TPE_WARNING = "this version of Optuna is new to the batched TPE; its own TPE sampler is used instead"
+
+
+def build_search(name: str, space: Space, *, seed: int, trials: int, in_flight: int, skip: Skip) -> Search:
+    """The search called `name`; `auto`: all points where they are no more than `trials`, else TPE.
+
+    in_flight: how many points will be under evaluation at once. skip: points that need no proposal.
+    Raises InputError for an unknown name, or `exhaustive` over a continuum.
+    """
+    if name not in NAMES:
+        raise InputError(f"unknown sampler '{name}'; {nearest(name, NAMES)}", key="study.sampler")
+    size = space.size()
+    if name == "auto":
+        name = "exhaustive" if size is not None and size <= trials else "tpe"
+    if name == "exhaustive":
+        return Exhaustive(space)
+    if name == "random":
+        return Random(space, seed)
+    return _optuna(name, space, seed, in_flight, skip)
+
+
+def resumed_seed(seed: int, finished: int) -> int:
+    """Another stream of numbers after every interruption: the same one would propose the same points again."""
+    return seed if not finished else int(np.random.SeedSequence([seed, finished]).generate_state(1)[0])
+
+
+def _optuna(name: str, space: Space, seed: int, in_flight: int, skip: Skip) -> Search:
+    import warnings
+
+    from optuna import samplers
+
+    from sweeper.search.batch_tpe import BatchTPESampler, usable
+    from sweeper.search.optuna_search import OptunaSearch
+
+    def skip_encoded(encoded: dict[str, Any]) -> bool:
+        return skip(space.decode(encoded))
+
+    sampler: samplers.BaseSampler
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental arguments
+        if name == "nsga2":
+            sampler = samplers.NSGAIISampler(seed=seed)
+        elif name == "qmc":
+            sampler = samplers.QMCSampler(scramble=True, seed=seed, warn_asynchronous_seeding=False,
+                                          warn_independent_sampling=False)
+        elif usable():
+            sampler = BatchTPESampler(batch=4 if in_flight <= 32 else 16, skip=skip_encoded, seed=seed)
+        else:
+            sampler = samplers.TPESampler(multivariate=True, constant_liar=True, seed=seed)
+    return OptunaSearch(name, space, sampler)

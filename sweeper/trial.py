@@ -1,0 +1,61 @@
+"""One evaluated design, as the ledger, the result tables and the report see it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from simulator.inputs.errors import InputError
+
+Status = Literal["complete", "infeasible", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is known of one evaluated design.
+
+    status: `complete`, every constraint holds and every objective is finite; `infeasible`, a constraint is violated
+    (metrics and objectives are present only if a simulation was needed to find out); `failed`, no result (crash,
+    time-out, an objective without a value). `reason` says why in words unless the status is `complete`.
+    Metrics are in the units of `simulator.metrics.METRICS`, objectives in their own `unit`, constraints are signed
+    relative violations (<= 0 holds).
+    """
+
+    number: int
+    parameters: dict[str, Any]  # canonical: a parameter whose condition is false is absent
+    status: Status
+    metrics: dict[str, float] = field(default_factory=dict)
+    objectives: dict[str, float] = field(default_factory=dict)
+    constraints: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    design_key: str = ""  # simulator.design.design_key: equal keys have equal results
+    seconds: float = 0.0  # wall time of the evaluation
+    worker: str = ""
+    attempt: int = 1
+    baseline: str = ""  # name of the baseline that this trial is, "" for a proposed design
+    cached: bool = False  # taken from an earlier trial with the same design key
+
+    def to_json_line(self) -> str:
+        """The trial as one line of strict JSON without the newline (non-finite numbers are written as text)."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in _NUMBERS:
+            plain[name] = {k: v if math.isfinite(v) else str(v) for k, v in plain[name].items()}
+        return json.dumps(plain, separators=(",", ":"), allow_nan=False)
+
+
+_NUMBERS = ("metrics", "objectives", "constraints")
+
+
+def from_json_line(line: str) -> Trial:
+    """The trial in a line written by `to_json_line`. Raises InputError where the line is not one."""
+    try:
+        plain = json.loads(line)
+        if not isinstance(plain, dict) or plain.get("status") not in get_args(Status):
+            raise ValueError("not a trial")
+        for name in _NUMBERS:
+            plain[name] = {key: float(value) for key, value in plain.get(name, {}).items()}
+        return Trial(**plain)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"is not a trial's line: {error}") from error

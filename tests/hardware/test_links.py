@@ -1,0 +1,60 @@
+"""Collectives against closed forms and measured all-reduces on A100 and H100."""
+
+import csv
+import gzip
+
+import numpy as np
+import pytest
+
+from simulator.hardware.build import link_device
+from simulator.hardware.links import LinkDevice, Protocol, on_wire
+from simulator.model.operators import Collective
+from tests.hardware.builders import shipped
+from tests.shared import shared_file
+
+PLAIN = Protocol(bandwidth_bytes_per_s=100e9, latency_s=1e-6, launch_s=5e-6)
+
+
+def seconds(link, kind, ranks, size):
+    return link.price(Collective(kind, ranks, 1.0), np.array([float(size)])).seconds[0]
+
+
+def test_headers_add_a_sixteenth():
+    assert on_wire(np.array([256.0, 257.0, 2.0**30])).tolist() == [272.0, 257.0 + 32, 2.0**30 * 1.0625]
+
+
+def test_ring_all_reduce_moves_the_message_nearly_twice_in_two_rounds():
+    wire = 2 * 7 / 8 * 2**26 * 1.0625
+    assert seconds(LinkDevice("ring", PLAIN), "all_reduce", 8, 2**26) == pytest.approx(5e-6 + 14e-6 + wire / 100e9)
+
+
+def test_peers_that_see_each_other_reduce_small_messages_in_one_step():
+    assert seconds(LinkDevice("switch", PLAIN), "all_reduce", 8, 256) == pytest.approx(5e-6 + 1e-6 + 7 * 272 / 100e9)
+    assert seconds(LinkDevice("ring", PLAIN), "all_reduce", 8, 256) > 5e-6 + 14e-6
+
+
+def test_switches_that_reduce_save_bytes_only_on_large_messages():
+    with_sum, without = (LinkDevice("switch", PLAIN, ring_only=True, in_network=flag) for flag in (True, False))
+    assert seconds(with_sum, "all_reduce", 8, 1024) == seconds(without, "all_reduce", 8, 1024)
+    assert seconds(with_sum, "all_reduce", 8, 2**30) < 0.8 * seconds(without, "all_reduce", 8, 2**30)
+
+
+def test_a_second_protocol_is_used_only_below_its_limit():
+    quick = Protocol(bandwidth_bytes_per_s=100e9, latency_s=0.0, launch_s=1e-6, max_bytes=4096.0)
+    link = LinkDevice("switch", PLAIN, quick)
+    assert seconds(link, "all_reduce", 2, 4095) < 2e-6
+    assert seconds(link, "all_reduce", 2, 4096) > 5e-6
+    assert seconds(link, "all_gather", 2, 64) > 5e-6
+
+
+@pytest.mark.parametrize(("system", "entry"), [("a100_sxm", "a100-80gb"), ("h100_sxm", "h100-sxm")])
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_all_reduce_presets_follow_vllm_in_a_graph_and_nccl(system, entry, ranks):
+    errors = []
+    with gzip.open(shared_file("data/silicon/op_comm.csv.gz"), "rt") as file:
+        for row in csv.DictReader(file):
+            if (row["system"], row["kernel_source"], int(row["num_gpus"])) == (system, "vLLM_custom_graph", ranks):
+                price = seconds(link_device(shipped(entry).link), "all_reduce", ranks, int(row["elems"]) * 2)
+                errors.append(abs(price * 1e6 / float(row["us"]) - 1))
+    assert len(errors) >= 20
+    assert np.mean(errors) <= 0.15

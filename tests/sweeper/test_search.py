@@ -1,0 +1,110 @@
+"""The batched TPE keeps its contract with the installed Optuna, learns, and respects constraints."""
+
+import warnings
+
+import numpy as np
+import pytest
+from optuna.samplers import TPESampler
+from optuna.trial import TrialState
+
+from sweeper.pareto import hypervolume, points
+from sweeper.search import batch_tpe
+from sweeper.search.base import Proposal
+from sweeper.search.batch_tpe import BatchTPESampler, usable
+from sweeper.search.build import build_search
+from sweeper.search.optuna_search import OptunaSearch
+from sweeper.space import Space
+from sweeper.space_file import load_space
+from sweeper.trial import Trial
+from tests.sweeper.test_loop import Run
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    return load_space("npu_pim")
+
+
+def test_the_installed_optuna_has_what_the_batched_tpe_leans_on() -> None:
+    assert usable()
+
+
+def test_another_optuna_falls_back_to_its_own_tpe(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_tpe.internals, "_split_trials", lambda study, trials, below, extra: ([], []))
+    assert not usable()
+    search = build_search("tpe", space, seed=0, trials=100, in_flight=4, skip=lambda _: False)
+    assert isinstance(search, OptunaSearch)
+    assert type(search._study.sampler) is TPESampler
+    assert search.ask() is not None
+
+
+def test_tpe_finds_more_than_random_with_the_same_number_of_trials(space: Space) -> None:
+    volumes: dict[str, list[float]] = {"tpe": [], "random": []}
+    corner = np.array([100.0, 0.0, 100.0])  # ms, tokens/s (negated), USD/h
+    for sampler, found in volumes.items():
+        for seed in (1, 2):
+            run = Run(space, sampler, trials=150, seed=seed)
+            table = points([t for t in run.trials if t.status == "complete" and not t.baseline], space.objectives)
+            found.append(hypervolume(np.minimum(table, corner), corner))
+    assert min(volumes["tpe"]) > max(volumes["random"])
+
+
+def test_a_batch_shares_one_split_of_the_history(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = []
+    real = batch_tpe.internals._split_trials
+    monkeypatch.setattr(batch_tpe.internals, "_split_trials", lambda s, t, n: splits.append(n) or real(s, t, n))
+    monkeypatch.setattr(batch_tpe, "usable", lambda: True)
+    Run(space, "tpe", trials=60)
+    learned = 60 - len(space.baselines) - batch_tpe.STARTUP_TRIALS
+    assert learned / 4 <= len(splits) <= learned / 3
+
+
+def test_results_are_told_by_what_they_are(space: Space) -> None:
+    search = build_search("tpe", space, seed=1, trials=100, in_flight=4, skip=lambda _: False)
+    assert isinstance(search, OptunaSearch)
+    objectives = {o.name: 1.0 for o in space.objectives}
+    told = [
+        ({"status": "complete", "objectives": objectives, "constraints": {"slo": -0.5}}, TrialState.COMPLETE),
+        ({"status": "infeasible", "objectives": objectives, "constraints": {"slo": 0.5}}, TrialState.COMPLETE),
+        ({"status": "infeasible", "constraints": {"memory_fit": 0.25}}, TrialState.PRUNED),
+        ({"status": "failed", "reason": "crashed"}, TrialState.FAIL),
+    ]
+    for number, (outcome, _) in enumerate(told):
+        proposal = search.ask()
+        assert proposal is not None
+        search.tell(proposal, Trial(number, proposal.point, **outcome))
+    dropped = search.ask()
+    assert dropped is not None
+    search.tell(dropped, None)
+    assert [t.state for t in search._study.trials] == [*(state for _, state in told), TrialState.FAIL]
+    assert [t.constraints for t in search._study.trials[:3]] == [{"slo": -0.5}, {"slo": 0.5}, {"memory_fit": 0.25}]
+    assert [t.number for t in search._study.best_trials] == [0]
+
+
+def test_replayed_trials_are_the_history_that_was_told(space: Space) -> None:
+    run = Run(space, "tpe", trials=40)
+    first = build_search("tpe", space, seed=1, trials=100, in_flight=4, skip=lambda _: False)
+    assert isinstance(first, OptunaSearch)
+    first.replay(run.trials)
+    ours = [t for t in run.trials if not t.baseline]
+    assert [t.values for t in first._study.trials] == [[trial.objectives[o.name] for o in space.objectives] for trial in ours]
+    assert [space.decode(t.params) for t in first._study.trials] == [trial.parameters for trial in ours]
+
+
+def test_points_unasked_for_are_learned_from_too(space: Space) -> None:
+    search = build_search("tpe", space, seed=1, trials=100, in_flight=4, skip=lambda _: False)
+    assert isinstance(search, OptunaSearch)
+    point = next(space.enumerate())
+    search.tell(Proposal(point), Trial(0, point, "complete", objectives={o.name: 1.0 for o in space.objectives}))
+    assert [space.decode(t.params) for t in search._study.trials] == [point]
+
+
+def test_asking_warns_nobody(space: Space) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("tpe", "nsga2", "qmc", "random"):
+            search = build_search(name, space, seed=1, trials=100, in_flight=4, skip=lambda _: False)
+            assert search.ask() is not None
+
+
+def test_the_sampler_is_an_optuna_sampler() -> None:
+    assert isinstance(BatchTPESampler(batch=4, skip=lambda _: False, seed=0), TPESampler)
