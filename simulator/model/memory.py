@@ -52,14 +52,14 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
     """Peak bytes of temporaries in a step of `tokens` new tokens in `sequences` sequences, on one rank.
 
     The larger of a block (residual and hidden states beside the widest pair of live buffers) and of sampling (gathered
-    16-bit logits, their fp32 copy and the fp32 probabilities of every sequence, beside the hidden states).
+    16-bit logits and their fp32 copy of every sequence, beside the hidden states; probabilities overwrite the copy).
     """
     part = shard(arch, tensor)
     q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
     attention = (q + 2 * kv) + q  # fused QKV and attention output
     mlp = (2 if arch.gated_mlp else 1) * part.intermediate + part.intermediate  # up projection(s) and activation
     block = tokens * (2 * arch.hidden + max(attention, mlp)) * STREAM_BYTES
-    logits = sequences * part.vocab * tensor * (STREAM_BYTES + 2 * LOGIT_BYTES)
+    logits = sequences * part.vocab * tensor * (STREAM_BYTES + LOGIT_BYTES)
     return float(max(block, 2 * tokens * arch.hidden * STREAM_BYTES + logits))
 
 
