@@ -255,7 +255,7 @@ def _record_at(record: type[BaseModel], loc: tuple[int | str, ...]) -> type[Base
 def _members(annotation: Any) -> tuple[Any, ...]:
     """The plain types in an annotation: what unions, lists and mappings are made of."""
     inner = typing.get_args(annotation)
-    if not inner or isinstance(annotation, types.GenericAlias) and typing.get_origin(annotation) is tuple:
+    if not inner or (isinstance(annotation, types.GenericAlias) and typing.get_origin(annotation) is tuple):
         return (annotation,)
     return tuple(member for part in inner for member in _members(part))
 

@@ -38,7 +38,8 @@ def violations(design: Design) -> list[Violation]:
     need = room.weight_bytes + room.activation_bytes
     if need > room.memory_bytes:
         return [Violation("memory_fit", need / room.memory_bytes - 1,
-                          f"weights and activations need {need / 1e9:.1f} GB a device, {room.memory_bytes / 1e9:.1f} GB are usable")]
+                          f"weights and activations need {need / 1e9:.1f} GB a device, "
+                          f"{room.memory_bytes / 1e9:.1f} GB are usable")]
     wanted = design.serving.max_model_len
     tokens = design.serving.block_size if wanted == "auto" else wanted
     blocks = -(-tokens // design.serving.block_size)

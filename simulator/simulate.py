@@ -24,7 +24,7 @@ from simulator.hardware.measured.bind import attention_extras, measured_devices
 from simulator.hardware.measured.table import OperatorTable
 from simulator.hardware.priced import Device
 from simulator.model.layers import operators
-from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, PrefillAttention
+from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention
 from simulator.model.sharding import stage_layers
 from simulator.serving import engine, reference
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace

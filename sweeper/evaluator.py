@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Mapping
+
+import numpy as np
 
 from simulator.costs.cache import CostCache
 from simulator.design import Design, design_key
@@ -66,6 +69,15 @@ def load_traces(space: Space) -> dict[str, Trace]:
     """
     workloads = [design.workload for design in (*(b.design for b in space.baselines), *_some_design(space))]
     return {workload_key(workload): load_trace(workload) for workload in workloads}
+
+
+def warm(space: Space) -> None:
+    """Simulates four requests, so that the engine is compiled once, here, and workers load it from numba's cache."""
+    few = np.full(4, 16, dtype=np.int32)
+    trace = Trace(np.arange(4, dtype=np.int64) * 1_000_000, few, few)
+    for design in (*(b.design for b in space.baselines), *_some_design(space)):
+        with contextlib.suppress(Infeasible):
+            simulate(design, trace=trace)
 
 
 def workload_key(workload: Workload) -> str:

@@ -134,7 +134,7 @@ class Pool:
     def _send(self, lane: _Lane, tasks: list[Task]) -> None:
         if not lane.calls:
             lane.head_since_s = time.monotonic()
-        reference = lane.actor.evaluate.remote(tasks, self.costs.version, self.costs.reference)
+        reference = lane.actor.evaluate.remote(tasks, self.costs.version, self.costs.references)
         lane.calls.append(_Call(reference, tasks))
 
     def _answered(self, lane: _Lane, reference: Any) -> None:
@@ -159,7 +159,8 @@ class Pool:
     def _accept(self, reply: Reply) -> None:
         self.costs.add(reply.new_costs, reply.counters, len(reply.trials))
         for trial in reply.trials:
-            self._trial_seconds += 0.1 * (trial.seconds - self._trial_seconds)
+            seconds = min(trial.seconds, 4 * self._trial_seconds)  # a first trial that compiles is not the rule
+            self._trial_seconds += 0.1 * (seconds - self._trial_seconds)
         self._finish([replace(t, attempt=self._attempts[t.number] + 1) if t.number in self._attempts else t
                       for t in reply.trials])
 

@@ -75,7 +75,7 @@ def report_data(space: Space, trials: Sequence[Trial], summary: dict[str, Any]) 
         },
         "front": [t.number for t in pareto],
         "convergence": _convergence(space, trials),
-        "reasons": Counter(t.reason.split(":")[0] or t.status for t in ordered if t.status != "complete").most_common(15),
+        "reasons": Counter(t.reason.split(":")[0] for t in ordered if t.status != "complete").most_common(15),
         "baselines": _baselines(space, ordered, pareto),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from simulator.design import CONFIGS, Design, expand
+from simulator.design import Design
 from simulator.metrics import METRICS
-from simulator.schema.workload import Workload
 from sweeper.grammar import Name
 from sweeper.parameters import Grid, Parameter, label
 from sweeper.pareto import eligible, front
+from sweeper.portable import portable_plain
 from sweeper.space import Objective, Space
 from sweeper.trial import Trial
 
@@ -72,18 +72,22 @@ def trials_table(space: Space, trials: Sequence[Trial]) -> pa.Table:
         "pareto": [t.number in on_front for t in ordered],
     }
     for objective in space.objectives:
-        columns[objective_column(objective)] = [t.objectives.get(objective.name) for t in ordered]
+        columns[objective_column(objective)] = _floats(t.objectives.get(objective.name) for t in ordered)
     for parameter in space.parameters:
         columns[parameter_column(parameter)] = [t.parameters.get(parameter.name) for t in ordered]
     for name, metric in METRICS.items():
         if metric.column not in columns and any(name in t.metrics for t in ordered):
-            columns[metric.column] = [t.metrics.get(name) for t in ordered]
+            columns[metric.column] = _floats(t.metrics.get(name) for t in ordered)
     for name in dict.fromkeys(name for t in ordered for name in t.constraints):
-        columns[f"violation: {name}"] = [t.constraints.get(name) for t in ordered]
+        columns[f"violation: {name}"] = _floats(t.constraints.get(name) for t in ordered)
     columns |= {"design_key": [t.design_key for t in ordered], "evaluation_s": [t.seconds for t in ordered],
                 "worker": [t.worker for t in ordered], "attempt": [t.attempt for t in ordered],
                 "cached": [t.cached for t in ordered]}
     return pa.table({name: _typed(values) for name, values in columns.items()})
+
+
+def _floats(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None else float(value) for value in values]
 
 
 def _typed(values: list[Any]) -> pa.Array:
@@ -131,22 +135,11 @@ def trial_design(space: Space, trial: Trial) -> Design:
 
 def design_yaml(space: Space, trial: Trial, name: str) -> str:
     """A trial's complete design as YAML, with what it reached as comments."""
-    design = trial_design(space, trial)
-    plain = design.to_plain()
-    if (named := _catalogue_name(design.workload)) is not None:
-        plain["workload"] = named  # so that the file runs on any machine
+    plain = portable_plain(trial_design(space, trial))
     lines = [f"Trial {trial.number} of {space.name}" + (f", baseline {trial.baseline}" if trial.baseline else ""),
              *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives),
              f"python -m simulator run best/{name}"]
     return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(plain, sort_keys=False, width=110)
-
-
-def _catalogue_name(workload: Workload) -> str | None:
-    """The name under which `configs/workloads` has exactly this workload."""
-    if not (CONFIGS / "workloads" / f"{workload.name}.yaml").is_file():
-        return None
-    plain = expand({"workload": workload.name})["workload"]
-    return workload.name if Workload.model_validate(plain) == workload else None
 
 
 def objective_column(objective: Objective) -> str:

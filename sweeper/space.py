@@ -19,6 +19,7 @@ from simulator.design import Design, apply_overrides, expand, validate
 from simulator.inputs.errors import InputError, nearest
 from sweeper.expressions import Expression, UndefinedError
 from sweeper.parameters import Parameter, label
+from sweeper.portable import portable_plain
 from sweeper.space_schema import StudySpec
 from sweeper.symbols import Flat, Symbol, design_symbols, flatten, read_leaf
 
@@ -86,11 +87,11 @@ class Space:
     def hash(self) -> str:
         """Content hash of all that gives a trial its meaning: base design, parameters, constraints, objectives."""
         said = {
-            "base": validate(self.base).to_plain(),
+            "base": portable_plain(validate(self.base)),
             "parameters": [[p.name, p.keys, repr(p.domain), p.when.text if p.when else ""] for p in self.parameters],
             "constraints": [[c.name, c.expression.text] for c in self.constraints],
             "objectives": [[o.name, o.direction, o.expression.text, o.unit] for o in self.objectives],
-            "baselines": [[b.name, b.design.to_plain()] for b in self.baselines],
+            "baselines": [[b.name, portable_plain(b.design)] for b in self.baselines],
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -100,7 +101,7 @@ class Space:
         return tuple(c for c in self.constraints if c.expression.static)
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
         """'minimize' or 'maximize' for each objective, as Optuna takes them."""
         return [o.direction for o in self.objectives]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simulator.design import CATALOGUE, CONFIGS, apply_overrides, as_input_error, expand, find_config, validate
+from simulator.design import CONFIGS, apply_overrides, as_input_error, expand, find_config, validate
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.units import unit_dimension, unit_scale
 from simulator.inputs.yaml_file import load_yaml
@@ -75,7 +75,7 @@ def _build(said: SpaceFile, path: Path, overrides: dict[str, Any]) -> Space:
 
 
 def _base_design(said: str | dict[str, Any], path: Path, overrides: dict[str, Any]) -> tuple[dict[str, Any], Flat]:
-    """The base design, expanded, and its flat view with the names its sections were given."""
+    """The base design, expanded, and its flat view."""
     file, folder = str(path), path.parent
     try:
         if isinstance(said, str):
@@ -84,16 +84,10 @@ def _base_design(said: str | dict[str, Any], path: Path, overrides: dict[str, An
             said = load_yaml(design_path)
             if not isinstance(said, dict):
                 raise InputError("expected a mapping with the sections of a design", file=file)
-        plain = apply_overrides(said, overrides)
-        expanded = expand(plain, file=file, folder=folder)
+        expanded = expand(apply_overrides(said, overrides), file=file, folder=folder)
         flat = flatten(validate(expanded, file=file))
     except InputError as error:
         raise error.within(prefix="design") if error.file in (None, str(path)) else error from None
-    for section in CATALOGUE:
-        given = plain.get(section)
-        given = given.get("base") if isinstance(given, dict) else given
-        if isinstance(given, str):
-            flat[section] = given
     return expanded, flat
 
 

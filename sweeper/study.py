@@ -18,6 +18,7 @@ from simulator.costs import cache
 from simulator.costs.cache import Snapshot
 from sweeper import folder as study_folder
 from sweeper.cluster import connected
+from sweeper.evaluator import SimEvaluator, load_traces, warm
 from sweeper.folder import COSTS_FILE, SUMMARY_FILE, Settings
 from sweeper.ledger import Ledger
 from sweeper.live_front import LiveFront
@@ -62,6 +63,7 @@ class Sweep:
         self._failures: list[Trial] = []  # in a row, by now
         self._signal = 0
         self._started_s = self._saved_s = time.monotonic()
+        self._cpu_s = self._loop_cpu_s = 0.0  # of the driver while trials ran: all threads, and the loop's own
         self._why = ""
         self._pool: Any = None  # sweeper.pool.Pool
         labels = Labels(space.name, book.header.study_id, folder, {
@@ -76,6 +78,7 @@ class Sweep:
         with self._signals():
             if self._missing():
                 self._progress.say(f"starting {self._settings.workers} workers ...")
+                warm(self._space)
                 with connected(self._settings.workers, address):
                     costs = self._evaluate(costs)
             else:
@@ -87,23 +90,24 @@ class Sweep:
         return self._settings.trials - len(self._trials)
 
     def _evaluate(self, costs: Snapshot) -> Snapshot:
-        from sweeper.evaluator import SimEvaluator, load_traces
         from sweeper.pool import Pool
 
-        warm()
         space, settings = self._space, self._settings
-        self._pool = pool = Pool(partial(SimEvaluator, space, load_traces(space)), workers=settings.workers, costs=costs,
-                                 trial_limit_s=TRIAL_LIMIT_S)
+        self._cpu_s = time.process_time()
+        self._pool = pool = Pool(partial(SimEvaluator, space, load_traces(space)), workers=settings.workers,
+                                 costs=costs, trial_limit_s=TRIAL_LIMIT_S)
         self._started_s = time.monotonic()
         done = {trial.number: trial for trial in self._trials}
-        baselines = [Task(number, baseline=b.name) for number, b in enumerate(space.baselines) if number < settings.trials]
+        baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines) if n < settings.trials]
         numbers = range(len(baselines), settings.trials)
         # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
         finished = 0 if settings.deterministic else len(done)
-        proposals = Proposals(space, resumed_seed(settings.seed, finished))
-        search = build_search(settings.sampler, space, seed=resumed_seed(settings.seed, finished), trials=settings.trials,
+        seed = resumed_seed(settings.seed, finished)
+        proposals = Proposals(space, seed)
+        search = build_search(settings.sampler, space, seed=seed, trials=settings.trials,
                               in_flight=2 * settings.workers, skip=proposals.skip)
         loop = Loop(pool, search, proposals, self._record, self._tick)
+        loop_cpu_s = time.thread_time()
         try:
             if settings.deterministic:
                 end = run_in_step(loop, baselines, numbers, done)
@@ -113,6 +117,8 @@ class Sweep:
                 end = run_free(loop, [task for task in baselines if task.number not in done],
                                (number for number in numbers if number not in done))
             self._why = self._why or end
+            self._cpu_s = time.process_time() - self._cpu_s
+            self._loop_cpu_s = time.thread_time() - loop_cpu_s
             self._show()
             return pool.costs.snapshot()
         finally:
@@ -151,7 +157,8 @@ class Sweep:
         lookups = max(1, counters.hits + counters.misses)
         self._progress.show(Status(
             len(self._trials), self._settings.trials, self._counts["complete"], self._counts["infeasible"],
-            self._counts["failed"], len(self._front), self._front.hypervolume(), counters.hits / lookups, counters.saved_s))
+            self._counts["failed"], len(self._front), self._front.hypervolume(), counters.hits / lookups,
+            counters.saved_s))
 
     def _finish(self, costs: Snapshot, *, new: int) -> Ending:
         from sweeper.results import write_results
@@ -168,7 +175,8 @@ class Sweep:
         self._tracker.close(Closing(
             {"interrupted": "KILLED", "failing": "FAILED"}.get(self._why, "FINISHED"), children,
             [self._folder / name for name in study_folder.ARTIFACTS],
-            {name: value for name, value in summary.items() if isinstance(value, int | float)}, {"sweeper.end": self._why}))
+            {name: value for name, value in summary.items() if isinstance(value, int | float)},
+            {"sweeper.end": self._why}))
         reason = self._failures[-1].reason if self._why == "failing" else ""
         return Ending(self._why, trials, pareto, summary, reason)
 
@@ -178,7 +186,7 @@ class Sweep:
         return {
             "end": self._why, "trials": len(self._trials), "trials_this_run": new, "seconds": round(elapsed_s, 3),
             "trials_per_s": round(new / elapsed_s, 3) if elapsed_s > 0 else 0.0,
-            "driver_cpu_s": round(time.process_time(), 3),
+            "driver_cpu_s": round(self._cpu_s, 3), "loop_cpu_s": round(self._loop_cpu_s, 3),
             "feasible": self._counts["complete"], "infeasible": self._counts["infeasible"],
             "failed": self._counts["failed"],
             "pareto_size": len(self._front), "hypervolume": self._front.hypervolume(),
@@ -204,14 +212,6 @@ class Sweep:
                 signal.signal(number, handler)
 
 
-def warm() -> None:
-    """Compiles the engine once, so that workers load it from numba's cache."""
-    from simulator.serving import engine
-
-    if hasattr(engine, "warm"):
-        engine.warm()
-
-
 def write_report(folder: Path, space: Space, trials: Sequence[Trial], say: Callable[[str], None]) -> None:
     """The HTML report; a failure is a line, not the end of a finished sweep."""
     try:
@@ -219,4 +219,5 @@ def write_report(folder: Path, space: Space, trials: Sequence[Trial], say: Calla
 
         write(folder, space, trials)
     except Exception as error:
-        say(f"the report could not be written ({type(error).__name__}: {error}); try `python -m sweeper report {folder}`")
+        say(f"the report could not be written ({type(error).__name__}: {error}); "
+            f"try `python -m sweeper report {folder}`")

@@ -65,14 +65,19 @@ class SimWorker:
             self._evaluator = make_evaluator()
         return True
 
-    def evaluate(self, tasks: Sequence[Task], version: int, costs: Snapshot) -> Reply:
-        """Evaluates `tasks` in order; an exception fails its own task only. `costs` is looked at when `version` is new."""
+    def evaluate(self, tasks: Sequence[Task], version: int, costs: Sequence[Any]) -> Reply:
+        """Evaluates `tasks` in order; an exception fails its own task only.
+
+        costs: Ray references of the shared snapshots, fetched when `version` is new.
+        """
+        import ray
+
         evaluator = self._evaluator
         if evaluator is None:
             raise NotStartedError
         cache = evaluator.cache
         if version != self._version:
-            cache.use(costs)
+            cache.use(*ray.get(list(costs)))
             self._version = version
         trials = [replace(run_task(evaluator, task), worker=self._name) for task in tasks]
         return Reply(trials, cache.take_new(), cache.take_counters())

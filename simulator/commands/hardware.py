@@ -62,7 +62,8 @@ def _facts(hardware: Hardware, costs: str) -> list[tuple[str, str]]:
     if pim.placement != "none":
         facts += [("PIM", f"{pim.placement}, {pim.stacks_per_npu:g} x {pim.kind} per NPU, {pim.unit} level, by {pim.mapping}, "
                           f"{pim.stacks_per_npu * dram.stack_capacity_bytes(pim.kind) / 1e9:,.1f} GB of KV cache"),
-                  ("PIM attention bandwidth", f"{_pim_bandwidth(hardware) / 1e12:,.2f} TB/s (KV of 64 sequences of 4,096 tokens, 8 KV heads)")]
+                  ("PIM attention bandwidth",
+                   f"{_pim_bandwidth(hardware) / 1e12:,.2f} TB/s (KV of 64 sequences of 4,096 tokens, 8 KV heads)")]
     if hardware.npu is not None:
         area = npu_area(hardware)
         facts.append(("die area", f"{area.total:,.0f} mm2 at {hardware.npu.process_nm} nm: compute {area.compute:,.0f}, "

@@ -62,11 +62,18 @@ def from_entries(entries: dict[int, tuple[Float64, float]]) -> Snapshot:
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
     """All entries of the snapshots; where several have a key, the first one's (they hold the same values)."""
-    entries: dict[int, tuple[Float64, float]] = {}
-    for s in snapshots:
-        for i, key in enumerate(s.hashes.tolist()):
-            entries.setdefault(key, (s.values[s.offsets[i]: s.offsets[i + 1]], float(s.seconds[i])))
-    return from_entries(entries)
+    parts = [s for s in snapshots if len(s)]
+    if len(parts) < 2:
+        return parts[0] if parts else empty()
+    hashes, first = np.unique(np.concatenate([s.hashes for s in parts]), return_index=True)
+    lengths = np.concatenate([np.diff(s.offsets) for s in parts])[first]
+    bases = np.cumsum([0, *(len(s.values) for s in parts[:-1])])
+    starts = np.concatenate([s.offsets[:-1] + base for s, base in zip(parts, bases, strict=True)])[first]
+    offsets = np.zeros(len(hashes) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    gather = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return Snapshot(hashes, offsets, np.concatenate([s.values for s in parts])[gather],
+                    np.concatenate([s.seconds for s in parts])[first])
 
 
 def save(snapshot: Snapshot, path: Path) -> None:
@@ -111,22 +118,23 @@ class CacheCounters:
 
 @dataclass
 class CostCache:
-    """A snapshot with this process's own new entries on top."""
+    """A snapshot (or several, see `use`) with this process's own new entries on top; of those at most `max_own_bytes`."""
 
     snapshot: Snapshot = field(default_factory=empty)
     counters: CacheCounters = field(default_factory=CacheCounters)
-    _local: dict[int, tuple[Float64, float]] = field(default_factory=dict)
+    max_own_bytes: int = 64 * 1024 * 1024
+    _own: dict[int, tuple[Float64, float]] = field(default_factory=dict)  # oldest first
+    _own_bytes: int = 0
     _new: dict[int, tuple[Float64, float]] = field(default_factory=dict)
+    _snapshots: tuple[Snapshot, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._snapshots = (self.snapshot,)
 
     def get(self, key: int, compute: Callable[[], Float64]) -> Float64:
         """The entry of `key`, computed on a miss. The array is shared: do not write to it."""
         start = time.perf_counter()
-        entry = self._local.get(key)
-        if entry is None:
-            i = self.snapshot.find(key)
-            if i >= 0:
-                s = self.snapshot
-                entry = (s.values[s.offsets[i]: s.offsets[i + 1]], float(s.seconds[i]))
+        entry = self._own.get(key) or self._shared(key)
         if entry is not None:
             self.counters.hits += 1
             self.counters.saved_s += entry[1] - (time.perf_counter() - start)
@@ -134,16 +142,29 @@ class CostCache:
         values = compute()
         values.setflags(write=False)
         spent = time.perf_counter() - start
-        self._local[key] = self._new[key] = (values, spent)
+        self._own[key] = self._new[key] = (values, spent)
+        self._own_bytes += values.nbytes
+        while self._own_bytes > self.max_own_bytes and len(self._own) > 1:
+            self._forget(next(iter(self._own)))
         self.counters.misses += 1
         self.counters.computed_s += spent
         return values
 
-    def use(self, snapshot: Snapshot) -> None:
-        """Looks in `snapshot` from now on; own entries that it holds are dropped."""
-        self.snapshot = snapshot
-        for key in [k for k in self._local if k not in self._new and snapshot.find(k) >= 0]:
-            del self._local[key]
+    def use(self, *snapshots: Snapshot) -> None:
+        """Looks in `snapshots` from now on; own entries that they hold are dropped."""
+        self._snapshots = snapshots
+        for key in [k for k in self._own if self._shared(k) is not None]:
+            self._forget(key)
+
+    def _shared(self, key: int) -> tuple[Float64, float] | None:
+        for s in self._snapshots:
+            i = s.find(key)
+            if i >= 0:
+                return s.values[s.offsets[i]: s.offsets[i + 1]], float(s.seconds[i])
+        return None
+
+    def _forget(self, key: int) -> None:
+        self._own_bytes -= self._own.pop(key)[0].nbytes
 
     def take_new(self) -> Snapshot:
         """Entries computed since the last call, for the driver to merge."""

@@ -7,7 +7,6 @@ Between two shapes time is interpolated linearly. Shapes stand on both sides of 
 from __future__ import annotations
 
 from collections.abc import Callable
-
 from functools import lru_cache
 
 import numpy as np

@@ -26,13 +26,17 @@ class StepTables(NamedTuple):
     """`StepCosts` with typed contiguous arrays, at least two knots per axis and an index per knot axis."""
 
     linear_ns: Int64  # [T_max + 1]
-    decode_ns: Float64  # [n_max + 1, context knots]
+    decode_base_ns: Float64  # [n_max + 1, context cells]: time = base + slope * sum of contexts, in each cell
+    decode_slope_ns: Float64  # [n_max + 1, context cells]
     decode_spread_ns: Float64  # [n_max + 1]
+    inverse: Float64  # [n_max + 1]: 1 / batch
     prefill_ns: Float64  # [chunk knots, context knots]
     chunk_knots: Float64
     chunk_index: Int32
+    per_chunk: Float64  # [chunk cells] inverse widths
     context_knots: Float64
     context_index: Int32
+    per_context: Float64  # [context cells]
     stage_layers: Int64  # [stages]
     stage_tokens_ns: Int64  # [stages, T_max + 1]
     stage_sequences_ns: Int64  # [stages, n_max + 1]
@@ -77,9 +81,11 @@ def step_tables(costs: StepCosts) -> StepTables:
     if len(chunk_knots) == 1:
         chunk_knots = np.array([chunk_knots[0], chunk_knots[0] + 1.0])
         prefill = np.repeat(prefill, 2, axis=0)
+    base, slope, inverse = decode_lines(decode, context_knots)
     return StepTables(
-        _int(costs.linear_ns), decode, _float(costs.decode_spread_ns), prefill,
-        chunk_knots, knot_index(chunk_knots), context_knots, knot_index(context_knots),
+        _int(costs.linear_ns), base, slope, _float(costs.decode_spread_ns), inverse, prefill,
+        chunk_knots, knot_index(chunk_knots), 1.0 / np.diff(chunk_knots),
+        context_knots, knot_index(context_knots), 1.0 / np.diff(context_knots),
         _int(costs.stage_layers), _int(costs.stage_tokens_ns), _int(costs.stage_sequences_ns), _int(costs.host_ns),
         _int(none if halves[0] is None else halves[0]), _int(none if halves[1] is None else halves[1]),
         int(costs.overlap), int(costs.channels), float(costs.channel_request_ns), float(costs.channel_token_ns),
@@ -98,6 +104,14 @@ def _beside(costs: StepCosts, decode: Float64) -> tuple[Float64, Float64, Float6
     if table.shape != (len(knots), *decode.shape) or len(spread) != len(decode):
         raise InputError(f"must have shape {(len(knots), *decode.shape)}", key="beside_ns")
     return knots, table, spread
+
+
+def decode_lines(decode_ns: Float64, knots: Float64) -> tuple[Float64, Float64, Float64]:
+    """The line of every cell of the decode table, as a function of the sum of contexts (batch times the mean), and
+    1 / batch. Row 0, no decode, is not used."""
+    batch = np.maximum(np.arange(len(decode_ns), dtype=np.float64), 1.0)[:, None]
+    slope = np.diff(decode_ns, axis=1) / (batch * np.diff(knots))
+    return decode_ns[:, :-1] - slope * (batch * knots[:-1]), slope, 1.0 / batch[:, 0]
 
 
 def knot_index(knots: Float64) -> Int32:
@@ -122,22 +136,32 @@ def cell(x, knots, index):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def decode_time_ns(batch, context_sum, longest, table, spread, knots, index):  # type: ignore[no-untyped-def]
-    """Decode attention of `batch` >= 1 one-token entries with `context_sum` tokens in all and `longest` in one.
-
-    Lerp along the mean context, plus `spread[batch]` ns per token by which the longest exceeds the mean.
-    """
-    c = cell(context_sum / batch, knots, index)
-    return decode_in_cell_ns(
-        batch, context_sum, longest, table[batch, c], table[batch, c + 1], knots[c], knots[c + 1], spread[batch])
+def decode_cell(batch, context_sum, knots, index, inverse):  # type: ignore[no-untyped-def]
+    """`cell` of the mean context, without a division: `inverse` is 1 / batch."""
+    last = len(knots) - 2
+    mark = int(context_sum * inverse) // STRIDE
+    if mark >= len(index):
+        return last
+    c = index[mark]
+    while c < last and context_sum >= knots[c + 1] * batch:
+        c += 1
+    return c
 
 
 @register_jitable
-def decode_in_cell_ns(batch, context_sum, longest, low, high, left, right, spread):  # type: ignore[no-untyped-def]
-    """`decode_time_ns` where the mean context lies in [left, right), with the values `low` and `high` at its ends."""
-    mean = context_sum / batch
-    at_mean = low + (high - low) * ((mean - left) / (right - left))
-    return int(at_mean + spread * (longest - mean) + 0.5)
+def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, knots, index):  # type: ignore[no-untyped-def]
+    """Decode attention of `batch` >= 1 one-token entries with `context_sum` tokens in all and `longest` in one.
+
+    Linear in the mean context between its knots, plus `spread[batch]` ns per token by which the longest exceeds it.
+    """
+    c = decode_cell(batch, context_sum, knots, index, inverse[batch])
+    return decode_in_cell_ns(context_sum, longest, base[batch, c], slope[batch, c], spread[batch], inverse[batch])
+
+
+@register_jitable
+def decode_in_cell_ns(context_sum, longest, base, slope, spread, inverse):  # type: ignore[no-untyped-def]
+    """`decode_time_ns` once its cell is known."""
+    return int(base + slope * context_sum + spread * (longest - context_sum * inverse) + 0.5)
 
 
 @register_jitable
@@ -169,14 +193,17 @@ def channel_time_ns(requests, context, request_ns, token_ns):  # type: ignore[no
 
 
 @register_jitable
-def prefill_time_ns(chunk, context, table, chunk_knots, chunk_index, context_knots, context_index):  # type: ignore[no-untyped-def]
-    """Prefill attention of one chunk of `chunk` tokens with `context` tokens before it: bilinear, context first."""
-    r = cell(chunk, chunk_knots, chunk_index)
-    c = cell(context, context_knots, context_index)
-    along = (context - context_knots[c]) / (context_knots[c + 1] - context_knots[c])
+def prefill_time_ns(chunk, context, table, chunks, chunk_index, per_chunk, contexts, context_index, per_context):  # type: ignore[no-untyped-def]
+    """Prefill attention of one chunk of `chunk` tokens with `context` tokens before it: bilinear, context first.
+
+    `per_chunk` and `per_context` are the inverse widths of the cells of the knots `chunks` and `contexts`.
+    """
+    r = cell(chunk, chunks, chunk_index)
+    c = cell(context, contexts, context_index)
+    along = (context - contexts[c]) * per_context[c]
     low = table[r, c] + (table[r, c + 1] - table[r, c]) * along
     high = table[r + 1, c] + (table[r + 1, c + 1] - table[r + 1, c]) * along
-    return int(low + (high - low) * ((chunk - chunk_knots[r]) / (chunk_knots[r + 1] - chunk_knots[r])) + 0.5)
+    return int(low + (high - low) * ((chunk - chunks[r]) * per_chunk[r]) + 0.5)
 
 
 @register_jitable

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from simulator.hardware import dram
-from simulator.hardware.gpu import GpuDevice
+from simulator.hardware.gpu import AttentionConstants, GpuDevice
 from simulator.hardware.links import LinkDevice, Protocol
+from simulator.hardware.newton import NewtonChannel
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
@@ -36,6 +37,8 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     """The devices of one tensor-parallel rank. Raises InputError where PIM is asked of memory without PIM timing."""
     compute = _compute(hardware)
     link = link_device(hardware.link)
+    if parallelism.tensor * parallelism.pipeline > hardware.max_devices_per_node:
+        link = _over_nodes(link, hardware)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
         return Devices(compute, attention, attention, link)
@@ -52,6 +55,12 @@ def link_device(link: Link) -> LinkDevice:
     return LinkDevice(link.topology, bulk, small, link.ring_only, link.in_network_reduction)
 
 
+def _over_nodes(link: LinkDevice, hardware: Hardware) -> LinkDevice:
+    """The links of a replica that spans nodes. Ranks of a tensor group are neighbours, so stages are apart first."""
+    out = Protocol(hardware.scale_out.bandwidth_bytes_per_s, hardware.scale_out.latency_s, hardware.link.launch_s)
+    return replace(link, scale_out=out, node_devices=hardware.max_devices_per_node)
+
+
 def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
     memory, pj_per_bit = hardware.memory, dram.preset(hardware.memory.kind).pj_per_bit
     if hardware.npu is not None:
@@ -62,10 +71,14 @@ def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
                          dram_pj_per_bit=pj_per_bit)
     gpu = hardware.gpu
     assert gpu is not None  # the schema asks for exactly one
-    return GpuDevice(peak_16bit=gpu.peak_bf16, peak_8bit_float=gpu.peak_fp8 or gpu.peak_bf16,
-                     peak_8bit_int=gpu.peak_int8 or gpu.peak_bf16, sms=gpu.sms, clock_hz=gpu.clock_hz,
+    return GpuDevice(peak_16bit=gpu.peak_bf16, sms=gpu.sms,
+                     # operators know widths only: fp8 where the GPU has it, else int8
+                     peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
-                     memory_efficiency=gpu.memory_efficiency,
+                     compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
+                     l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,
+                     quantise_s=gpu.quantise_s, attention=AttentionConstants(**dict(gpu.attention)),
+                     calibrated=gpu.calibrated,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
 
 
@@ -90,4 +103,5 @@ def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
                      channels=rank_channels(pim, part), sharers=parallelism.tensor if pooled else 1,
                      link_bytes_per_s=pim.link_bandwidth_bytes_per_s if pooled else on_package,
                      link_latency_s=pim.link_latency_s if pooled else 0.0,
-                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0)
+                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0,
+                     newton=NewtonChannel() if pim.commands == "newton" else None)

@@ -1,6 +1,6 @@
-"""GPU by its datasheet: peaks times achievable shares, tiles quantised over SMs, a launch floor per kernel.
+"""GPU: datasheet peaks times calibrated shares, tiles quantised over SMs, a launch floor per kernel.
 
-Nothing is fitted here: a GPU with measured operators is better priced from its tables.
+The constants are in the hardware's record; where they are calibrated and where they are defaults is said there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simulator.hardware import energy
 from simulator.hardware.compose import fingerprint_of, priced
-from simulator.hardware.priced import Bound, Priced
+from simulator.hardware.priced import Bound, Fidelity, Priced
 from simulator.hardware.traffic import OUTPUT_BYTES, gemm_bytes
 from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector
 
@@ -25,12 +25,33 @@ FP32_PER_SM = 64
 # Scores need, besides the exp on the SFU: scale, maximum, subtract, sum on FP32 lanes.
 SOFTMAX_FLOPS = 4.0
 
-TILE_N = 128
-TILES_M = (16, 32, 64, 128)  # CUTLASS-class thread-block tiles
-SPLITS_K = (1, 2, 4, 8, 16)
-MIN_SPLIT_K = 256  # shorter reductions are not split: the partial sums would cost more than they save
+# Thread-block tiles (rows, columns) that libraries choose from, CUTLASS-class, and how often they split the reduction.
+TILES = ((16, 64), (64, 64), (64, 128), (128, 128), (128, 256))
+SPLITS_K = (1, 2, 4, 8)
+MIN_SPLIT_K = 128  # shorter reductions are not split
+SPLIT_S = 1e-6  # a split needs a second pass over the partial sums (half a launch; our estimate)
+PARTIAL_BYTES = 4.0  # fp32
+PIECE = 4096  # shapes tried against all tilings at once: what the processor's cache holds
 ATTENTION_TILE = 128  # query rows of a flash-attention block (FlashAttention-2)
 DECODE_ROWS = 16  # rows of a tensor-core instruction: a smaller query group is padded to it
+
+
+_TILINGS = tuple(np.array(column, dtype=np.float64)[:, None] for column in
+                 zip(*((*tile, split) for tile in TILES for split in SPLITS_K), strict=True))
+
+
+@dataclass(frozen=True)
+class AttentionConstants:
+    """See `simulator.schema.hardware.GpuAttention`, whose fields these are."""
+
+    launch_s: float
+    prefill_efficiency: float
+    block_s: float
+    block_rows_s: float
+    decode_efficiency: float
+    task_s: float
+    task_query_s: float
+    exposed: float
 
 
 @dataclass(frozen=True)
@@ -38,19 +59,28 @@ class GpuDevice:
     """A GPU; `bandwidth_bytes_per_s` is the datasheet's, shares are of datasheet peaks."""
 
     peak_16bit: float  # FLOP/s
-    peak_8bit_float: float
-    peak_8bit_int: float
+    peak_8bit: float
     sms: int
     clock_hz: float
     l2_bytes: float
     launch_s: float
     compute_efficiency: float
+    compute_efficiency_8bit: float
     memory_efficiency: float
+    l2_bytes_per_clock: float
+    tile_overhead_s: float
+    quantise_s: float
+    attention: AttentionConstants
+    calibrated: bool  # whether the constants were measured on this device
     bandwidth_bytes_per_s: float
     dram_pj_per_bit: float
 
+    @property
+    def fidelity(self) -> Fidelity:
+        return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
+
     def fingerprint(self) -> str:
-        return fingerprint_of("gpu", 1, self)
+        return fingerprint_of("gpu", 3, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
@@ -70,27 +100,50 @@ class GpuDevice:
         return self.bandwidth_bytes_per_s * self.memory_efficiency
 
     def _flops_per_s(self, bits: int) -> float:
-        """Achievable rate of the tensor cores. 8-bit formats are taken as the faster of float and integer."""
-        peak = max(self.peak_8bit_float, self.peak_8bit_int) if bits <= 8 else self.peak_16bit
-        return peak * self.compute_efficiency
+        """Achievable rate of the tensor cores."""
+        if bits <= 8:
+            return self.peak_8bit * self.compute_efficiency_8bit
+        return self.peak_16bit * self.compute_efficiency
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
         bits = max(operator.weight_bits, operator.activation_bits)
-        per_sm = self._flops_per_s(bits) / self.sms
-        best: Float64 | None = None
-        for tile_m in TILES_M:
-            tiles = np.ceil(m / tile_m) * -(-operator.n // TILE_N)
-            for split in SPLITS_K:
-                if split > 1 and operator.k / split < MIN_SPLIT_K:
-                    break
-                waves = np.ceil(tiles * split / self.sms)
-                seconds = waves * (2.0 * tile_m * TILE_N * (operator.k / split) / per_sm)
-                best = seconds if best is None else np.minimum(best, seconds)
-        assert best is not None
         moved = gemm_bytes(operator, m, self.l2_bytes / 2)
+        memory_s = moved / self._stream_bytes_per_s + self.tile_overhead_s
+        overhead_s = np.full(m.shape, self.launch_s)
+        if bits <= 8:  # activations arrive in 16 bits: one more kernel reads them and writes 8 bits
+            overhead_s = overhead_s + self.quantise_s + m * (3.0 * operator.k) / self._stream_bytes_per_s
         joules = (m * (operator.n * operator.k) * energy.mac_pj(bits)
                   + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
-        return priced(self.launch_s, [(Bound.COMPUTE, best), (Bound.MEMORY, moved / self._stream_bytes_per_s)], joules)
+        seconds, computing = np.empty(m.shape), np.empty(m.shape, dtype=bool)
+        for start in range(0, m.size, PIECE):
+            piece = np.s_[start: start + PIECE]
+            found_s, found_bound = self._tiled(operator, bits, m.flat[piece], memory_s.flat[piece])
+            seconds.flat[piece], computing.flat[piece] = found_s, found_bound
+        found = priced(overhead_s, [(Bound.MEMORY, seconds)], joules, self.fidelity)
+        found.bound[computing & (found.bound == int(Bound.MEMORY))] = int(Bound.COMPUTE)
+        return found
+
+    def _tiled(self, operator: Gemm, bits: int, m: Float64, memory_s: Float64) -> tuple[Float64, NDArray[np.bool_]]:
+        """(seconds of the fastest tiling, whether its tiles outlast the memory's `memory_s`), shape of m (one axis).
+
+        Waves of tiles over the SMs, each tile at the rate of its MACs or of its operands from L2, whichever is slower;
+        with a split reduction a second pass over the partial sums, which cross L2 twice.
+        """
+        per_sm = self._flops_per_s(bits) / self.sms
+        l2_per_sm = self.l2_bytes_per_clock * self.clock_hz
+        tile_m, tile_n, split = _TILINGS
+        k = operator.k / split
+        operand_bytes = (tile_m * operator.activation_bits + tile_n * operator.weight_bits) / 8
+        per_k = np.maximum(2 * tile_m * tile_n / per_sm, operand_bytes / l2_per_sm)
+        tile_s = np.where((split == 1) | (k >= MIN_SPLIT_K), k * per_k + self.tile_overhead_s, np.inf)
+        columns = np.ceil(operator.n / tile_n) * split / self.sms
+        tiles_s = np.ceil(np.ceil(m / tile_m) * columns) * tile_s
+        partial_s = operator.n * PARTIAL_BYTES * (split + 1) / (l2_per_sm * self.sms / 2)
+        second_pass_s = np.where(split > 1, SPLIT_S + partial_s * m, 0.0)
+        total = np.maximum(tiles_s, memory_s) + second_pass_s
+        best = total.argmin(axis=0)
+        every = np.arange(m.size)
+        return total[best, every], tiles_s[best, every] > memory_s
 
     def _vector(self, operator: Vector, m: Float64) -> Priced:
         flops = m * (operator.width * operator.flops_per_element)
@@ -105,36 +158,58 @@ class GpuDevice:
         return np.maximum(flops / FP32_PER_SM, exps / SFU_PER_SM) / (self.sms * self.clock_hz)
 
     def _prefill(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
-        """Flash attention: blocks of query rows of a head over the SMs; K and V of a head stay in L2 meanwhile."""
-        pairs = chunk * context + chunk * (chunk + 1) / 2
+        """Flash attention: blocks of up to 128 query rows of a head spread over the SMs; K and V of a head stay in L2
+        meanwhile. At least one block's own time. A block's last tile of keys is half masked."""
+        constants = self.attention
+        rows = np.minimum(chunk, ATTENTION_TILE)
         blocks = np.ceil(chunk / ATTENTION_TILE) * operator.heads
-        occupied = blocks / (np.ceil(blocks / self.sms) * self.sms)
-        masked = np.minimum(pairs + chunk * (ATTENTION_TILE - 1) / 2, chunk * (chunk + context))
-        padded = np.ceil(chunk / ATTENTION_TILE) * ATTENTION_TILE / np.maximum(chunk, 1)
-        bits = max(operator.kv_bits, operator.activation_bits)
-        flops = masked * padded * (4.0 * operator.heads * operator.head_dim)
-        moved = ((context + chunk) * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8)
-                 + chunk * (operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)))
-        return self._attention(operator, pairs, flops / self._flops_per_s(bits) / occupied, moved)
+        block_s = constants.block_s + constants.block_rows_s * rows / ATTENTION_TILE
+        pairs = chunk * context + chunk * (chunk + 1) / 2
+        flops_per_s = self._attention_flops_per_s(operator)
+        all_s = ((pairs + chunk * rows / 2) * (4.0 * operator.heads * operator.head_dim) / flops_per_s
+                 + blocks / self.sms * block_s)
+        longest_s = rows * (context + chunk) * (4.0 * operator.head_dim) / (flops_per_s / self.sms) + block_s
+        moved = (context + chunk) * _kv_bytes(operator) + chunk * _query_bytes(operator)
+        return self._attention(operator, pairs, moved, [(Bound.COMPUTE, np.maximum(all_s, longest_s)),
+                                                        (Bound.MEMORY, moved / self._stream_bytes_per_s)])
 
     def _decode(self, operator: DecodeAttention, sequences: Float64, context: Float64) -> Priced:
-        """Split over the context too, so every SM has work (flash-decoding); the KV cache is read once."""
+        """Every sequence and KV head is a task of an SM; the KV cache is read once, split over the context where tasks
+        are few (flash-decoding), so that bandwidth does not depend on their number."""
+        constants = self.attention
         group = operator.heads // operator.kv_heads
-        rows = -(-group // DECODE_ROWS) * DECODE_ROWS
         pairs = sequences * context
-        bits = max(operator.kv_bits, operator.activation_bits)
-        flops = pairs * (4.0 * operator.kv_heads * rows * operator.head_dim)
-        moved = (pairs * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8)
-                 + sequences * (operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)))
-        return self._attention(operator, pairs, flops / self._flops_per_s(bits), moved)
+        padded = -(-group // DECODE_ROWS) * DECODE_ROWS
+        flops = pairs * (4.0 * operator.kv_heads * padded * operator.head_dim)
+        matrix_s = flops / self._attention_flops_per_s(operator)
+        tasks_s = (sequences * (operator.kv_heads / self.sms * (constants.task_s + constants.task_query_s * group))
+                   + np.zeros_like(pairs))
+        moved = pairs * _kv_bytes(operator) + sequences * _query_bytes(operator)
+        memory_s = moved / (self.bandwidth_bytes_per_s * constants.decode_efficiency)
+        exposed_s = constants.exposed * np.minimum(tasks_s, memory_s)
+        return self._attention(operator, pairs, moved, [
+            (Bound.COMPUTE, np.maximum(tasks_s, matrix_s) + exposed_s), (Bound.MEMORY, memory_s + exposed_s)])
 
-    def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, matrix_s: Float64,
-                   moved: Float64) -> Priced:
+    def _attention_flops_per_s(self, operator: PrefillAttention | DecodeAttention) -> float:
+        eight_bit = max(operator.kv_bits, operator.activation_bits) <= 8
+        return (self.peak_8bit if eight_bit else self.peak_16bit) * self.attention.prefill_efficiency
+
+    def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, moved: Float64,
+                   parts: list[tuple[Bound, Float64]]) -> Priced:
         scores = pairs * operator.heads
         bits = max(operator.kv_bits, operator.activation_bits)
         joules = (pairs * (2 * operator.heads * operator.head_dim) * energy.mac_pj(bits)
                   + scores * (SOFTMAX_FLOPS + 1) * energy.VECTOR_OP_PJ
                   + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
-        return priced(self.launch_s, [(Bound.COMPUTE, matrix_s),
-                                      (Bound.VECTOR, self._vector_seconds(scores * SOFTMAX_FLOPS, scores)),
-                                      (Bound.MEMORY, moved / self._stream_bytes_per_s)], joules)
+        exps = (Bound.VECTOR, self._vector_seconds(scores * SOFTMAX_FLOPS, scores))
+        return priced(self.attention.launch_s, [*parts, exps], joules, self.fidelity)
+
+
+def _kv_bytes(operator: PrefillAttention | DecodeAttention) -> float:
+    """Keys and values of one token."""
+    return 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
+
+
+def _query_bytes(operator: PrefillAttention | DecodeAttention) -> float:
+    """Queries read and results written, of one token."""
+    return operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)

@@ -93,7 +93,7 @@ def unit_dimension(unit: str) -> tuple[tuple[str, float], ...]:
     """
     unit_scale(unit)
     text = _spelled(unit) or "dimensionless"
-    return tuple(sorted((str(name), float(power)) for name, power in registry().Quantity(1.0, text).dimensionality.items()))
+    return tuple(sorted((str(name), float(str(power))) for name, power in registry().Quantity(1.0, text).dimensionality.items()))
 
 
 def _spelled(unit: str) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from simulator.model.layers import LOGIT_BYTES, STREAM_BYTES
+from simulator.model.layers import STREAM_BYTES
 from simulator.model.sharding import shard, stage_layers
 from simulator.schema.model import Architecture, Precision
+
+# Bytes alive per logit when vLLM sizes its memory: 16-bit logits 2 and their fp32 copy 4 (v1/sample/sampler.py). Sorted
+# copies for top-k and top-p would be 20 more, but recorded capacities leave no room for them (scripts/validate_serving.py:
+# on an RTX A6000 the capacity at budgets 2,048 and 8,192 differs by exactly the MLP's buffers).
+SAMPLER_BYTES_PER_LOGIT = 6
 
 
 def parameters(arch: Architecture) -> int:
@@ -59,7 +64,7 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
     attention = (q + 2 * kv) + q  # fused QKV and attention output
     mlp = (2 if arch.gated_mlp else 1) * part.intermediate + part.intermediate  # up projection(s) and activation
     block = tokens * (2 * arch.hidden + max(attention, mlp)) * STREAM_BYTES
-    logits = sequences * part.vocab * tensor * (STREAM_BYTES + LOGIT_BYTES)
+    logits = sequences * part.vocab * tensor * SAMPLER_BYTES_PER_LOGIT
     return float(max(block, 2 * tokens * arch.hidden * STREAM_BYTES + logits))
 
 

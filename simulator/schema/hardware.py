@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from simulator.schema.base import (
     Bytes,
     BytesPerSecond,
-    Count,
     Dollars,
     FlopsPerSecond,
     Fraction,
@@ -23,6 +22,7 @@ from simulator.schema.base import (
     Record,
     Seconds,
     Sequence,
+    Share,
     Watts,
 )
 
@@ -43,8 +43,28 @@ class Npu(Record):
     process_nm: Literal[16, 10, 7, 5] = 7
 
 
+class GpuAttention(Record):
+    """Constants of a GPU's attention kernels, calibrated on measured vLLM attention (bf16, head_dim 128).
+
+    Defaults: geometric means of A100 and H100.
+    """
+
+    launch_s: Seconds = Field(default="14.3 us", alias="launch", validate_default=True)  # all kernels of a layer
+    prefill_efficiency: Fraction = 0.627  # share of the 16-bit peak
+    block_s: Seconds = Field(default="0.92 us", alias="block", validate_default=True)  # per block and head
+    block_rows_s: Seconds = Field(default="4.77 us", alias="block_rows", validate_default=True)  # per 128 rows of it
+    decode_efficiency: Fraction = 0.79  # share of DRAM bandwidth
+    task_s: Seconds = Field(default="3.48 us", alias="task", validate_default=True)  # per sequence and KV head
+    task_query_s: Seconds = Field(default="0.034 us", alias="task_query", validate_default=True)  # per query head of it
+    exposed: Share = 0.13  # share of the shorter of task and memory time that does not hide under the longer
+
+
 class Gpu(Record):
-    """A GPU by its datasheet: peaks per number format, SM count, launch floor, achievable shares of the peaks."""
+    """A GPU by its datasheet and six physical constants that decide how much of it GEMMs get.
+
+    The defaults of those six are the geometric means of A100's and H100's, each calibrated on measured bf16 GEMMs of
+    three serving frameworks (fp8 on H100 alone).
+    """
 
     peak_bf16: FlopsPerSecond
     peak_fp8: FlopsPerSecond | None = None
@@ -53,8 +73,14 @@ class Gpu(Record):
     clock_hz: Hertz = Field(alias="clock")
     l2_bytes: Bytes = Field(alias="l2")
     launch_s: Seconds = Field(alias="launch")
-    compute_efficiency: Fraction = 0.8  # AttAcc simulator's GPU model, src/config.py:3-5 (scale-snu/attacc_simulator)
-    memory_efficiency: Fraction = 0.85  # the same
+    compute_efficiency: Fraction = 0.855  # share of the 16-bit peak inside a GEMM tile
+    compute_efficiency_8bit: Fraction = 0.67  # the same of the 8-bit peaks
+    memory_efficiency: Fraction = 0.765  # share of DRAM bandwidth that kernels reach
+    l2_bytes_per_clock: Positive = 37.9  # operand bytes an SM takes from L2 per cycle
+    tile_overhead_s: Seconds = Field(default="1 us", alias="tile_overhead", validate_default=True)  # start, write back
+    attention: GpuAttention = GpuAttention()
+    calibrated: bool = False  # whether these constants were measured on this device
+    quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
     die_mm2: Positive | None = None  # total silicon of the compute dies
@@ -81,6 +107,9 @@ class Pim(Record):
     kind: MemoryKind = "HBM3"
     stacks_per_npu: Positive = 4
     unit: Literal["bank", "bank_group", "buffer"] = "bank"
+    # all_bank: every bank opens and multiplies together (AttAcc). newton: banks open in groups under tFAW, compound
+    # commands, refresh deadlines (Newton, NeuPIMs); whole requests on channels, bank units, HBM2 only.
+    commands: Literal["all_bank", "newton"] = "all_bank"
     power_limited: bool = True  # MAC commands spaced to stay inside the stack's power budget
     mapping: Literal["request", "head", "sequence"] = "head"
     sub_batches: Literal["never", "always", "auto"] = "never"  # NPU works on one half while PIM works on the other
@@ -91,6 +120,8 @@ class Pim(Record):
     def _whole_stacks(self) -> Pim:
         if self.placement == "local" and self.stacks_per_npu != int(self.stacks_per_npu):
             raise ValueError(f"stacks_per_npu must be a whole number with placement local, got {self.stacks_per_npu}")
+        if self.commands == "newton" and (self.kind, self.unit, self.mapping) != ("HBM2", "bank", "request"):
+            raise ValueError("commands 'newton' needs kind HBM2, unit bank and mapping request")
         return self
 
 
@@ -103,13 +134,21 @@ class DirectAllReduce(Record):
     max_bytes: Bytes = Field(alias="max")  # this and larger go the common way
 
 
+class ScaleOut(Record):
+    """Network between nodes, per device (one network port each)."""
+
+    bandwidth_bytes_per_s: BytesPerSecond = Field(default="50 GB/s", alias="bandwidth", validate_default=True)  # 400 Gb/s
+    # per step, class of the 5 us that NCCL's tuning tables take for a network hop
+    latency_s: Seconds = Field(default="5 us", alias="latency", validate_default=True)
+
+
 class Link(Record):
     """Device-to-device links inside a replica (tensor and pipeline parallel traffic)."""
 
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")  # per device and direction
     latency_s: Seconds = Field(alias="latency")  # per step of an algorithm
     launch_s: Seconds = Field(alias="launch")  # once per collective
-    topology: Literal["ring", "fully_connected", "switch"] = "ring"
+    topology: Literal["ring", "fully_connected", "switch", "torus_2d"] = "ring"
     ring_only: bool = False  # the library walks rings whatever the topology, as NCCL inside a node
     in_network_reduction: bool = False  # the switch reduces (NVLink SHARP)
     chunk_overhead_s: Seconds = Field(default="0 s", alias="chunk_overhead", validate_default=True)
@@ -145,7 +184,8 @@ class Hardware(Record):
     decode_attention: Literal["device", "pim", "auto"] = "auto"  # auto: on PIM where there is one
     link: Link
     host: Host
-    max_devices_per_node: Count = 8
+    max_devices_per_node: PositiveInt = 8  # a replica of more spans nodes
+    scale_out: ScaleOut = ScaleOut()
 
     @model_validator(mode="after")
     def _one_device(self) -> Hardware:

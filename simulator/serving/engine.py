@@ -9,7 +9,7 @@ import numpy as np
 from simulator.costs.lookup import StepTables, step_tables
 from simulator.costs.step import StepCosts
 from simulator.inputs.errors import InputError
-from simulator.serving import fast_arrays, fast_general, fast_plain, limits
+from simulator.serving import fast_arrays, fast_general, fast_plain, fast_sync, limits
 from simulator.serving.config import EngineResult, SchedulerConfig, StepLog, Trace
 from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
@@ -47,7 +47,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
 def plain_enough(bounds: Limits) -> bool:
     """Whether `fast_plain` runs these limits; everything else, and every log, is for `fast_general`."""
     odd = bounds.by_priority or bounds.caching or bounds.swap or not bounds.chunked
-    return not odd and bounds.long_prefill_threshold == 0 and bounds.channels == 0
+    return not odd and bounds.long_prefill_threshold == 0 and bounds.channels == 0 and bounds.block_shift >= 0
 
 
 def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcome:
@@ -62,10 +62,16 @@ def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcom
         1 if bounds.asynchronous else bounds.depth,
         len(tables.stage_layers),
     )
-    done = compiled(fast_plain)(requests, bounds, tables, state, outcome)
-    if not done:
-        raise RuntimeError("the scheduler left requests waiting and nothing in flight")
+    kernel = fast_sync if bounds.depth == 1 else fast_plain
+    _check_end(compiled(kernel)(requests, bounds, tables, state, outcome))
     return outcome
+
+
+def _check_end(end: int) -> None:
+    if end == fast_arrays.LIVELOCK:
+        raise RuntimeError("the scheduler is in a livelock: requests preempt each other and nobody gets a token")
+    if end == fast_arrays.STUCK:
+        raise RuntimeError("the scheduler leaves requests waiting for ever")
 
 
 def _run_general(requests: Requests, bounds: Limits, tables: StepTables, log: bool) -> tuple[Outcome, Log | None]:
@@ -102,9 +108,7 @@ def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, ro
         min(bounds.max_num_seqs, n) if bounds.caching else 0,
         -(-longest // bounds.block_size),
     )
-    done = compiled(fast_general)(requests, bounds, tables, queues, pool, outcome, rows)
-    if not done:
-        raise RuntimeError("the scheduler left requests waiting and nothing in flight")
+    _check_end(compiled(fast_general)(requests, bounds, tables, queues, pool, outcome, rows))
     return outcome
 
 
@@ -155,6 +159,8 @@ def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
         int(config.watermark * config.num_gpu_blocks),
         2 if config.async_scheduling else config.pipeline_parallel_size,
         tables.channels,
+        limits.most_idle_preemptions(config),
+        _exact_log2(config.block_size),
         config.enable_chunked_prefill,
         config.enable_prefix_caching,
         config.policy == "priority",
@@ -162,6 +168,10 @@ def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
         config.scheduler_reserve_full_isl,
         config.preemption == "swap",
     )
+
+
+def _exact_log2(value: int) -> int:
+    return value.bit_length() - 1 if value & (value - 1) == 0 else -1
 
 
 def _new_log(steps: int, entries: int, admissions: int, preemptions: int) -> Log:

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 # A function that only other compiled functions call: no Python wrapper, no reference counting, no test for division
 # by zero. It makes the code smaller, which is what compile time is spent on.
-part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False)
+part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False, forceinline=True)
 
 
 class Requests(NamedTuple):
@@ -43,6 +43,8 @@ class Limits(NamedTuple):
     margin_blocks: int
     depth: int
     channels: int
+    most_idle_preemptions: int  # in a row, no token in between: more are a livelock
+    block_shift: int  # log2 of block_size where it is a power of two, else -1
     chunked: bool
     caching: bool
     by_priority: bool
@@ -103,6 +105,9 @@ class Log(NamedTuple):
 ) = range(18)
 
 
+DONE_ALL, STUCK, LIVELOCK = range(3)  # how a run ended
+
+
 def _array(dtype: Any, dimensions: int = 1, *, readonly: bool = False) -> Any:
     return types.Array(dtype, dimensions, "C", readonly=readonly)
 
@@ -122,7 +127,7 @@ REQUESTS = types.NamedTuple(
     [read(_I64), read(_I32), read(_I32), read(_I32), read(_I64), read(_I64), read(_I64)],
     Requests,
 )
-LIMITS = types.NamedTuple([_I64] * 9 + [_BOOL] * 6, Limits)
+LIMITS = types.NamedTuple([_I64] * 11 + [_BOOL] * 6, Limits)
 OUTCOME = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 2 + [write(_I64)] * 3, Outcome)
 LOG = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 7 + [write(_I32, 2)] * 2, Log)
 

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from numba import config, njit
@@ -16,19 +16,20 @@ from simulator.costs import lookup
 
 @functools.cache
 def compiled(kernel: ModuleType) -> Callable[..., Any]:
-    """The entry of `kernel`, compiled for its SIGNATURE or loaded from numba's cache.
+    """`kernel.simulate`, compiled for `kernel.SIGNATURE` or loaded from numba's cache.
 
-    numba looks only at the file of the function itself to see whether a cached version is stale. So the digest of
-    all sources that are compiled into it is a free variable of the entry, which makes it a part of the cache's key.
+    numba looks only at the file of the function itself to see whether a cached version is stale. So the function gets
+    a name that holds the digest of all sources that are compiled into it.
     """
-    entry = kernel.entry(_digest())
+    simulate = kernel.simulate
     if config.DISABLE_JIT:
-        return entry  # type: ignore[no-any-return]
-    return njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True)(entry)  # type: ignore[no-any-return]
+        return simulate  # type: ignore[no-any-return]
+    named = FunctionType(simulate.__code__, simulate.__globals__, f"simulate_{_digest()}")
+    compile_now = njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)
+    return compile_now(named)  # type: ignore[no-any-return]
 
 
 @functools.cache
-def _digest() -> int:
+def _digest() -> str:
     sources = [*sorted(Path(__file__).parent.glob("fast_*.py")), Path(lookup.__file__)]
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
-    return int.from_bytes(digest[:7], "little") | 1
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]

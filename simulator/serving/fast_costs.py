@@ -17,12 +17,16 @@ TABLES = types.NamedTuple(
     [
         read(_I64),
         read(_F64, 2),
+        read(_F64, 2),
+        read(_F64),
         read(_F64),
         read(_F64, 2),
         read(_F64),
         read(_I32),
         read(_F64),
+        read(_F64),
         read(_I32),
+        read(_F64),
         read(_I64),
         read(_I64, 2),
         read(_I64, 2),
@@ -51,8 +55,10 @@ def chunk_ns(tables, chunk, context):
         tables.prefill_ns,
         tables.chunk_knots,
         tables.chunk_index,
+        tables.per_chunk,
         tables.context_knots,
         tables.context_index,
+        tables.per_context,
     )
 
 
@@ -63,8 +69,10 @@ def batch_ns(tables, batch, context_sum, longest):
         batch,
         context_sum,
         longest,
-        tables.decode_ns,
+        tables.decode_base_ns,
+        tables.decode_slope_ns,
         tables.decode_spread_ns,
+        tables.inverse,
         tables.context_knots,
         tables.context_index,
     )

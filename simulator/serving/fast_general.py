@@ -6,15 +6,15 @@ step. `reference.run` explains the loop, `step_time` the price of a step, `recor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import types
 
 from simulator.costs.lookup import blocks_time_ns, channel_time_ns, stage_time_ns
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
+    DONE_ALL,
+    STUCK,
+    LIVELOCK,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
@@ -44,6 +44,7 @@ from simulator.serving.fast_queues import (
     FLYING,
     FREE,
     HEAD,
+    IDLE_PREEMPTIONS,
     JOINED,
     LAST_DECISION_NS,
     LAST_END_NS,
@@ -196,6 +197,7 @@ def _deliver(b, requests, limits, queues, pool, outcome):
             continue
         running = queues.slot[r] >= 0
         queues.delivered[r] += 1
+        queues.state[IDLE_PREEMPTIONS] = 0
         if running and limits.channels > 0:
             queues.channel_tokens[queues.channel[r]] += 1
         if running and limits.asynchronous:
@@ -272,7 +274,6 @@ def _decide(requests, limits, tables, queues, pool, outcome, log):
     state[FLYING] += 1
 
 
-@part
 def simulate(requests, limits, tables, queues, pool, outcome, log):
     """Serves the trace. Returns whether every request was finished."""
     state, n = queues.state, len(requests.arrival_ns)
@@ -280,6 +281,8 @@ def simulate(requests, limits, tables, queues, pool, outcome, log):
         _join(requests, limits, queues)
         if state[RUNNING] + waiting_count(queues) > 0:
             _decide(requests, limits, tables, queues, pool, outcome, log)
+            if state[IDLE_PREEMPTIONS] > limits.most_idle_preemptions:
+                return LIVELOCK
             if state[FLYING] < limits.depth:
                 continue
         if state[COUNTING] > 0:
@@ -295,16 +298,7 @@ def simulate(requests, limits, tables, queues, pool, outcome, log):
         else:
             break
     outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])
-    return state[RUNNING] == 0 and waiting_count(queues) == 0
+    return DONE_ALL if state[RUNNING] + waiting_count(queues) == 0 else STUCK
 
 
-SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, QUEUES, POOL, OUTCOME, LOG)
-
-
-def entry(digest: int) -> Callable[..., Any]:
-    """The function to compile and cache (see `fast_compile`)."""
-
-    def simulate_general(requests, limits, tables, queues, pool, outcome, log):  # type: ignore[no-untyped-def]
-        return digest != 0 and simulate(requests, limits, tables, queues, pool, outcome, log)
-
-    return simulate_general
+SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, QUEUES, POOL, OUTCOME, LOG)

@@ -1,13 +1,12 @@
 """Steady decode in one go: steps of the plain engine in which nobody arrives, finishes, joins or lacks a block.
 
 In such a run of steps only the contexts grow, by one token per decode and step. The steps are priced one by one, by
-the same look-up and rounding as ever, but in a loop without branches (compiled to vector instructions), at most
-`block_size` steps at a time: over that many the block demand of a step is the count of one residue each.
+the same look-up and rounding as ever, but in a loop without branches (compiled to vector instructions).
 """
 
 from __future__ import annotations
 
-from simulator.costs.lookup import blocks_time_ns, cell, decode_in_cell_ns
+from simulator.costs.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns
 from simulator.costs.step import SERIAL
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
@@ -40,31 +39,41 @@ from simulator.serving.fast_plain_state import (
     LAST_USED,
     LAST_WAITING,
     LAUNCHED,
+    MOST_STEPS,
     PASS,
     PASS_OF,
     PHASE,
+    SPAN_SHIFT,
     longest_context,
 )
 
 DECODE, MODEL, TAKEN = range(3)  # rows of `scratch`
 NEVER = 1 << 62
+WORTHWHILE = 2  # steps: one alone is as cheap in the ordinary way
 
 
 @part
 def jump(waiting, requests, limits, plain, tables, outcome):
-    """Makes steps while nothing happens. To be called when there is one stage and one batch in flight at most, no
-    prompt is partly computed, and nobody can be admitted before a finish or an arrival."""
+    """Makes steps while nothing happens. To be called when there is one stage, no prompt is partly computed, and nobody
+    can be admitted before a finish or an arrival."""
     state = plain.state
     at = state[JOINED]
     horizon = requests.arrival_ns[at] if at < len(requests.arrival_ns) else NEVER
     while state[CLOCK] < horizon:
-        steps = _steps_without_finish(plain, limits.block_size)
-        steps = _steps_with_blocks(steps, plain)
+        steps = MOST_STEPS
+        if horizon != NEVER:  # steps get longer, hardly ever shorter: more would be priced in vain
+            step_ns = max(state[LAST_END_NS] - state[LAST_START_NS], 1)
+            steps = min(steps, (horizon - state[CLOCK]) // step_ns + 1)
+        if steps < WORTHWHILE:
+            return
+        steps = _steps_without_finish(plain, steps)
+        if steps < WORTHWHILE:
+            return
+        steps = _steps_with_blocks(steps, limits, plain)
         if steps == 0:
             return
         steps = _price(steps, plain, tables)
-        made = _make(steps, horizon, waiting, limits, plain, tables, outcome)
-        if made < steps:
+        if _make(steps, horizon, waiting, limits, plain, tables, outcome) < steps:
             return
 
 
@@ -72,25 +81,29 @@ def jump(waiting, requests, limits, plain, tables, outcome):
 def _steps_without_finish(plain, most):
     """How many of the next `most` passes no decode finishes in."""
     wheel, first = plain.wheel, plain.groups[0, PASS]
-    mask = wheel.shape[1] - 1
+    mask, span = wheel.shape[1] - 1, (1 << SPAN_SHIFT) - 1
     clear = max(plain.state[CLEAR], first)
     while clear < first + most and wheel[0, clear & mask] < 0:
         clear += 1
+        while clear < first + most and clear & span == 0 and plain.busy[(clear & mask) >> SPAN_SHIFT] == 0:
+            clear += span + 1
     plain.state[CLEAR] = clear
     return min(clear - first, most)
 
 
 @part
-def _steps_with_blocks(steps, plain):
+def _steps_with_blocks(steps, limits, plain):
     """How many of `steps` passes the free blocks suffice for; writes the blocks taken up to each of them."""
-    phase, free, taken, made = plain.groups[0, PHASE], plain.state[FREE], 0, 0
-    while made < steps:
-        taken += plain.residues[0, phase + made]
-        if taken > free:
-            break
-        plain.scratch[TAKEN, made] = taken
-        made += 1
-    return made
+    taken, phase, total, period = plain.scratch[TAKEN], plain.groups[0, PHASE], 0, limits.block_size
+    for j in range(min(steps, period)):
+        total += plain.residues[0, (phase + j) & (period - 1)]
+        taken[j] = total
+    later = taken[period:]
+    for j in range(steps - period):
+        later[j] = taken[j] + total
+    while steps > 0 and taken[steps - 1] > plain.state[FREE]:
+        steps -= 1
+    return steps
 
 
 @part
@@ -100,21 +113,22 @@ def _price(steps, plain, tables):
     count = plain.groups[0, COUNT]
     first = plain.groups[0, CONTEXT] + count
     knots = tables.context_knots
-    c = cell(first / count, knots, tables.context_index)
-    while cell((first + count * (steps - 1)) / count, knots, tables.context_index) != c:
+    inverse = tables.inverse[count]
+    c = decode_cell(count, first, knots, tables.context_index, inverse)
+    while decode_cell(count, first + count * (steps - 1), knots, tables.context_index, inverse) != c:
         steps -= 1
-    low, high, left, right = tables.decode_ns[count, c], tables.decode_ns[count, c + 1], knots[c], knots[c + 1]
+    base, slope = tables.decode_base_ns[count, c], tables.decode_slope_ns[count, c]
     spread, linear = tables.decode_spread_ns[count], tables.linear_ns[count]
     longest = longest_context(plain, 0) + 1 if spread != 0.0 else 0
     decode, model = plain.scratch[DECODE], plain.scratch[MODEL]
     if tables.overlap == SERIAL:  # as blocks_time_ns, which would keep this loop from becoming vector instructions
         for j in range(steps):
-            decode[j] = decode_in_cell_ns(count, first + count * j, longest + j, low, high, left, right, spread)
+            decode[j] = decode_in_cell_ns(first + count * j, longest + j, base, slope, spread, inverse)
             model[j] = linear + decode[j]
         return steps
     before, after = tables.half_before_ns[count], tables.half_after_ns[count]
     for j in range(steps):
-        decode[j] = decode_in_cell_ns(count, first + count * j, longest + j, low, high, left, right, spread)
+        decode[j] = decode_in_cell_ns(first + count * j, longest + j, base, slope, spread, inverse)
         model[j] = blocks_time_ns(tables.overlap, linear, 0, decode[j], before, after, tables.stage_layers[0])
     return steps
 
@@ -160,16 +174,19 @@ def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain
     totals[WAITING_NS] += state[LAST_WAITING] * (clock - state[LAST_DECISION_NS]) + waiting * (decided - clock)
     state[LAST_DECISION_NS], state[LAST_WAITING] = decided, waiting
     totals[USED_BLOCK_NS] += state[LAST_USED] * (min(start, state[LAST_END_NS]) - state[LAST_START_NS])
-    state[LAST_START_NS] = state[LAST_END_NS] = end
-    used = limits.usable_blocks - state[FREE]
-    time, used_time = _sum(scratch[MODEL], steps), 0
+    used, time, decode_time, used_time = limits.usable_blocks - state[FREE], 0, 0, 0
+    decode, model, taken = scratch[DECODE], scratch[MODEL], scratch[TAKEN]
     for j in range(steps):
-        used_time += scratch[TAKEN, j] * (scratch[MODEL, j] + fixed)
-    totals[USED_BLOCK_NS] += used * (time + steps * fixed) + used_time
-    totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], used + scratch[TAKEN, steps - 1])
+        decode_time += decode[j]
+        time += model[j]
+        used_time += taken[j] * (model[j] + fixed)
+    last, last_used = model[steps - 1] + fixed, used + taken[steps - 1]
+    totals[USED_BLOCK_NS] += used * (time + steps * fixed) + used_time - last_used * last  # the last one counts later
+    state[LAST_START_NS], state[LAST_END_NS], state[LAST_USED] = end - last, end, last_used
+    totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], last_used)
     totals[MAKESPAN_NS] = max(totals[MAKESPAN_NS], end)
     totals[BLOCKS_NS] += time
-    totals[DECODE_NS] += _sum(scratch[DECODE], steps)
+    totals[DECODE_NS] += decode_time
 
 
 @part
@@ -190,7 +207,7 @@ def _move_on(steps, end, limits, plain):
     state, group = plain.state, plain.groups[0]
     state[FREE] -= plain.scratch[TAKEN, steps - 1]
     group[PASS] += steps
-    group[PHASE] = (group[PHASE] + steps) % limits.block_size
+    group[PHASE] = (group[PHASE] + steps) & (limits.block_size - 1)
     group[CONTEXT] += steps * group[COUNT]
     state[LAUNCHED] += steps
     state[DELIVERED] += steps

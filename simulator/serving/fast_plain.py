@@ -8,9 +8,6 @@ running request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import types
 
@@ -18,6 +15,8 @@ from simulator.costs.lookup import blocks_time_ns, stage_time_ns
 from simulator.costs.step import SERIAL
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
+    DONE_ALL,
+    STUCK,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
@@ -84,19 +83,16 @@ from simulator.serving.fast_plain_state import (
     STACK,
     TOTAL,
     WHO,
+    blocks_for,
     give_slot,
     join_group,
     leave_group,
+    leave_span,
     link,
     longest_context,
     take_slot,
 )
 from simulator.serving.fast_shortage import serve_short_of_blocks
-
-
-@part
-def _blocks(tokens, limits):
-    return (tokens + limits.block_size - 1) // limits.block_size
 
 
 @part
@@ -115,7 +111,7 @@ def _pass_running(requests, limits, plain, tables, outcome):
     chunk = 0
     if state[PARTIAL] >= 0:
         chunk = min(state[KNOWN] - state[COMPUTED], budget)
-        demand += _blocks(state[COMPUTED] + chunk, limits) - _blocks(state[COMPUTED], limits)
+        demand += blocks_for(state[COMPUTED] + chunk, limits) - blocks_for(state[COMPUTED], limits)
     if demand > state[FREE]:
         serve_short_of_blocks(requests, limits, plain, outcome)
         return -1
@@ -163,7 +159,7 @@ def _admit(budget, requests, limits, plain, tables, outcome):
         known = requests.prompt[r] + done
         new = min(known, budget)
         margin = limits.margin_blocks if state[RUNNING] > 0 else 0
-        if _blocks(known if limits.full_sequence_gate else new, limits) + margin > state[FREE]:
+        if blocks_for(known if limits.full_sequence_gate else new, limits) + margin > state[FREE]:
             state[BLOCKED] = 1
             break
         if place >= 0:
@@ -171,7 +167,7 @@ def _admit(budget, requests, limits, plain, tables, outcome):
             place -= 1
         else:
             state[HEAD] += 1
-        state[FREE] -= _blocks(new, limits)
+        state[FREE] -= blocks_for(new, limits)
         state[KNOWN], state[COMPUTED] = known, 0
         slot = take_slot(plain, r)
         plain.slots[slot, TOTAL] = known  # until it decodes
@@ -275,7 +271,7 @@ def _enqueue(end, counts, limits, plain):
     state[COUNTING] += counts
     group[LAST_BATCH] = state[LAUNCHED]
     group[PASS] += 1
-    group[PHASE] = group[PHASE] + 1 if group[PHASE] + 1 < limits.block_size else 0
+    group[PHASE] = (group[PHASE] + 1) & (limits.block_size - 1)
     group[CONTEXT] += group[COUNT]
 
 
@@ -354,8 +350,10 @@ def _deliver(limits, plain):
         state[BLOCKED] = 0
         plain.wheel[g, at] = -1
         while slot >= 0:
-            state[FREE] += _blocks(slots[slot, TOTAL], limits)
+            state[FREE] += blocks_for(slots[slot, TOTAL], limits)
             give_slot(plain, slot)
+            if g == 0:
+                leave_span(plain, batch[PASS_OF])
             slot = slots[slot, LATER]
     if state[LEAVING] > 0:
         _drop_finished(plain)
@@ -419,7 +417,8 @@ def _decide(requests, limits, plain, tables, outcome):
         _join(requests, state)
     decided = state[CLOCK]
     state[NEWCOMERS] = 0
-    plain.chunks[:] = 0
+    for k in range(len(plain.chunks)):
+        plain.chunks[k] = 0
     budget = _pass_running(requests, limits, plain, tables, outcome)
     preempted = budget < 0
     tokens = plain.groups[state[CURRENT], COUNT]
@@ -436,7 +435,6 @@ def _decide(requests, limits, plain, tables, outcome):
     _enqueue(end, np.int64(preempted), limits, plain)
 
 
-@part
 def simulate(requests, limits, tables, plain, outcome):
     """Serves the trace. Returns whether every request was finished."""
     state, n = plain.state, len(requests.arrival_ns)
@@ -457,16 +455,7 @@ def simulate(requests, limits, tables, plain, outcome):
         else:
             break
     outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])
-    return state[RUNNING] == 0 and _waiting(state) == 0
+    return DONE_ALL if state[RUNNING] + _waiting(state) == 0 else STUCK
 
 
-SIGNATURE = types.boolean(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)
-
-
-def entry(digest: int) -> Callable[..., Any]:
-    """The function to compile and cache (see `fast_compile`)."""
-
-    def simulate_plain(requests, limits, tables, plain, outcome):  # type: ignore[no-untyped-def]
-        return digest != 0 and simulate(requests, limits, tables, plain, outcome)
-
-    return simulate_plain
+SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)

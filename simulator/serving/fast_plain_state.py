@@ -23,14 +23,15 @@ class Plain(NamedTuple):
     free_slots: Array  # int32 [max_num_seqs], a stack
     newcomers: Array  # int32 [max_num_seqs]: slots whose prompt had a chunk in the pass, only the last one unfinished
     groups: Array  # int64 [groups, GROUP]
-    residues: Array  # int32 [groups, 2 * block_size]: decodes that need a block when the group's phase is this; twice
+    residues: Array  # int32 [groups, block_size]: decodes that need a block when the group's phase is this
     wheel: Array  # int32 [groups, power of two above the longest output]: first slot that finishes in this pass
+    busy: Array  # int32 [wheel / 16]: slots in every 16 places of the first group's wheel
     free_groups: Array  # int64 [groups], a stack
     ring: Array  # int64 [power of two, 4]: batches in flight, columns END_NS to COUNTS
     stack: Array  # int64 [(depth + 1) * max_num_seqs + 1, 3]: preempted requests, columns WHO, DONE, DUE; head last
     stage_free_ns: Array  # int64 [stages]
-    scratch: Array  # int64 [3, block_size]: times and blocks of the steps of a jump
-    chunks: Array  # int64 [5] of the pass: one-token chunks, their context, the longest; time of the other chunks, the longest
+    scratch: Array  # int64 [3, MOST_STEPS]: times and blocks of the steps of a jump
+    chunks: Array  # int64 [5] of the pass: one-token chunks, their context, the longest; time and longest of the others
 
 
 (
@@ -67,13 +68,15 @@ COUNT, CONTEXT, PASS, PHASE, LAST_BATCH, LONGEST, GROUP = range(7)
 END_NS, GROUP_OF, PASS_OF, COUNTS = range(4)  # COUNTS: 1: scheduled a token or preempted somebody
 WHO, DONE, DUE = range(3)
 ALL = -1  # as DONE: the last token is in flight
+SPAN_SHIFT = 4  # `busy` counts 16 places together
+MOST_STEPS = 64  # of a jump, priced together
 UNKNOWN = -(1 << 60)  # as LONGEST
 ONES, ONES_CONTEXT, ONES_LONGEST, CHUNKS_NS, LONGEST_CHUNK = range(5)
 
 _I32, _I64 = types.int32, types.int64
 PLAIN = types.NamedTuple(
     [write(_I64), write(_I64, 2), write(_I32), write(_I32), write(_I64, 2), write(_I32, 2), write(_I32, 2)]
-    + [write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64)],
+    + [write(_I32), write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64)],
     Plain,
 )
 
@@ -83,6 +86,7 @@ def new_plain(
 ) -> Plain:
     """State before the first arrival."""
     state = np.zeros(STATE, np.int64)
+    places = max(1 << longest_output.bit_length(), 1 << SPAN_SHIFT)
     state[FREE], state[FREE_SLOTS], state[PARTIAL], state[FREE_GROUPS] = usable_blocks, max_num_seqs, -1, groups - 1
     slots = np.zeros((max_num_seqs + 1, SLOT), np.int64)
     group = np.zeros((groups, GROUP), np.int64)
@@ -94,15 +98,22 @@ def new_plain(
         np.arange(max_num_seqs, dtype=np.int32)[::-1].copy(),
         np.zeros(max_num_seqs, np.int32),
         group,
-        np.zeros((groups, 2 * block_size), np.int32),
-        np.full((groups, 1 << longest_output.bit_length()), -1, np.int32),
+        np.zeros((groups, block_size), np.int32),
+        np.full((groups, places), -1, np.int32),
+        np.zeros(places >> SPAN_SHIFT, np.int32),
         np.arange(1, groups + 1, dtype=np.int64),
         np.zeros((1 << (depth - 1).bit_length(), 4), np.int64),
         np.zeros(((depth + 1) * max_num_seqs + 1, 3), np.int64),
         np.zeros(stages, np.int64),
-        np.zeros((3, block_size), np.int64),
+        np.zeros((3, MOST_STEPS), np.int64),
         np.zeros(5, np.int64),
     )
+
+
+@part
+def blocks_for(tokens, limits):
+    """KV blocks that hold so many tokens."""
+    return (tokens + limits.block_size - 1) >> limits.block_shift
 
 
 @part
@@ -116,8 +127,9 @@ def link(plain, slot, group, last):
     plain.wheel[group, at] = slot
     plain.slots[slot, LAST_PASS] = last
     plain.slots[slot, GROUP_OF_SLOT] = group
-    if group == 0 and last < plain.state[CLEAR]:
-        plain.state[CLEAR] = last
+    if group == 0:
+        plain.busy[at >> SPAN_SHIFT] += 1
+        plain.state[CLEAR] = min(plain.state[CLEAR], last)
 
 
 @part
@@ -131,6 +143,14 @@ def unlink(plain, slot):
         plain.wheel[slots[slot, GROUP_OF_SLOT], slots[slot, LAST_PASS] & (plain.wheel.shape[1] - 1)] = later
     if later >= 0:
         slots[later, EARLIER] = earlier
+    if slots[slot, GROUP_OF_SLOT] == 0:
+        leave_span(plain, slots[slot, LAST_PASS])
+
+
+@part
+def leave_span(plain, last):
+    """A slot that finishes in pass `last` of group 0 is off the wheel."""
+    plain.busy[(last & (plain.wheel.shape[1] - 1)) >> SPAN_SHIFT] -= 1
 
 
 @part
@@ -164,17 +184,14 @@ def give_slot(plain, slot):
 @part
 def add_residue(plain, group, key, count):
     """`count` more decodes need a block in phase `key`."""
-    size = plain.residues.shape[1] >> 1
     plain.residues[group, key] += count
-    plain.residues[group, key + size] += count
 
 
 @part
 def join_group(plain, slot, g, computed):
     """The request decodes from the group's next pass on; LAST_PASS and TOTAL are set."""
-    group, size = plain.groups[g], plain.residues.shape[1] >> 1
-    key = group[PHASE] - computed % size
-    key += size if key < 0 else 0
+    group = plain.groups[g]
+    key = (group[PHASE] - computed) & (plain.residues.shape[1] - 1)
     plain.slots[slot, KEY] = key
     add_residue(plain, g, key, 1)
     ahead = computed - group[PASS]

@@ -49,13 +49,14 @@ class Queues(NamedTuple):
     FLYING,
     COUNTING,  # batches in flight that scheduled a token or preempted somebody
     SWAPPED_BLOCKS,  # moved to or from host memory since the last batch
+    IDLE_PREEMPTIONS,  # since an output token was delivered
     LAST_DECISION_NS,  # of the last step
     LAST_WAITING,
     LAST_START_NS,  # of the last batch that was not empty
     LAST_END_NS,
     LAST_USED,
     STATE,
-) = range(16)
+) = range(17)
 
 _I8, _I32, _I64 = types.int8, types.int32, types.int64
 QUEUES = types.NamedTuple(

@@ -12,6 +12,7 @@ from simulator.serving.fast_pool import grow, hits, publish, release, take_hits,
 from simulator.serving.fast_queues import (
     FREE,
     HEAD,
+    IDLE_PREEMPTIONS,
     JOINED,
     RUNNING,
     SWAPPED_BLOCKS,
@@ -83,6 +84,7 @@ def _preempt(position, b, requests, queues, limits, pool):
     else:
         state[FREE] += blocks_for(queues.computed[r], limits)
     tokens = _drop_from_batch(r, b, queues)
+    state[IDLE_PREEMPTIONS] += 1
     if limits.swap:
         queues.swapped[r] = queues.computed[r] - tokens
         state[SWAPPED_BLOCKS] += blocks_for(queues.swapped[r], limits)

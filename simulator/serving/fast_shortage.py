@@ -27,6 +27,7 @@ from simulator.serving.fast_plain_state import (
     STACK,
     TOTAL,
     WHO,
+    blocks_for,
     give_slot,
     leave_group,
     unlink,
@@ -39,11 +40,8 @@ def serve_short_of_blocks(requests, limits, plain, outcome):
     if any, is the last of that list and so the first victim."""
     state, slots = plain.state, plain.slots
     g, anchor = state[CURRENT], len(plain.slots) - 1
-    slot = slots[anchor, NEXT]
-    while slot != anchor:
-        if slot == state[PARTIAL]:  # everybody else was served: it is short itself
-            preempt(slot, requests, limits, plain, outcome)
-            return
+    slot, served = slots[anchor, NEXT], 0
+    while served < plain.residues[g, plain.groups[g, PHASE]]:
         if (
             slots[slot, GROUP_OF_SLOT] == g
             and slots[slot, KEY] == plain.groups[g, PHASE]
@@ -55,7 +53,10 @@ def serve_short_of_blocks(requests, limits, plain, outcome):
                 if victim == slot:
                     return
             state[FREE] -= 1
+            served += 1
         slot = slots[slot, NEXT]
+    if state[PARTIAL] >= 0:  # everybody else was served: it is short itself
+        preempt(state[PARTIAL], requests, limits, plain, outcome)
 
 
 @part
@@ -81,7 +82,7 @@ def preempt(slot, requests, limits, plain, outcome):
             state[LEAVING] += 1
             done = ALL
     state[BLOCKED] = 0
-    state[FREE] += (computed + limits.block_size - 1) // limits.block_size
+    state[FREE] += blocks_for(computed, limits)
     give_slot(plain, slot)
     top = state[STACK]
     plain.stack[top, WHO], plain.stack[top, DONE], plain.stack[top, DUE] = r, done, due

@@ -49,11 +49,12 @@ def step_time(entries: Sequence[Entry], tables: StepTables, swapped_blocks: int 
                                           tables.beside_knots, tables.beside_ns, tables.beside_spread_ns,
                                           tables.context_knots, tables.context_index)
     elif decodes:
-        decode_ns = lookup.decode_time_ns(len(decodes), sum(contexts), max(contexts), tables.decode_ns,
-                                          tables.decode_spread_ns, tables.context_knots, tables.context_index)
+        decode_ns = lookup.decode_time_ns(len(decodes), sum(contexts), max(contexts), tables.decode_base_ns,
+                                          tables.decode_slope_ns, tables.decode_spread_ns, tables.inverse,
+                                          tables.context_knots, tables.context_index)
     prefill_ns = sum(
         lookup.prefill_time_ns(entry.new, entry.computed, tables.prefill_ns, tables.chunk_knots, tables.chunk_index,
-                               tables.context_knots, tables.context_index)
+                               tables.per_chunk, tables.context_knots, tables.context_index, tables.per_context)
         for entry in chunks)
     n, tokens = len(entries), sum(entry.new for entry in entries)
     layers = int(tables.stage_layers.sum())

@@ -14,6 +14,7 @@ from sweeper.space import Space
 from sweeper.study import Ending
 from sweeper.trial import Trial
 
+WIDE = 120  # columns of a terminal that has room for parameters beside the objectives
 SHOWN = 12  # designs of the front on the terminal; pareto.csv has all
 
 _ENDS = {
@@ -52,20 +53,26 @@ def print_ending(console: Console, folder: Path, space: Space, settings: Setting
 
 
 def _print_front(console: Console, space: Space, ending: Ending) -> None:
-    varied = [p.name for p in space.parameters
-              if len({label(t.parameters[p.name]) if p.name in t.parameters else "" for t in ending.pareto}) > 1]
-    same = [f"{p.name}={label(ending.pareto[0].parameters[p.name])}" for p in space.parameters
-            if p.name not in varied and p.name in ending.pareto[0].parameters]
-    title = f"Pareto front: {len(ending.pareto)} designs" + (f", {SHOWN} shown" if len(ending.pareto) > SHOWN else "")
-    table = Table("trial", *(f"{o.label} {'↓' if o.direction == 'minimize' else '↑'}" for o in space.objectives),
-                  "parameters", title=title, title_justify="left")
-    baselines = [t for t in ending.trials if t.baseline and t.status == "complete"]
-    for trial in [*_spread(list(ending.pareto)), *baselines]:
-        table.add_row(trial.baseline or str(trial.number), *(f"{trial.objectives[o.name]:.4g}" for o in space.objectives),
-                      " ".join(f"{n.rsplit('.', 1)[-1]}={label(trial.parameters[n])}" for n in varied if n in trial.parameters))
+    pareto = list(ending.pareto)
+    varied = [p.name for p in space.parameters if len({_shown(t, p.name) for t in pareto}) > 1]
+    same = [f"{p.name}={_shown(pareto[0], p.name)}" for p in space.parameters
+            if p.name not in varied and p.name in pareto[0].parameters]
+    wide = console.width >= WIDE
+    title = f"Pareto front: {len(pareto)} designs" + (f", {SHOWN} shown" if len(pareto) > SHOWN else "")
+    columns = [f"{o.name}\n{o.unit} {'↓' if o.direction == 'minimize' else '↑'}".replace("\n ", "\n")
+               for o in space.objectives]
+    table = Table("trial", *columns, *(["parameters"] if wide else []), title=title, title_justify="left")
+    for trial in [*_spread(pareto), *(t for t in ending.trials if t.baseline and t.status == "complete")]:
+        numbers = [f"{trial.objectives[o.name]:.4g}" for o in space.objectives]
+        settings = " ".join(f"{n.rsplit('.', 1)[-1]}={_shown(trial, n)}" for n in varied if n in trial.parameters)
+        table.add_row(trial.baseline or str(trial.number), *numbers, *([settings] if wide else []))
     console.print(table)
     if same:
         console.print("all of them: " + " ".join(same), highlight=False, markup=False, soft_wrap=True)
+
+
+def _shown(trial: Trial, name: str) -> str:
+    return label(trial.parameters[name]) if name in trial.parameters else ""
 
 
 def _spread(pareto: list[Trial]) -> list[Trial]:

@@ -33,7 +33,7 @@ def run(args: Namespace) -> int:
     sampler = args.sampler or spec.sampler
     trials = _positive(args.trials, "--trials") or spec.trials
     size = space.size()
-    if size is not None and (sampler == "exhaustive" and not args.trials or size < trials):
+    if size is not None and ((sampler == "exhaustive" and not args.trials) or size < trials):
         trials = size + len(space.baselines)
     settings = Settings(
         trials=trials,

@@ -52,6 +52,18 @@ function describe(i) {
 }
 const hovers = all.map(describe);
 
+// The range that shows the front, the baselines and nearly all feasible designs; outliers are a double click away.
+function range(values, log) {
+  const of = (rows) => rows.map((i) => values[i]).filter((v) => v !== null && (!log || v > 0));
+  const some = of(feasible).sort((a, b) => a - b);
+  const kept = [...of(front), ...of(all.filter((i) => T.baseline[i])), ...some.slice(Math.floor(some.length * 0.03), Math.ceil(some.length * 0.97))];
+  if (kept.length < 2) return undefined;
+  const place = (v) => (log ? Math.log10(v) : v);
+  const low = place(kept.reduce((a, b) => Math.min(a, b))), high = place(kept.reduce((a, b) => Math.max(a, b)));
+  const margin = (high - low || Math.abs(high) || 1) * 0.08;
+  return [low - margin, high + margin];
+}
+
 function scatter(div, x, y, legend) {
   const X = T.values[x.name], Y = T.values[y.name];
   const kind = N > 3000 ? "scattergl" : "scatter";
@@ -69,7 +81,11 @@ function scatter(div, x, y, legend) {
   traces.push(dots("baselines", marks, { color: COLOUR.baseline, symbol: "star", size: 14, line: { width: 1, color: "#fff" } },
     { mode: "markers+text", type: "scatter", text: marks.map((i) => plain(T.baseline[i])), textposition: marks.map((_, k) => ["top center", "bottom center", "middle right", "middle left"][k % 4]),
       hovertext: marks.map((i) => hovers[i]), hovertemplate: "%{hovertext}<extra></extra>" }));
-  Plotly.react(div, traces, layout(x, y, { showlegend: legend }), { responsive: true, displaylogo: false });
+  const frame = layout(x, y, { showlegend: legend });
+  const log = at("log").checked;
+  frame.xaxis.range = range(X, log);
+  frame.yaxis.range = range(Y, log);
+  Plotly.react(div, traces, frame, { responsive: true, displaylogo: false });
   if (!div.listening) { div.listening = true; div.on("plotly_click", (event) => detail(event.points[0].customdata)); }
 }
 

@@ -1,7 +1,7 @@
 """Batched, de-duplicated multivariate TPE over Optuna's TPESampler.
 
-TPE (Bergstra et al., NeurIPS 2011; multivariate and multi-objective as in Optuna) spends its time on ranking the history
-and fitting two Parzen estimators. Here one ranking and two fits serve a batch of suggestions: for each, 24 candidates
+TPE (Bergstra et al., NeurIPS 2011; multivariate and multi-objective as in Optuna) spends its time on ranking the
+history and fitting two Parzen estimators. Here one ranking and two fits serve a batch of suggestions: for each, 24 candidates
 are drawn from the good estimator, and the best one by the density ratio that is new and legal is proposed. The bad
 estimator keeps at most 300 kernels. It leans on four internals of Optuna 5; `usable()` checks them, and where they
 have changed the stock sampler takes over.
@@ -21,6 +21,8 @@ from optuna.samplers._tpe import sampler as internals
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.search.parzen import TableParzenEstimator
+
 CANDIDATES = 24  # per suggestion, Optuna's n_ei_candidates
 MAX_BAD_KERNELS = 300
 STARTUP_TRIALS = 10
@@ -32,6 +34,7 @@ class BatchTPESampler(TPESampler):
     def __init__(self, *, batch: int, skip: Callable[[dict[str, Any]], bool], seed: int) -> None:
         super().__init__(multivariate=True, constant_liar=True, seed=seed, n_startup_trials=STARTUP_TRIALS,
                          n_ei_candidates=CANDIDATES)
+        self._parzen_estimator_cls = TableParzenEstimator
         self._batch, self._skip = batch, skip
         self._suggestions: deque[dict[str, Any]] = deque()
         self._rows: dict[int, tuple[float, ...]] = {}  # trial number -> internal representation, finished trials
@@ -48,7 +51,8 @@ class BatchTPESampler(TPESampler):
             return super()._sample(study, trial, search_space)
         return self._suggestions.popleft()
 
-    def _fresh(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
+    def _fresh(self, study: Study, trial: FrozenTrial,
+               search_space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         history = [t for t in study._get_trials(deepcopy=False, states=states, use_cache=False)
                    if t.number != trial.number]
@@ -109,7 +113,10 @@ def usable() -> bool:
                 "_get_internal_repr": ["self", "trials", "search_space", "study"],
                 "_sample": ["self", "study", "trial", "search_space"],
                 "_get_params": ["self", "trial", "study"]}
-    methods = all(hasattr(TPESampler, name) and list(inspect.signature(getattr(TPESampler, name)).parameters) == arguments
-                  for name, arguments in expected.items())
-    split = getattr(internals, "_split_trials", None)
-    return methods and split is not None and list(inspect.signature(split).parameters) == ["study", "trials", "n_below"]
+    methods = all(_arguments(getattr(TPESampler, name, None)) == names for name, names in expected.items())
+    split = _arguments(getattr(internals, "_split_trials", None)) == ["study", "trials", "n_below"]
+    return methods and split and hasattr(TPESampler(), "_parzen_estimator_cls")
+
+
+def _arguments(function: Any) -> list[str] | None:
+    return None if function is None else list(inspect.signature(function).parameters)

@@ -45,6 +45,36 @@ def test_new_entries_travel_through_merge_and_file(tmp_path):
     assert len(cache.take_new()) == 0
 
 
+def test_several_snapshots_serve_as_one_and_own_entries_in_them_are_dropped():
+    cache = CostCache()
+    cache.get(3, slow(3.0))
+    mine = cache.take_new()
+    cache.use(from_entries({1: (np.ones(2), 0.5)}), from_entries({2: (np.full(1, 2.0), 0.25)}), mine)
+    assert [cache.get(key, must_not_run).tolist() for key in (1, 2, 3)] == [[1.0, 1.0], [2.0], [3.0, 3.0, 3.0]]
+    assert cache._own == {} and cache._own_bytes == 0
+
+
+def test_own_entries_are_bounded_and_the_oldest_go_first():
+    cache = CostCache(max_own_bytes=3 * 24)
+    for key in range(5):
+        cache.get(key, lambda: np.zeros(3))
+    assert list(cache._own) == [2, 3, 4]
+    assert len(cache.take_new()) == 5
+
+
+def test_merge_keeps_every_entry_whole_whatever_its_length():
+    rng = np.random.default_rng(0)
+    parts = [from_entries({int(k): (rng.random(int(k) % 7), k / 10) for k in rng.integers(0, 60, 20)}) for _ in range(4)]
+    merged = merge([*parts[:2], from_entries({}), *parts[2:]])
+    expected = {}
+    for part in parts:
+        for i, key in enumerate(part.hashes.tolist()):
+            expected.setdefault(key, (part.values[part.offsets[i]: part.offsets[i + 1]].tolist(), part.seconds[i]))
+    assert merged.hashes.tolist() == sorted(expected)
+    for i, key in enumerate(merged.hashes.tolist()):
+        assert (merged.values[merged.offsets[i]: merged.offsets[i + 1]].tolist(), merged.seconds[i]) == expected[key]
+
+
 def test_entries_are_read_only():
     cache = CostCache()
     with pytest.raises(ValueError, match="read-only"):

@@ -22,8 +22,9 @@ def test_decode_is_linear_between_knots_and_beyond_the_last():
     knots = np.array([0.0, 100.0, 1000.0])
     table = np.tile([0.0, 1000.0, 19000.0], (5, 1))  # 10 ns per token, then 20
     index, spread = lookup.knot_index(knots), np.zeros(5)
+    base, slope, inverse = lookup.decode_lines(table, knots)
     def decode(context_sum, longest=0, spread=spread):
-        return lookup.decode_time_ns(4, context_sum, longest, table, spread, knots, index)
+        return lookup.decode_time_ns(4, context_sum, longest, base, slope, spread, inverse, knots, index)
     assert decode(4 * 50) == 500
     assert decode(4 * 550) == 10_000
     assert decode(4 * 2000) == 39_000
@@ -39,7 +40,8 @@ def test_busiest_channel_counts():
 def test_prefill_is_bilinear():
     chunks, contexts = np.array([0.0, 64.0, 512.0]), np.array([0.0, 256.0, 4096.0])
     table = 3.0 * chunks[:, None] * contexts[None, :] + 5.0 * chunks[:, None] + 7.0
-    axes = chunks, lookup.knot_index(chunks), contexts, lookup.knot_index(contexts)
+    axes = (chunks, lookup.knot_index(chunks), 1 / np.diff(chunks),
+            contexts, lookup.knot_index(contexts), 1 / np.diff(contexts))
     for chunk, context in ((10, 100), (64, 256), (300, 3000), (600, 5000)):
         assert lookup.prefill_time_ns(chunk, context, table, *axes) == 3 * chunk * context + 5 * chunk + 7
 
@@ -67,9 +69,10 @@ def test_compiled_and_interpreted_look_ups_agree_to_the_bit():
     index = lookup.knot_index(knots)
     table = np.random.default_rng(3).uniform(1e3, 1e9, (65, 4))
     spread = np.random.default_rng(4).uniform(0, 9, 65)
+    base, slope, inverse = lookup.decode_lines(table, knots)
     compiled = njit(lookup.decode_time_ns)
     for batch, total in ((1, 1), (3, 1000), (64, 99_999), (17, 12_345)):
-        args = (batch, total, total, table, spread, knots, index)
+        args = (batch, total, total, base, slope, spread, inverse, knots, index)
         assert compiled(*args) == lookup.decode_time_ns(*args)
 
 

@@ -77,7 +77,8 @@ def test_azure_trace_has_the_published_rows_and_means():
 def test_jsonl_with_token_ids_keeps_them_for_prefix_caching():
     path = shared("data/vllm_runs/sharegpt-llama-3.1-8b-300-sps10.jsonl.gz")
     trace = read_trace(path)
-    first = json.loads(gzip.open(path, "rt").readline())
+    with gzip.open(path, "rt") as file:
+        first = json.loads(file.readline())
     assert len(trace) == 300
     assert trace.arrival_ns[0] == first["arrival_time_ns"]
     assert trace.prompt_ids[: trace.prompt_id_offsets[1]].tolist() == first["input_tok_ids"]

@@ -14,14 +14,14 @@ from sweeper.search.batch_tpe import BatchTPESampler, usable
 from sweeper.search.build import build_search
 from sweeper.search.optuna_search import OptunaSearch
 from sweeper.space import Space
-from sweeper.space_file import load_space
 from sweeper.trial import Trial
+from tests.sweeper.inline import machine
 from tests.sweeper.test_loop import Run
 
 
 @pytest.fixture(scope="module")
-def space() -> Space:
-    return load_space("npu_pim")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
+    return machine(tmp_path_factory.mktemp("space"))
 
 
 def test_the_installed_optuna_has_what_the_batched_tpe_leans_on() -> None:
@@ -39,7 +39,7 @@ def test_another_optuna_falls_back_to_its_own_tpe(space: Space, monkeypatch: pyt
 
 def test_tpe_finds_more_than_random_with_the_same_number_of_trials(space: Space) -> None:
     volumes: dict[str, list[float]] = {"tpe": [], "random": []}
-    corner = np.array([100.0, 0.0, 100.0])  # ms, tokens/s (negated), USD/h
+    corner = np.array([100.0, 0.0, 100.0])  # ms, requests/s (negated), USD/h
     for sampler, found in volumes.items():
         for seed in (1, 2):
             run = Run(space, sampler, trials=150, seed=seed)

@@ -1,0 +1,162 @@
+"""Compares a GPU preset with measured operators: GEMM, attention and all-reduce tables.
+
+    python scripts/validate_operators.py FILE [FILE ...] --system h100_sxm [--hardware h100-sxm] [--json FILE]
+
+FILE is a CSV (or .csv.gz) with the columns of GEMM, attention (head_dim 128) or collective measurements: its columns
+tell which. Exits 1 when a bar is missed, 2 when no file has rows of the system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from simulator.design import CONFIGS
+from simulator.hardware.build import build, link_device
+from simulator.hardware.peaks import roofline_s
+from simulator.inputs.yaml_file import load_yaml
+from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention
+from simulator.schema.hardware import Hardware
+from simulator.schema.serving import Parallelism
+
+PRESET = {"a100_sxm": "a100-80gb", "h100_sxm": "h100-sxm", "h200_sxm": "h200-sxm", "b200_sxm": "b200"}
+GEMM_BITS = {"bfloat16": ("gemm_bf16", 16, 8.0), "fp8": ("gemm_fp8", 8, 12.0)}
+GRAPH_KERNELS = {"vLLM_custom_graph", "SGLang_CustomAllReduce_graph"}
+ATTENTION_FLOOR_US = 20.0  # below it a measurement is mostly launch
+
+Line = dict[str, str]
+Row = dict[str, object]
+
+
+class Errors:
+    """Relative errors by row name, with bars in percent and how many predictions lie below the roofline."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[float]] = defaultdict(list)
+        self.bars: dict[str, float | None] = {}
+        self.below: dict[str, int] = defaultdict(int)
+
+    def add(self, name: str, seconds: float, measured_us: float, bar: float | None, floor_s: float = 0.0) -> None:
+        self.found[name].append(seconds * 1e6 / measured_us - 1)
+        self.bars[name] = bar
+        self.below[name] += seconds < floor_s
+
+    def rows(self) -> Iterator[Row]:
+        for name, values in sorted(self.found.items()):
+            off = np.array(values) * 100
+            bar = self.bars[name]
+            yield _row(f"{name}/mape", float(np.abs(off).mean()), "%", bar)
+            yield _row(f"{name}/p90", float(np.percentile(np.abs(off), 90)), "%", None)
+            yield _row(f"{name}/median", float(np.median(off)), "%", None)
+            yield _row(f"{name}/below_roofline", 100 * self.below[name] / len(off), "%", 0.0)
+            yield _row(f"{name}/rows", len(off), "", None)
+
+
+def _row(name: str, value: float, unit: str, limit: float | None) -> Row:
+    goal = "" if limit is None else f"<= {limit:g} {unit}"
+    return {"name": name, "value": round(value, 2), "unit": unit, "goal": goal,
+            "ok": None if limit is None else value <= limit}
+
+
+def gemms(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
+    device = build(hardware, Parallelism()).compute
+    groups: dict[tuple[str, int, int], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line["gemm_dtype"] in GEMM_BITS:
+            groups[line["gemm_dtype"], int(line["n"]), int(line["k"])].append(line)
+    for (dtype, n, k), same in groups.items():
+        name, bits, bar = GEMM_BITS[dtype]
+        operator, m = Gemm(n, k, bits, bits), np.array([float(line["m"]) for line in same])
+        prices, floors = device.price(operator, m).seconds, roofline_s(hardware, operator, m)
+        for line, seconds, floor_s in zip(same, prices, floors, strict=True):
+            errors.add(name, seconds, float(line["us"]), bar, floor_s)
+            errors.add(f"{name}_{line['fw']}", seconds, float(line["us"]), None, floor_s)
+
+
+def attention(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
+    """bf16 attention and cache. A prefill batch of equal sequences is one sequence with all their heads."""
+    device = build(hardware, Parallelism()).compute
+    for line in lines:
+        if line["attn_dtype"] != "bfloat16" or line["kv_cache_dtype"] != "bfloat16":
+            continue
+        if float(line["us"]) < ATTENTION_FLOOR_US or _beats_physics(line):
+            continue
+        batch, heads, kv = (int(line[c]) for c in ("batch_size", "num_heads", "num_key_value_heads"))
+        operator: Operator
+        if line["phase"] == "gen":
+            operator, axes = DecodeAttention(heads, kv, 128, 16, 16), (batch, int(line["step"]) + 1)
+            name, bar = "decode", 10
+        else:
+            operator, axes = PrefillAttention(batch * heads, batch * kv, 128, 16, 16), (int(line["isl"]), 0)
+            name, bar = "prefill", 12
+        arrays = [np.array([float(a)]) for a in axes]
+        errors.add(f"attention_{name}_{line['fw']}", device.price(operator, *arrays).seconds[0], float(line["us"]), bar,
+                   roofline_s(hardware, operator, *arrays)[0])
+
+
+def _beats_physics(line: Line) -> bool:
+    """A100 TensorRT-LLM 1.0.0 decode attention is reported at up to 156 % of the DRAM peak: its harness is wrong."""
+    return (line["system"], line["fw"], line["ver"], line["phase"]) == ("a100_sxm", "trtllm", "1.0.0", "gen")
+
+
+def collectives(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
+    """All-reduces of NCCL (the common protocol) and of serving engines in a captured graph (both protocols)."""
+    link = link_device(hardware.link)
+    for line in lines:
+        if line["op"] != "all_reduce" or line["dtype"] not in ("half", "bfloat16"):
+            continue
+        nccl = line["kernel_source"] == "NCCL"
+        if not nccl and line["kernel_source"] not in GRAPH_KERNELS:
+            continue
+        size = np.array([2.0 * float(line["elems"])])
+        operator = Collective("all_reduce", int(line["num_gpus"]), 1.0)
+        seconds = (replace(link, small=None) if nccl else link).price(operator, size).seconds[0]
+        for name, bar in (("allreduce", 15.0), (f"allreduce_{line['fw']}", None)):
+            errors.add(name, seconds, float(line["us"]), bar)
+
+
+KINDS = {"gemm_dtype": gemms, "attn_dtype": attention, "num_gpus": collectives}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("--system", required=True, help="rows with this value in the column 'system'")
+    parser.add_argument("--hardware", help="entry of configs/hardware (default: the one of the system)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    entry = CONFIGS / "hardware" / f"{args.hardware or PRESET.get(args.system, args.system)}.yaml"
+    hardware = Hardware.model_validate(load_yaml(entry))
+    errors = Errors()
+    for path in args.files:
+        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            lines = [line for line in reader if line["system"] == args.system]
+        for column, compare in KINDS.items():
+            if column in (reader.fieldnames or []):
+                compare(lines, hardware, errors)
+    rows = list(errors.rows())
+    if not rows:
+        print(f"no rows of system '{args.system}' in {', '.join(map(str, args.files))}", file=sys.stderr)
+        return 2
+    for r in rows:
+        mark = {True: "ok", False: "MISSED", None: ""}[r["ok"]]  # type: ignore[index]
+        print(f"{r['name']:42} {r['value']:>10} {r['unit']:3} {r['goal']:10} {mark}")
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 1 if any(r["ok"] is False for r in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,337 @@
+"""The plain engine for the commonest case: synchronous, one stage. The same as `fast_plain`, with its counters held in
+local variables (registers) instead of arrays.
+
+Events that are rare, a shortage of blocks and a run of mere decode steps, are handled by `fast_plain`'s functions: the
+counters are stored for them and loaded again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from simulator.costs.lookup import blocks_time_ns
+from simulator.serving.fast_arrays import (
+    BLOCKS_NS,
+    DONE_ALL,
+    DECODE_CONTEXT,
+    DECODE_NS,
+    DECODE_SEQUENCES,
+    LIMITS,
+    MAKESPAN_NS,
+    OUTCOME,
+    PEAK_USED_BLOCKS,
+    PREFILL_CHUNKS,
+    PREFILL_CONTEXT,
+    PREFILL_NS,
+    PREFILL_PAIRS,
+    PREFILL_TOKENS,
+    REQUESTS,
+    STEPS,
+    USED_BLOCK_NS,
+    WAITING_NS,
+    part,
+)
+from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
+from simulator.serving.fast_jump import WORTHWHILE, jump
+from simulator.serving.fast_plain_state import (
+    CLOCK,
+    COMPUTED,
+    CONTEXT,
+    COUNT,
+    DELIVERED,
+    DONE,
+    FREE,
+    FREE_SLOTS,
+    GROUP_OF_SLOT,
+    HEAD,
+    JOINED,
+    KEY,
+    KNOWN,
+    LAST_DECISION_NS,
+    LAST_END_NS,
+    LAST_START_NS,
+    LAST_USED,
+    LAST_WAITING,
+    LATER,
+    LAUNCHED,
+    LONGEST,
+    NEXT,
+    PARTIAL,
+    PASS,
+    PHASE,
+    PLAIN,
+    PREVIOUS,
+    REQUEST,
+    RUNNING,
+    SPAN_SHIFT,
+    STACK,
+    TOTAL,
+    UNKNOWN,
+    WHO,
+    add_residue,
+    blocks_for,
+    link,
+    longest_context,
+)
+from simulator.serving.fast_shortage import serve_short_of_blocks
+
+
+@part
+def _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase):
+    """The counters, for the functions that work on arrays."""
+    state, group = plain.state, plain.groups[0]
+    state[CLOCK], state[FREE], state[RUNNING], state[FREE_SLOTS] = clock, free, running, len(plain.free_slots) - running
+    state[JOINED], state[HEAD] = joined, head
+    state[PARTIAL], state[KNOWN], state[COMPUTED] = partial, known, computed
+    group[COUNT], group[CONTEXT], group[PASS], group[PHASE] = count, context, now, phase
+
+
+@part
+def _decode_ns(batch, context, count, longest, tables, plain):
+    if tables.decode_spread_ns[batch] != 0.0 and count > 0:
+        longest = max(longest, longest_context(plain, 0) + 1)
+    return batch_ns(tables, batch, context, longest)
+
+
+@part
+def _jumpable(now, clock, duration, joined, plain, requests):
+    """Whether a few steps can be expected in which nobody finishes or arrives."""
+    wheel = plain.wheel[0]
+    mask = len(wheel) - 1
+    for k in range(WORTHWHILE):
+        if wheel[(now + k) & mask] >= 0:
+            return False
+    return joined == len(requests.arrival_ns) or clock + WORTHWHILE * duration < requests.arrival_ns[joined]
+
+
+@part
+def _append(slot, r, plain):
+    """Puts a slot at the end of the running list."""
+    slots = plain.slots
+    anchor = slots[len(slots) - 1]
+    tail = anchor[PREVIOUS]
+    row = slots[slot]
+    row[REQUEST], row[PREVIOUS], row[NEXT], row[GROUP_OF_SLOT] = r, tail, len(slots) - 1, -1
+    slots[tail, NEXT] = slot
+    anchor[PREVIOUS] = slot
+
+
+@part
+def _drop(slot, plain):
+    """Takes a slot out of the running list."""
+    row = plain.slots[slot]
+    before, after = row[PREVIOUS], row[NEXT]
+    plain.slots[before, NEXT] = after
+    plain.slots[after, PREVIOUS] = before
+
+
+def simulate(requests, limits, tables, plain, outcome):
+    """Serves the trace. Returns whether every request was finished."""
+    arrival, state, totals, group = requests.arrival_ns, plain.state, outcome.totals, plain.groups[0]
+    n, seqs, budget_of_step = len(arrival), limits.max_num_seqs, limits.token_budget
+    mask, phases = plain.wheel.shape[1] - 1, limits.block_size - 1
+    clock = free = running = joined = head = known = computed = count = context = now = phase = duration = 0
+    free, partial, blocked = limits.usable_blocks, -1, False
+    last_waiting = last_decision = peak = steps = 0
+    decode_total = decode_sequences = decode_context = blocks_total = prefill_total = used_time = waiting_time = 0
+    while True:
+        while joined < n and arrival[joined] <= clock:
+            joined += 1
+        waiting = state[STACK] + joined - head
+        if running + waiting == 0:
+            if joined == n:
+                break
+            clock = arrival[joined]
+            continue
+        if (
+            partial < 0
+            and count > 0
+            and (waiting == 0 or blocked or running == seqs)
+            and _jumpable(now, clock, duration, joined, plain, requests)
+        ):
+            _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase)
+            state[LAST_DECISION_NS], state[LAST_WAITING] = last_decision, last_waiting
+            state[LAST_USED], state[LAST_START_NS], state[LAST_END_NS] = 0, clock - duration, clock
+            jump(waiting, requests, limits, plain, tables, outcome)
+            if group[PASS] > now:
+                duration = state[LAST_END_NS] - state[LAST_START_NS]
+                clock, free, context, now, phase = state[CLOCK], state[FREE], group[CONTEXT], group[PASS], group[PHASE]
+                last_decision, last_waiting = state[LAST_DECISION_NS], state[LAST_WAITING]
+                used_time += state[LAST_USED] * duration
+                continue
+
+        # running requests
+        budget, newcomers, ones, ones_context, ones_longest, chunks_ns = budget_of_step - count, 0, 0, 0, 0, 0
+        demand, chunk, preempted = np.int64(plain.residues[0, phase]), 0, False
+        if partial >= 0:
+            chunk = min(known - computed, budget)
+            demand += blocks_for(computed + chunk, limits) - blocks_for(computed, limits)
+        if demand <= free:
+            free -= demand
+        else:
+            _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase)
+            state[DELIVERED] = state[LAUNCHED]
+            serve_short_of_blocks(requests, limits, plain, outcome)
+            free, running, partial, count, context = state[FREE], state[RUNNING], -1, group[COUNT], group[CONTEXT]
+            budget, chunk, preempted, blocked = budget_of_step - count, 0, True, False
+        if chunk > 0:
+            if chunk == 1:
+                ones, ones_context, ones_longest = 1, computed + 1, computed + 1
+            else:
+                chunks_ns = _chunk(chunk, computed, tables, totals)
+            computed += chunk
+            budget -= chunk
+            plain.newcomers[0] = partial
+            newcomers = 1
+
+        # waiting requests
+        while not preempted and budget > 0 and running < seqs:
+            stack = state[STACK]
+            if stack > 0:
+                r, done = plain.stack[stack - 1, WHO], plain.stack[stack - 1, DONE]
+            elif head < joined:
+                r, done = head, 0
+            else:
+                break
+            want = requests.prompt[r] + done
+            chunk = min(want, budget)
+            margin = limits.margin_blocks if running > 0 else 0
+            need = blocks_for(chunk, limits)
+            hold = blocks_for(want, limits) if limits.full_sequence_gate else need
+            if hold + margin > free:
+                blocked = True
+                break
+            if stack > 0:
+                state[STACK] = stack - 1
+            else:
+                head += 1
+            running += 1
+            slot = np.int64(plain.free_slots[seqs - running])
+            _append(slot, r, plain)
+            plain.slots[slot, TOTAL] = want
+            plain.newcomers[newcomers] = slot
+            newcomers += 1
+            if chunk == 1:
+                ones, ones_context, ones_longest = ones + 1, ones_context + 1, max(ones_longest, 1)
+            else:
+                chunks_ns += _chunk(chunk, 0, tables, totals)
+            known, computed = want, chunk
+            free -= need
+            budget -= chunk
+
+        # the step
+        tokens, sequences = budget_of_step - budget, count + newcomers
+        waiting_time += last_waiting * (clock - last_decision)
+        last_decision, last_waiting = clock, state[STACK] + joined - head
+        used = limits.usable_blocks - free
+        peak = max(peak, used)
+        outcome.steps_by_tokens[tokens] += 1
+        outcome.steps_by_sequences[sequences] += 1
+        steps += 1
+        if sequences == 0:
+            continue
+        decode, batch = 0, count + ones
+        if batch > 0:
+            group[COUNT], group[PASS] = count, now
+            total_context = context + count + ones_context
+            decode = _decode_ns(batch, total_context, count, ones_longest, tables, plain)
+            decode_total += decode
+            decode_sequences += batch
+            decode_context += total_context
+        prefill_total += chunks_ns
+        blocks = blocks_time_ns(
+            tables.overlap,
+            tables.linear_ns[tokens],
+            chunks_ns,
+            decode,
+            tables.half_before_ns[tokens],
+            tables.half_after_ns[tokens],
+            tables.stage_layers[0],
+        )
+        blocks_total += blocks
+        duration = blocks + tables.stage_tokens_ns[0, tokens] + tables.stage_sequences_ns[0, sequences]
+        start = clock + tables.host_ns[sequences]
+        clock = start + duration
+        used_time += used * duration
+
+        # its end: decodes that have all their tokens leave, complete prompts begin to decode
+        slot = np.int64(plain.wheel[0, now & mask])
+        if slot >= 0:
+            blocked = False
+            plain.wheel[0, now & mask] = -1
+        context += count
+        now += 1
+        phase = (phase + 1) & phases
+        group[PASS] = now
+        while slot >= 0:
+            row = plain.slots[slot]
+            outcome.finish_ns[row[REQUEST]] = clock
+            context -= row[TOTAL]
+            count -= 1
+            free += blocks_for(row[TOTAL], limits)
+            add_residue(plain, 0, row[KEY], -1)
+            if row[TOTAL] - now == group[LONGEST]:
+                group[LONGEST] = UNKNOWN
+            plain.busy[(now - 1 & mask) >> SPAN_SHIFT] -= 1
+            _drop(slot, plain)
+            plain.free_slots[seqs - running] = slot
+            running -= 1
+            slot = row[LATER]
+        partial = -1
+        for k in range(newcomers):
+            slot = np.int64(plain.newcomers[k])
+            row = plain.slots[slot]
+            r = row[REQUEST]
+            if outcome.first_scheduled_ns[r] < 0:
+                outcome.first_scheduled_ns[r] = start
+            if k == newcomers - 1 and computed < known:
+                partial = slot
+                break
+            want, prompt, output = row[TOTAL], np.int64(requests.prompt[r]), np.int64(requests.output[r])
+            done = want - prompt + 1
+            if done == 1:
+                outcome.first_token_ns[r] = clock
+            if done == output:
+                outcome.finish_ns[r] = clock
+                free += blocks_for(want, limits)
+                blocked = False
+                _drop(slot, plain)
+                plain.free_slots[seqs - running] = slot
+                running -= 1
+                continue
+            row[TOTAL] = prompt + output - 1
+            link(plain, slot, 0, now - 1 + output - done)
+            key = (phase - want) & phases
+            row[KEY] = key
+            add_residue(plain, 0, key, 1)
+            if count == 0:
+                group[LONGEST] = want - now
+            elif group[LONGEST] != UNKNOWN:
+                group[LONGEST] = max(group[LONGEST], want - now)
+            count += 1
+            context += want
+    totals[WAITING_NS] += waiting_time
+    totals[USED_BLOCK_NS] += used_time
+    totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], peak)
+    totals[MAKESPAN_NS] = max(totals[MAKESPAN_NS], clock)
+    totals[STEPS] += steps
+    totals[DECODE_NS] += decode_total
+    totals[DECODE_SEQUENCES] += decode_sequences
+    totals[DECODE_CONTEXT] += decode_context
+    totals[BLOCKS_NS] += blocks_total
+    totals[PREFILL_NS] += prefill_total
+    return DONE_ALL
+
+
+@part
+def _chunk(chunk, before, tables, totals):
+    """Time of a prompt's next `chunk` > 1 tokens, counted in the totals."""
+    totals[PREFILL_CHUNKS] += 1
+    totals[PREFILL_TOKENS] += chunk
+    totals[PREFILL_CONTEXT] += before
+    totals[PREFILL_PAIRS] += chunk * before + chunk * (chunk + 1) // 2
+    return chunk_ns(tables, chunk, before)
+
+
+SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)

@@ -1,0 +1,84 @@
+"""GPU presets against measured GEMMs, and the shape of what they say."""
+
+import csv
+import gzip
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simulator.hardware.build import build
+from simulator.hardware.priced import Bound
+from simulator.model.operators import DecodeAttention, Gemm, PrefillAttention
+from simulator.schema.hardware import Gpu
+from simulator.schema.serving import Parallelism
+from tests.hardware.builders import shipped
+from tests.shared import shared_file
+
+PRESETS = {"a100_sxm": "a100-80gb", "h100_sxm": "h100-sxm"}
+CALIBRATED = ("launch_s", "compute_efficiency", "memory_efficiency", "l2_bytes_per_clock")
+
+
+def device(name):
+    return build(shipped(name), Parallelism()).compute
+
+
+def gemm_errors(gpu, system):
+    shapes = defaultdict(list)
+    with gzip.open(shared_file("data/silicon/op_gemm_subset.csv.gz"), "rt") as file:
+        for row in csv.DictReader(file):
+            if row["system"] == system and row["gemm_dtype"] == "bfloat16":
+                shapes[int(row["n"]), int(row["k"])].append((float(row["m"]), float(row["us"])))
+    errors = []
+    for (n, k), points in shapes.items():
+        m, measured = np.array(points).T
+        errors.extend(np.abs(gpu.price(Gemm(n, k, 16, 16), m).seconds * 1e6 / measured - 1))
+    return np.array(errors)
+
+
+@pytest.mark.parametrize("system", PRESETS)
+def test_calibrated_gemms_are_within_eight_percent(system):
+    errors = gemm_errors(device(PRESETS[system]), system)
+    assert len(errors) > 5000
+    assert errors.mean() <= 0.08
+
+
+@pytest.mark.parametrize("system", PRESETS)
+def test_default_constants_are_within_fifteen_percent(system):
+    defaults = {name: Gpu.model_fields[name].default for name in CALIBRATED if name != "launch_s"}
+    gpu = replace(device(PRESETS[system]), launch_s=device("b200").launch_s, **defaults)
+    assert gemm_errors(gpu, system).mean() <= 0.15
+
+
+def test_small_batches_are_bound_by_memory_and_large_ones_by_compute():
+    bound = device("h100-sxm").price(Gemm(8192, 8192, 16, 16), np.array([8.0, 8192.0])).bound
+    assert [Bound(b) for b in bound] == [Bound.MEMORY, Bound.COMPUTE]
+
+
+def test_eight_bit_gemms_pay_for_quantising_and_win_when_large():
+    seconds = {bits: device("h100-sxm").price(Gemm(8192, 8192, bits, bits), np.array([1.0, 8192.0])).seconds
+               for bits in (8, 16)}
+    assert seconds[8][1] < 0.75 * seconds[16][1]
+    assert seconds[8][0] > 0.5 * seconds[16][0]
+
+
+def test_four_bit_weights_quarter_the_read_of_a_small_batch():
+    h100, m = device("h100-sxm"), np.array([1.0])
+    fixed = h100.launch_s + h100.tile_overhead_s
+    four, sixteen = (h100.price(Gemm(8192, 8192, bits, 16), m).seconds[0] - fixed for bits in (4, 16))
+    assert four / sixteen == pytest.approx(0.25, abs=0.01)
+
+
+def test_decode_attention_reads_the_cache_once():
+    h100 = device("h100-sxm")
+    op, batch, context = DecodeAttention(32, 8, 128, 16, 16), np.array([64.0]), np.array([8192.0])
+    kv_bytes = 64 * 8192 * 2 * 8 * 128 * 2
+    reading_s = kv_bytes / (3.35e12 * h100.attention.decode_efficiency)
+    assert 1.0 < h100.price(op, batch, context).seconds[0] / reading_s < 1.1
+
+
+def test_few_heads_leave_a_short_chunk_to_few_multiprocessors():
+    gpu, one = device("h100-sxm"), np.array([1024.0])
+    many, few = (gpu.price(PrefillAttention(h, h, 128, 16, 16), one, np.zeros(1)).seconds[0] for h in (16, 1))
+    assert few > many / 4  # far from a sixteenth: one head has eight blocks for 132 multiprocessors
