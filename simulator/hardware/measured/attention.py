@@ -23,11 +23,12 @@ from simulator.model.operators import DecodeAttention, PrefillAttention
 Float64 = NDArray[np.float64]
 
 # Spreads are measured with the long sequences last in the batch, where the kernel starts them last and the device waits
-# for them alone; in a served batch they stand anywhere. A sequence four times the others' length, started in wave w of W
-# equal waves, ends max(0, w + 4 - W) waves late: 3 when started last, 6 / W on average, a fifth of it with W = 10 (160
-# sequences of 8 KV heads on 128 SMs, one block each; fewer sequences, more). The two recorded runs say 0.1 to 0.4.
-ANYWHERE = 0.2
-
+# for them alone; in a served batch they stand anywhere, and as the oldest often first. A sequence four times the others'
+# length, started in wave w of W equal waves of blocks, ends max(0, w + 4 - W) waves late: 3 when started last, 6 / W on
+# average, so that 2 / W of the measured spread is left: 1/8 with W = 16 (256 sequences of 8 KV heads on 128 SMs, one
+# block each), more with fewer sequences. Decode-only stretches of two recorded runs (RTX 4090, RTX PRO 6000) lie
+# between 0.1 and 0.4 of it; the deep-batch limit is taken.
+ANYWHERE = 1 / 8
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOper
 
 def peaks(gpu: GpuDevice) -> Peaks:
     """The roofline of a datasheet GPU."""
-    return Peaks(gpu.peak_16bit, max(gpu.peak_8bit_float, gpu.peak_8bit_int), gpu.bandwidth_bytes_per_s, gpu.l2_bytes)
+    return Peaks(gpu.peak_16bit, gpu.peak_8bit, gpu.bandwidth_bytes_per_s, gpu.l2_bytes)
 
 
 def attention_extras(decode: Device, ops: list[NamedOperator], max_sequences: int, contexts: object) -> AttentionExtras | None:
