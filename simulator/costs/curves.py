@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.costs import grids
 from simulator.costs.cache import CostCache, key_of
-from simulator.hardware.priced import Bound, Device, Fidelity, Priced
+from simulator.hardware.priced import Device, Fidelity, Priced
 from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
 
 Float64 = NDArray[np.float64]
@@ -41,17 +41,6 @@ def price_all(operators: list[NamedOperator], device_of: Callable[[NamedOperator
         fingerprint = fingerprints.get(id(device)) or fingerprints.setdefault(id(device), device.fingerprint())
         curves.append(_price(op, device, fingerprint, cache, max_rows, max_sequences))
     return curves
-
-
-def with_shared_launch(curves: list[Curve], launch_s: float, max_rows: int) -> list[Curve]:
-    """Curves whose attention operators share one launch per layer and step: it is taken out of each of them and is an
-    operator of its own, so that several chunks and decodes of a step do not pay it several times."""
-    rows = grids.row_knots(max_rows)
-    shared = [replace(c, seconds=np.maximum(c.seconds - launch_s, 0.0)) if c.part == "attention" else c for c in curves]
-    layers = next(c.repeats for c in curves if c.part == "attention")
-    launch = Curve("attention_launch", "before", layers, np.full(len(rows), launch_s), np.zeros(len(rows)),
-                   np.full(len(rows), float(Bound.LAUNCH)), Fidelity.MEASURED)
-    return [*shared, launch]
 
 
 def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCache, max_rows: int,
