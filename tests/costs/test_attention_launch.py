@@ -48,7 +48,7 @@ def test_whole_requests_on_channels_pay_launch_and_link_latency_of_the_pool():
 @pytest.mark.parametrize("name", ["h100-chat", "npu-chat", "npu-pim-chat"])
 def test_a_step_of_decodes_alone_costs_what_its_operators_cost(name):
     """Taking the launch out of attention and counting it beside adds up to the operators' own prices."""
-    design, step = tables(name)
+    design, step = tables(name, **{"parallelism.tensor": 1})
     devices = build(design.hardware, design.parallelism)
     total = 0.0
     for named in operators(design.model, design.precision, 1):
