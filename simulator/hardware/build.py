@@ -12,6 +12,7 @@ from simulator.hardware.newton import NewtonChannel
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
+from simulator.hardware.plugin import plugin_device
 from simulator.hardware.priced import Bound, Device
 from simulator.model.operators import DecodeAttention
 from simulator.schema.hardware import Hardware, Link
@@ -44,13 +45,19 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
         link = _over_nodes(link, hardware)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
-        launch_s = (compute.launch_s if isinstance(compute, NpuDevice)
-                    else min(compute.attention.launch_s, compute.attention.decode_launch_s))
-        return Devices(compute, attention, attention, link, launch_s)
+        return Devices(compute, attention, attention, link, _attention_launch_s(compute))
     pim = _pim(hardware, parallelism)
     if pim.mapping == "request":  # channel costs leave out all that is fixed: the link's latency counts as launch
         return Devices(compute, attention, pim, link, pim.fixed_seconds(), pim.channel_costs)
     return Devices(compute, attention, pim, link, pim.launch_s)
+
+
+def _attention_launch_s(device: Device) -> float:
+    if isinstance(device, NpuDevice):
+        return device.launch_s
+    if isinstance(device, GpuDevice):
+        return min(device.attention.launch_s, device.attention.decode_launch_s)
+    return float(getattr(device, "attention_launch_s", 0.0))
 
 
 def link_device(link: Link) -> LinkDevice:
@@ -68,7 +75,9 @@ def _over_nodes(link: LinkDevice, hardware: Hardware) -> LinkDevice:
     return replace(link, scale_out=out, node_devices=hardware.max_devices_per_node)
 
 
-def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
+def _compute(hardware: Hardware) -> Device:
+    if hardware.device is not None:
+        return plugin_device(hardware)
     memory, pj_per_bit = hardware.memory, dram.preset(hardware.memory.kind).pj_per_bit
     if hardware.npu is not None:
         npu = hardware.npu

@@ -53,6 +53,8 @@ def cost_per_hour_usd(bill: Bill, devices: int, power_w: float, costs: Costs) ->
 def _device(hardware: Hardware, costs: Costs) -> tuple[float, float]:
     """(die mm2, USD) of an accelerator: as listed, or from its die, memory and package."""
     gpu, npu = hardware.gpu, hardware.npu
+    if hardware.device is not None:
+        return hardware.device.die_mm2 or 0.0, hardware.device.price_usd
     if gpu is not None:
         area = gpu.die_mm2 or 0.0
         if gpu.price_usd is not None:

@@ -25,16 +25,23 @@ def static_w(hardware: Hardware, area_mm2: float) -> float:
     """Power of one accelerator, its memory and its PIM stacks that does not depend on work."""
     pim = hardware.pim
     stacks = pim.stacks_per_npu * stack_static_w(pim.kind) if pim.placement != "none" else 0.0
-    if hardware.gpu is not None and hardware.gpu.power_w:
-        return hardware.gpu.power_w * GPU_STATIC_SHARE + stacks
+    if (listed := _listed_w(hardware)) is not None:
+        return listed * GPU_STATIC_SHARE + stacks
     memory = hardware.memory
     return area_mm2 * STATIC_W_PER_MM2 + memory.stacks * stack_static_w(memory.kind) + stacks
 
 
+def _listed_w(hardware: Hardware) -> float | None:
+    """Board power of a datasheet, where there is one."""
+    if hardware.device is not None:
+        return hardware.device.power_w
+    return hardware.gpu.power_w if hardware.gpu is not None and hardware.gpu.power_w else None
+
+
 def peak_w(hardware: Hardware, area_mm2: float) -> float:
-    """Power with every unit busy: a GPU's from its datasheet, else static + arrays, vector unit, DRAM and PIM."""
-    if hardware.gpu is not None and hardware.gpu.power_w:
-        return hardware.gpu.power_w
+    """Power with every unit busy: as listed where a datasheet says it, else static + arrays, vector unit, DRAM, PIM."""
+    if (listed := _listed_w(hardware)) is not None:
+        return listed
     total = static_w(hardware, area_mm2)
     memory = hardware.memory
     total += dram.bandwidth_bytes_per_s(memory) * 8 * dram.preset(memory.kind).pj_per_bit * energy.PICO

@@ -6,10 +6,12 @@ in `simulator/hardware`; this file only says what can be written.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from simulator.inputs import plugins
+from simulator.inputs.errors import InputError
 from simulator.schema.base import (
     Bytes,
     BytesPerSecond,
@@ -123,6 +125,37 @@ class Gpu(Record):
         return (self.attention, self.quantise_s) if other is None else (other.attention, other.quantise_s)
 
 
+def _known_plugin(name: str) -> str:
+    try:
+        plugins.find(name)
+    except InputError as error:
+        raise ValueError(error.message) from error
+    return name
+
+
+def _options(value: object) -> object:
+    """A mapping as sorted pairs, lists as tuples, so that records stay hashable."""
+    if not isinstance(value, dict):
+        return value
+    return tuple(sorted((str(key), tuple(v) if isinstance(v, list) else v) for key, v in value.items()))
+
+
+class PluginDevice(Record):
+    """A device that another package models, and the part of its datasheet that rooflines, cost and power need.
+
+    plugin: a name among the entry points `llm_serving_sweeper.devices` (see examples/devices). options: its arguments.
+    """
+
+    plugin: Annotated[str, AfterValidator(_known_plugin)]
+    options: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(_options), PlainSerializer(dict),
+                       WithJsonSchema({"type": "object"})] = ()
+    peak_bf16: FlopsPerSecond
+    peak_8bit: FlopsPerSecond | None = None  # as peak_bf16 where not given
+    price_usd: Dollars = Field(alias="price")
+    power_w: Watts = Field(alias="power")
+    die_mm2: Positive | None = None
+
+
 class Memory(Record):
     """Device DRAM. `bandwidth` and `capacity` follow from kind and stacks unless a datasheet's totals are given."""
 
@@ -214,6 +247,7 @@ class Hardware(Record):
     source: str = ""
     npu: Npu | None = None
     gpu: Gpu | None = None
+    device: PluginDevice | None = None
     tables: str | None = None  # measured operators (parquet, see simulator.hardware.measured) before the datasheet's model
     memory: Memory
     pim: Pim = Pim()
@@ -225,12 +259,12 @@ class Hardware(Record):
 
     @model_validator(mode="after")
     def _one_device(self) -> Hardware:
-        if (self.npu is None) == (self.gpu is None):
-            raise ValueError("give exactly one of 'npu' and 'gpu'")
+        if (self.npu is not None) + (self.gpu is not None) + (self.device is not None) != 1:
+            raise ValueError("give exactly one of 'npu', 'gpu' and 'device'")
         if self.decode_attention == "pim" and self.pim.placement == "none":
             raise ValueError("decode_attention is 'pim' but pim.placement is 'none'")
-        if self.gpu is not None and self.pim.placement != "none":
-            raise ValueError("pim.placement must be 'none' on a GPU: PIM is modelled beside NPUs")
+        if self.npu is None and self.pim.placement != "none":
+            raise ValueError("pim.placement must be 'none' without an 'npu': PIM is modelled beside NPUs")
         return self
 
     @property
