@@ -3,7 +3,7 @@
 A decoder of a dozen operators takes about 300 shapes instead of 7,000: some seconds with a simulator that needs 30 ms a
 shape, once, since the result is cached as any other. Along rows, batch and chunk time is interpolated as a power law
 between two shapes: exact where time goes with a power of the size, at most 6 % above a + b x over a factor of four, and
-11 % where a roofline turns inside a factor of 1.5. Along context it is interpolated linearly (bytes and multiply-adds of
+19 % where a roofline turns inside a factor of two. Along context it is interpolated linearly (bytes and multiply-adds of
 attention are affine in it). Steps of tiled hardware between two shapes are lost: fidelity is at best `interpolated`.
 """
 
@@ -18,9 +18,9 @@ from simulator.model.operators import DecodeAttention, Operator, PrefillAttentio
 Float64 = NDArray[np.float64]
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 16384)
-_CHUNKS = (1, 16, 64, 256, 1024, 4096, 16384)
-_BATCHES = (1, 4, 16, 64, 256, 1024)
-_CONTEXTS = (0, 512, 2048, 8192, 32768, 131072)
+_CHUNKS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
+_BATCHES = (1, 4, 16, 64, 128, 256, 1024)
+_CONTEXTS = (0, 2048, 16384, 131072)
 _LEAST = 1e-30  # seconds or joules that count as none
 
 
