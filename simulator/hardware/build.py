@@ -25,6 +25,7 @@ class Devices:
 
     channel_costs: where PIM keeps whole requests on channels, what decode attention takes on one of them:
     (channels, seconds per request, seconds per token of its context) of one layer. None elsewhere.
+    beside_pim: the NPU while PIM works in the same stacks; None where PIM does not slow it.
     attention_launch_s: the part of both attention operators' price that a step pays once per layer, whatever its chunks
     and decodes.
     """
@@ -35,6 +36,7 @@ class Devices:
     link: Device
     attention_launch_s: float
     channel_costs: Callable[[DecodeAttention], tuple[int, float, float]] | None = None
+    beside_pim: Device | None = None
 
 
 def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
@@ -47,9 +49,13 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     if not hardware.attention_on_pim:
         return Devices(compute, attention, attention, link, _attention_launch_s(compute))
     pim = _pim(hardware, parallelism)
+    beside = None
+    if hardware.pim.placement == "shared" and not hardware.pim_and_npu_in_turn:
+        assert isinstance(compute, NpuDevice)  # the schema allows PIM beside NPUs only
+        attention = beside = replace(compute, bandwidth_bytes_per_s=compute.bandwidth_bytes_per_s * pim.host_share)
     if pim.mapping == "request":  # channel costs leave out all that is fixed: the link's latency counts as launch
-        return Devices(compute, attention, pim, link, pim.fixed_seconds(), pim.channel_costs)
-    return Devices(compute, attention, pim, link, pim.launch_s)
+        return Devices(compute, attention, pim, link, pim.fixed_seconds(), pim.channel_costs, beside)
+    return Devices(compute, attention, pim, link, pim.launch_s, beside_pim=beside)
 
 
 def _attention_launch_s(device: Device) -> float:
@@ -100,9 +106,9 @@ def _compute(hardware: Hardware) -> Device:
 
 
 def _beside_pim(npu: NpuDevice, hardware: Hardware) -> NpuDevice:
-    """The NPU reading and writing a KV cache that lives in PIM stacks, where there are any."""
+    """The NPU reading and writing a KV cache that lives in PIM stacks of its own, where there are any."""
     pim = hardware.pim
-    if pim.placement == "none":
+    if hardware.added_stacks == 0:
         return npu
     if pim.placement == "pooled":
         return replace(npu, kv_bandwidth_bytes_per_s=pim.link_bandwidth_bytes_per_s, kv_bound=Bound.NETWORK)
@@ -111,14 +117,15 @@ def _beside_pim(npu: NpuDevice, hardware: Hardware) -> NpuDevice:
 
 
 def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
-    """Local stacks sit on the package: queries and results pass their own pins. Pooled ones are behind a link, shared
-    by the ranks of a tensor group; every pipeline stage has its share, since all stages attend at once."""
-    pim, part = hardware.pim, timing(hardware.pim.kind)
-    pooled = pim.placement == "pooled"
-    on_package = pim.stacks_per_npu * dram.preset(pim.kind).peak_bytes_per_s
+    """Stacks on the package: queries and results pass their own pins. Pooled ones are behind a link, shared by the ranks
+    of a tensor group; every pipeline stage has its share, since all stages attend at once."""
+    pim, shared, pooled = hardware.pim, hardware.pim.placement == "shared", hardware.pim.placement == "pooled"
+    part = timing(hardware.pim_kind, "hardware.memory.kind" if shared else "hardware.pim.kind")
+    on_package = (dram.peak_bandwidth_bytes_per_s(hardware.memory) if shared
+                  else pim.stacks_per_npu * dram.preset(pim.kind).peak_bytes_per_s)
+    newton = NewtonChannel(dual_row_buffer=pim.row_buffer == "dual") if pim.commands == "newton" else None
     return PimDevice(timing=part, unit=pim.unit, power_limited=pim.power_limited, mapping=pim.mapping,
-                     channels=rank_channels(pim, part), sharers=parallelism.tensor if pooled else 1,
+                     channels=rank_channels(hardware.pim_stacks, part), sharers=parallelism.tensor if pooled else 1,
                      link_bytes_per_s=pim.link_bandwidth_bytes_per_s if pooled else on_package,
                      link_latency_s=pim.link_latency_s if pooled else 0.0,
-                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0,
-                     newton=NewtonChannel() if pim.commands == "newton" else None)
+                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0, newton=newton)

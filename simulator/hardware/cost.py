@@ -70,14 +70,13 @@ def _device(hardware: Hardware, costs: Costs) -> tuple[float, float]:
 def _made_usd(hardware: Hardware, area_mm2: float, process_nm: int, costs: Costs) -> float:
     memory = hardware.memory
     beside = memory.stacks + (hardware.pim.stacks_per_npu if hardware.pim.placement == "local" else 0.0)
+    premium = costs.pim_premium if hardware.pim.placement == "shared" else 1.0
     materials = (die_usd(area_mm2, costs.nodes.of(process_nm)) + costs.package_usd + beside * costs.package_stack_usd
-                 + dram.capacity_bytes(memory) / dram.GB * costs.memory.of(memory.kind))
+                 + dram.capacity_bytes(memory) / dram.GB * costs.memory.of(memory.kind) * premium)
     return materials * costs.markup
 
 
 def _pim_usd(hardware: Hardware, costs: Costs) -> float:
     pim = hardware.pim
-    if pim.placement == "none":
-        return 0.0
-    gigabytes = pim.stacks_per_npu * dram.stack_capacity_bytes(pim.kind) / dram.GB
+    gigabytes = hardware.added_stacks * dram.stack_capacity_bytes(pim.kind) / dram.GB
     return gigabytes * costs.memory.of(pim.kind) * costs.pim_premium * costs.markup

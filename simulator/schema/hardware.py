@@ -169,16 +169,23 @@ class Pim(Record):
     """Processing in memory for decode attention: DRAM stacks with MACs that hold the KV cache.
 
     placement: `none`; `local`, stacks on every NPU's package; `pooled`, stacks of their own behind a link, shared by
-    all NPUs of a replica. `stacks_per_npu` is the ratio PIM stacks : NPUs in both (a fraction only where pooled).
+    all NPUs of a replica; `shared`, the NPU's own memory has the MACs and holds weights and KV cache (NeuPIMs).
+    `stacks_per_npu` is the ratio PIM stacks : NPUs of local and pooled (a fraction only where pooled); `kind` is theirs.
+    Where shared, kind and stacks are the memory's.
+
+    row_buffer: with a `single` one a bank serves either the NPU or PIM: on shared stacks NPU and PIM work in turn, and
+    sub-batches gain nothing. A `dual` one is a latch at every bank for PIM alone (NeuPIMs, ASPLOS 2024): both work at
+    once, the NPU on the command slots that PIM leaves.
     """
 
-    placement: Literal["none", "local", "pooled"] = "none"
+    placement: Literal["none", "local", "pooled", "shared"] = "none"
     kind: MemoryKind = "HBM3"
     stacks_per_npu: Positive = 4
     unit: Literal["bank", "bank_group", "buffer"] = "bank"
     # all_bank: every bank opens and multiplies together (AttAcc). newton: banks open in groups under tFAW, compound
     # commands, refresh deadlines (Newton, NeuPIMs); whole requests on channels, bank units, HBM2 only.
     commands: Literal["all_bank", "newton"] = "all_bank"
+    row_buffer: Literal["single", "dual"] = "dual"
     power_limited: bool = True  # MAC commands spaced to stay inside the stack's power budget
     mapping: Literal["request", "head", "sequence"] = "head"
     sub_batches: Literal["never", "always", "auto"] = "never"  # NPU works on one half while PIM works on the other
@@ -189,7 +196,10 @@ class Pim(Record):
     def _whole_stacks(self) -> Pim:
         if self.placement == "local" and self.stacks_per_npu != int(self.stacks_per_npu):
             raise ValueError(f"stacks_per_npu must be a whole number with placement local, got {self.stacks_per_npu}")
-        if self.commands == "newton" and (self.kind, self.unit, self.mapping) != ("HBM2", "bank", "request"):
+        if self.placement == "shared" and self.row_buffer == "dual" and self.unit != "bank":
+            raise ValueError(f"row_buffer 'dual' is a latch at every bank: it needs unit bank, got {self.unit}")
+        kind = "HBM2" if self.placement == "shared" else self.kind  # the memory's kind is checked beside it
+        if self.commands == "newton" and (kind, self.unit, self.mapping) != ("HBM2", "bank", "request"):
             raise ValueError("commands 'newton' needs kind HBM2, unit bank and mapping request")
         return self
 
@@ -265,9 +275,33 @@ class Hardware(Record):
             raise ValueError("decode_attention is 'pim' but pim.placement is 'none'")
         if self.npu is None and self.pim.placement != "none":
             raise ValueError("pim.placement must be 'none' without an 'npu': PIM is modelled beside NPUs")
+        if self.pim.placement == "shared" and self.pim.row_buffer == "dual" and not self.memory.kind.startswith("HBM"):
+            raise ValueError(f"pim.row_buffer 'dual' needs HBM: MAC commands fill the command bus of {self.memory.kind}")
+        if self.pim.placement == "shared" and self.pim.commands == "newton" and self.memory.kind != "HBM2":
+            raise ValueError(f"pim.commands 'newton' in shared memory needs memory.kind HBM2, got {self.memory.kind}")
         return self
 
     @property
     def attention_on_pim(self) -> bool:
         """Whether decode attention runs in PIM."""
         return self.pim.placement != "none" and self.decode_attention != "device"
+
+    @property
+    def pim_kind(self) -> str:
+        """Kind of the stacks with PIM, where there are any."""
+        return self.memory.kind if self.pim.placement == "shared" else self.pim.kind
+
+    @property
+    def pim_stacks(self) -> float:
+        """Stacks with PIM per NPU."""
+        return {"none": 0.0, "shared": float(self.memory.stacks)}.get(self.pim.placement, float(self.pim.stacks_per_npu))
+
+    @property
+    def added_stacks(self) -> float:
+        """PIM stacks per NPU beside its own memory."""
+        return float(self.pim.stacks_per_npu) if self.pim.placement in ("local", "pooled") else 0.0
+
+    @property
+    def pim_and_npu_in_turn(self) -> bool:
+        """Whether PIM and the NPU's memory accesses exclude each other."""
+        return self.pim.placement == "shared" and self.pim.row_buffer == "single"
