@@ -33,7 +33,7 @@ from simulator.serving.fast_arrays import (
     WAITING_NS,
     part,
 )
-from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
+from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
 from simulator.serving.fast_jump import WORTHWHILE, jump
 from simulator.serving.fast_plain_state import (
     CLOCK,
@@ -93,9 +93,13 @@ def _store(plain, clock, free, running, joined, head, partial, known, computed, 
 
 
 @part
-def _decode_ns(batch, context, count, longest, tables, plain):
-    if tables.decode_spread_ns[batch] != 0.0 and count > 0:
+def _decode_ns(batch, context, count, longest, longest_chunk, tables, plain):
+    beside = longest_chunk > 0 and len(tables.beside_knots) > 0
+    spread = tables.beside_spread_ns[batch] if beside else tables.decode_spread_ns[batch]
+    if spread != 0.0 and count > 0:
         longest = max(longest, longest_context(plain, 0) + 1)
+    if beside:
+        return batch_beside_ns(tables, batch, context, longest, longest_chunk)
     return batch_ns(tables, batch, context, longest)
 
 
@@ -170,7 +174,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
 
         # running requests
         budget, newcomers, ones, ones_context, ones_longest, chunks_ns = budget_of_step - count, 0, 0, 0, 0, 0
-        demand, chunk, preempted = np.int64(plain.residues[0, phase]), 0, False
+        demand, chunk, preempted, longest_chunk = np.int64(plain.residues[0, phase]), 0, False, 0
         if partial >= 0:
             chunk = min(known - computed, budget)
             demand += blocks_for(computed + chunk, limits) - blocks_for(computed, limits)
@@ -191,6 +195,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 ones, ones_context, ones_longest = 1, computed + 1, computed + 1
             else:
                 chunks_ns = _chunk(chunk, computed, tables, totals)
+                longest_chunk = chunk
             computed += chunk
             budget -= chunk
             if CACHING:
@@ -240,6 +245,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 ones, ones_context, ones_longest = ones + 1, ones_context + cached + 1, max(ones_longest, cached + 1)
             else:
                 chunks_ns += _chunk(chunk, cached, tables, totals)
+                longest_chunk = max(longest_chunk, chunk)
             known, computed = want, cached + chunk
             free -= need
             budget -= chunk
@@ -259,7 +265,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         if batch > 0:
             group[COUNT], group[PASS] = count, now
             total_context = context + count + ones_context
-            decode = _decode_ns(batch, total_context, count, ones_longest, tables, plain)
+            decode = _decode_ns(batch, total_context, count, ones_longest, longest_chunk, tables, plain)
             decode_total += decode
             decode_sequences += batch
             decode_context += total_context
