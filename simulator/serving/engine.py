@@ -21,8 +21,12 @@ from simulator.serving.identities import block_identities
 _NONE_I32, _NONE_I64 = np.zeros(0, np.int32), np.zeros(0, np.int64)
 
 
-def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = False) -> EngineResult:
+def run(
+    trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = False, gaps: bool = False
+) -> EngineResult:
     """Serves `trace` and returns when every request was finished or rejected, as `reference.run` does.
+
+    log keeps every step; gaps counts the gaps between tokens (quickest where batches are not in flight together).
 
     Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
     """
@@ -38,10 +42,10 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
     requests, kept = _requests(trace, config, served)
     bounds = _limits(config, tables)
     outcome, rows = None, None
-    if plain_enough(bounds, requests) and not log:
-        outcome = _run_plain(requests, bounds, tables)
+    if plain_enough(bounds, requests) and not log and not (gaps and bounds.depth > 1):
+        outcome = _run_plain(requests, bounds, tables, gaps)
     if outcome is None:
-        outcome, rows = _run_general(requests, bounds, tables, log)
+        outcome, rows = _run_general(requests, bounds, tables, log, gaps)
     return _result(outcome, rows, kept, len(trace))
 
 
@@ -69,10 +73,10 @@ def plain_enough(bounds: Limits, requests: Requests) -> bool:
     return bounds.channels == 0 and bounds.block_shift >= 0
 
 
-def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcome | None:
+def _run_plain(requests: Requests, bounds: Limits, tables: StepTables, gaps: bool) -> Outcome | None:
     """None where prefix caching meets a preemption (see `fast_prefix`)."""
     n = len(requests.arrival_ns)
-    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs)
+    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs, gaps=gaps)
     state = new_plain(
         bounds.max_num_seqs,
         bounds.block_size,
@@ -102,9 +106,11 @@ def _check_end(end: int) -> None:
         raise RuntimeError("the scheduler leaves requests waiting for ever")
 
 
-def _run_general(requests: Requests, bounds: Limits, tables: StepTables, log: bool) -> tuple[Outcome, Log | None]:
+def _run_general(
+    requests: Requests, bounds: Limits, tables: StepTables, log: bool, gaps: bool
+) -> tuple[Outcome, Log | None]:
     """With a log the run is made twice: the first time tells how long the log is."""
-    outcome = _simulate_general(requests, bounds, tables, _new_log(0, 0, 0, 0))
+    outcome = _simulate_general(requests, bounds, tables, _new_log(0, 0, 0, 0), gaps)
     if not log:
         return outcome, None
     totals = outcome.totals
@@ -114,12 +120,12 @@ def _run_general(requests: Requests, bounds: Limits, tables: StepTables, log: bo
         int(totals[fast_arrays.ADMISSIONS]),
         int(totals[fast_arrays.PREEMPTIONS]),
     )
-    return _simulate_general(requests, bounds, tables, rows), rows
+    return _simulate_general(requests, bounds, tables, rows, gaps), rows
 
 
-def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, rows: Log) -> Outcome:
+def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, rows: Log, gaps: bool) -> Outcome:
     n = len(requests.arrival_ns)
-    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs)
+    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs, gaps=gaps)
     queues = new_queues(
         n,
         bounds.max_num_seqs,
@@ -224,6 +230,7 @@ def _result(outcome: Outcome, rows: Log | None, kept: Any, n: int) -> EngineResu
         outcome.steps_by_sequences,
         *t[2:14],
         StepLog(*rows) if rows is not None else None,
+        outcome.gap_counts if len(outcome.gap_counts) else None,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from numba import config, njit
 
 from simulator.costs import lookup
+from simulator.serving import gaps
 
 
 @functools.cache
@@ -34,5 +35,5 @@ def compiled(kernel: ModuleType) -> Callable[..., Any]:
 
 @functools.cache
 def _digest() -> str:
-    sources = [*sorted(Path(__file__).parent.glob("fast_*.py")), Path(lookup.__file__)]
+    sources = [*sorted(Path(__file__).parent.glob("fast_*.py")), Path(lookup.__file__), Path(gaps.__file__)]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]

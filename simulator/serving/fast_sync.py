@@ -78,6 +78,7 @@ from simulator.serving.fast_plain_state import (
 from simulator.serving.fast_pool import POOL
 from simulator.serving.fast_prefix import hits_of, publish_recurring, release_blocks, share_hits, take_blocks
 from simulator.serving.fast_shortage import serve_short_of_blocks
+from simulator.serving.gaps import gap_bin
 
 CACHING = False  # a constant when the engine is compiled; `fast_cached` is the same code with True
 
@@ -143,6 +144,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     clock = free = running = joined = head = known = computed = count = context = now = phase = duration = 0
     free, partial, blocked = limits.usable_blocks, -1, False
     last_waiting = last_decision = peak = steps = 0
+    counts_gaps = len(outcome.gap_counts) > 0
     decode_total = decode_sequences = decode_context = blocks_total = prefill_total = used_time = waiting_time = 0
     while True:
         while joined < n and arrival[joined] <= clock:
@@ -282,6 +284,8 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         blocks_total += blocks
         duration = blocks + tables.stage_tokens_ns[0, tokens] + tables.stage_sequences_ns[0, sequences]
         start = clock + tables.host_ns[sequences]
+        if counts_gaps and count > 0:  # every decode got a token when this step was decided, and gets one at its end
+            outcome.gap_counts[gap_bin(tables.host_ns[sequences] + duration)] += count
         clock = start + duration
         used_time += used * duration
 
@@ -327,6 +331,8 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             done = want - prompt + 1
             if done == 1:
                 outcome.first_token_ns[r] = clock
+            elif counts_gaps:  # resumed
+                outcome.gap_counts[gap_bin(clock - outcome.last_token_ns[r])] += 1
             if done == output:
                 outcome.finish_ns[r] = clock
                 if CACHING:
