@@ -16,21 +16,27 @@ from simulator.serving.fast_compile import compiled
 from simulator.serving.fast_plain_state import new_plain
 from simulator.serving.fast_pool import new_pool
 from simulator.serving.fast_queues import new_queues
-from simulator.serving.identities import block_identities
+from simulator.serving.identities import BlockIdentities, block_identities
 
 _NONE_I32, _NONE_I64 = np.zeros(0, np.int32), np.zeros(0, np.int64)
 
 
 def run(
-    trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = False, gaps: bool = False
+    trace: Trace,
+    config: SchedulerConfig,
+    costs: StepCosts,
+    *,
+    log: bool = False,
+    gaps: bool = False,
+    identities: BlockIdentities | None = None,
 ) -> EngineResult:
     """Serves `trace` and returns when every request was finished or rejected, as `reference.run` does.
 
-    log keeps every step; gaps counts the gaps between tokens (quickest where batches are not in flight together).
-
+    `log` keeps every step; `gaps` counts the gaps between tokens (quickest where no batches are in flight together).
+    `identities`: of this trace's blocks of this size, where they are at hand from an earlier run (prefix caching only).
     Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
     """
-    if config.scheduler != "vllm_v1":
+    if config.scheduler != "vllm_v1" and config.scheduler in limits.SCHEDULER_NAMES:
         raise InputError(
             f"the fast engine does not run {config.scheduler}: use simulator.serving.reference.run", key="scheduler"
         )
@@ -39,7 +45,7 @@ def run(
     limits.check_trace(trace)
     tables = StepTables(*(_readonly(a) if isinstance(a, np.ndarray) else a for a in step_tables(costs)))
     served = limits.served_outputs(trace, config)
-    requests, kept = _requests(trace, config, served)
+    requests, kept = _requests(trace, config, served, identities)
     bounds = _limits(config, tables)
     outcome, rows = None, None
     if plain_enough(bounds, requests) and not log and not (gaps and bounds.depth > 1):
@@ -146,7 +152,9 @@ def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, ro
     return outcome
 
 
-def _requests(trace: Trace, config: SchedulerConfig, served: Any) -> tuple[Requests, Any]:
+def _requests(
+    trace: Trace, config: SchedulerConfig, served: Any, identities: BlockIdentities | None
+) -> tuple[Requests, Any]:
     """The trace without the requests that are rejected, and the indices of those kept (None: all)."""
     arrival = np.ascontiguousarray(trace.arrival_ns, np.int64)
     prompt = np.ascontiguousarray(trace.prompt_tokens, np.int32)
@@ -157,7 +165,7 @@ def _requests(trace: Trace, config: SchedulerConfig, served: Any) -> tuple[Reque
         priority = np.ascontiguousarray(priority, np.int32)
     offsets = shared = unique = _NONE_I64
     if config.enable_prefix_caching:
-        identities = block_identities(trace, served, config.block_size)
+        identities = identities or block_identities(trace, served, config.block_size)
         offsets, shared, unique = identities.offsets, identities.shared, identities.unique
     kept = None
     if len(served) and served.min() == 0:
