@@ -169,6 +169,12 @@ def design_key(design: Design) -> str:
         plain[section].pop("name", None)
         plain[section].pop("source", None)
     _drop_idle_hardware(design.hardware, plain["hardware"])
+    serving = design.serving
+    if serving.preemption != "swap":
+        plain["serving"].pop("swap_to")
+    for tier, place in (("host_memory", "host"), ("cxl", "cxl")):
+        if serving.preemption != "swap" or serving.swap_to != place:
+            plain["hardware"].pop(tier, None)
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -184,7 +190,7 @@ def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
                 "shared": {"link_bandwidth", "link_latency", "kind", "stacks_per_npu"}}[pim.placement]
         if pim.placement != "shared" and pim.commands != "newton":
             idle |= {"row_buffer"}
-        if pim.commands == "newton" or pim.unit == "buffer":
+        if pim.commands == "newton" or pim.unit == "buffer" or pim.stack_power_w is not None:
             idle |= {"power_limited"}
         if hardware.pim_and_npu_in_turn:
             idle |= {"sub_batches"}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.hardware import dram
 from simulator.hardware.npu import macs_per_element
+from simulator.hardware.power_cap import capped
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention, Vector
 from simulator.schema.hardware import Hardware
 
@@ -31,7 +32,8 @@ class Peaks:
 
 
 def peaks(hardware: Hardware) -> Peaks:
-    """The ceilings of one device."""
+    """The ceilings of one device, at the clock that its power cap allows."""
+    hardware = capped(hardware)
     pins, link = dram.peak_bandwidth_bytes_per_s(hardware.memory), hardware.link.bandwidth_bytes_per_s
     if hardware.npu is not None:
         npu = hardware.npu
