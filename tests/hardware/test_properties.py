@@ -112,12 +112,13 @@ def test_more_rows_and_longer_chunks_never_cost_less_on_npu(name):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["all_reduce", "all_gather", "p2p"]), st.integers(1, 16), st.floats(1, 1e7), st.integers(1, 4096))
+@given(st.sampled_from(["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "p2p"]), st.integers(1, 16), st.floats(1, 1e7), st.integers(1, 4096))
 def test_links_move_at_least_the_bytes_they_must(kind, ranks, row_bytes, rows):
     link = build(shipped("a100-80gb"), Parallelism()).link  # no reduction inside the switch
     size = rows * row_bytes
     time = seconds(link, Collective(kind, ranks, row_bytes), (rows,))
-    share = {"all_reduce": 2 * (ranks - 1) / ranks, "all_gather": (ranks - 1) / ranks, "p2p": 1.0 if ranks > 1 else 0.0}
+    once = (ranks - 1) / ranks
+    share = {"all_reduce": 2 * once, "all_gather": once, "reduce_scatter": once, "all_to_all": once, "p2p": float(ranks > 1)}
     assert time >= share[kind] * size / link.bulk.bandwidth_bytes_per_s * (1 - 1e-9)
     assert (time == 0) == (ranks == 1)
 
