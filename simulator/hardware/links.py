@@ -160,11 +160,11 @@ class LinkDevice:
             yield 1, (n - 1) * on_wire(size)
 
     def _all_to_all(self, n: int, size: Float64) -> tuple[int, Float64]:
-        """(steps, bytes on a device's links). Peers exchange directly on a switch even where the library walks rings
-        otherwise (NCCL's send and receive); on rings the longest way has half the devices."""
+        """(steps, bytes on a device's links). On a switch peers exchange directly, one after the other where the library
+        walks rings otherwise (NCCL's sends and receives); on rings the longest way has half the devices."""
         straight = (n - 1) * on_wire(size / n)
         if self.topology in ("switch", "fully_connected"):
-            return 1, straight
+            return n - 1 if self.ring_only else 1, straight
         if self.topology == "ring":
             return max(n // 2, 1), np.maximum(straight, on_wire(size / n) * (n * n / 4))
         short = max(d for d in range(1, math.isqrt(n) + 1) if n % d == 0)

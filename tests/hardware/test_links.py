@@ -59,7 +59,7 @@ def test_an_all_to_all_goes_straight_on_a_switch_and_through_the_middle_of_a_rin
     """16 devices, 64 MiB a rank: 15/16 of it over a switch; the two links across a ring's middle, half of a device's
     bandwidth each, carry 8 x 8 pairs' shares; a 4 x 4 torus has four times as many such links of half the bandwidth."""
     wire = 2**26 * 1.0625
-    switch, ring, torus = (seconds(LinkDevice(t, PLAIN, ring_only=t == "switch"), "all_to_all", 16, 2**26) - 5e-6
+    switch, ring, torus = (seconds(LinkDevice(t, PLAIN), "all_to_all", 16, 2**26) - 5e-6
                            for t in ("switch", "ring", "torus_2d"))
     assert switch == pytest.approx(1e-6 + 15 / 16 * wire / 100e9)
     assert ring == pytest.approx(8e-6 + 8 * 8 * wire / 16 / (2 * 50e9))

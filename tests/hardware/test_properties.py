@@ -73,10 +73,38 @@ def test_no_attention_beats_the_roofline(device, data):
     assert seconds(device, pre, (chunk, context)) >= macs / peak * (1 - 1e-12)
 
 
-DEVICES = {name: build(shipped(name), Parallelism(tensor=2)) for name in ("npu-pim", "h100-sxm", "l40s")}
+def with_kernels(name, kernels):
+    """A shipped GPU with the attention kernels of another framework."""
+    hardware = shipped(name)
+    return hardware.model_copy(update={"gpu": hardware.gpu.model_copy(update={"kernels": kernels})})
+
+
+HARDWARE = {**{name: shipped(name) for name in ("npu-pim", "neupims", "h100-sxm", "a100-80gb", "l40s")},
+            **{f"{name} {kernels}": with_kernels(name, kernels)
+               for name in ("h100-sxm", "a100-80gb") for kernels in ("sglang", "trtllm")}}
+DEVICES = {name: build(hardware, Parallelism(tensor=2)) for name, hardware in HARDWARE.items()}
 
 
 PRESETS = sorted(path.stem for path in (CONFIGS / "hardware").glob("*.yaml"))
+
+
+CONTINUOUS = {"npu": [("memory", "bandwidth_bytes_per_s"), ("npu", "clock_hz")],
+              "gpu": [("memory", "bandwidth_bytes_per_s"), ("gpu", "peak_bf16"), ("gpu", "clock_hz")]}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(HARDWARE)), operator_and_axes(), st.data(), st.sampled_from([1.001, 1.1, 2.0]))
+def test_a_little_more_of_a_resource_changes_little(name, work, data, factor):
+    """A resource times x is never slower and never faster than 1/x: no knob jumps, no search can exploit one."""
+    hardware = HARDWARE[name]
+    section, knob = data.draw(st.sampled_from(CONTINUOUS["npu" if hardware.npu else "gpu"]))
+    part = getattr(hardware, section)
+    before = getattr(part, knob) or 2e12
+    low, high = (build(hardware.model_copy(update={section: part.model_copy(update={knob: before * x})}), Parallelism())
+                 for x in (1.0, factor))
+    operator, axes = work
+    base, more = seconds(low.compute, operator, axes), seconds(high.compute, operator, axes)
+    assert base / factor * (1 - 1e-9) <= more <= base * (1 + 1e-9)
 
 
 @settings(max_examples=300, deadline=None)
