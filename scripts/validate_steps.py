@@ -84,7 +84,8 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
             continue
         off, plain = (np.abs(p[rest] / measured[rest] - 1) * 100 for p in (fitted, default))
         rows += [row(f"tp{tensor}/{phase}/mape", float(off.mean()), "%", bar),
-                 row(f"tp{tensor}/{phase}/median", float(np.median(off))), row(f"tp{tensor}/{phase}/p95", float(np.percentile(off, 95))),
+                 row(f"tp{tensor}/{phase}/median", float(np.median(off))),
+                 row(f"tp{tensor}/{phase}/p95", float(np.percentile(off, 95))),
                  row(f"tp{tensor}/{phase}/unfitted_mape", float(plain.mean()), "%", UNFITTED_BAR)]
     rows.append(row(f"tp{tensor}/fitted_rows_pct", float(chosen.mean() * 100)))
     return rows

@@ -102,8 +102,8 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
         target = np.concatenate([weights, pull.diagonal() * np.sqrt(len(measured_s)) * expected])
         found_x = _non_negative(system / scale, target) / scale
         weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found_x / measured_s - 1), LEAST_ERROR))
-    x = found_x.tolist()
-    return Calibration(*x[:6], tuple(sizes), tuple(x[6:]))
+    x: list[float] = found_x.tolist()
+    return Calibration(x[0], x[1], x[2], x[3], x[4], x[5], tuple(sizes), tuple(x[6:]))
 
 
 def predict(found: Parts, steps: Steps, calibration: Calibration, largest_graph: int) -> Float64:

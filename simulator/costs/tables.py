@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def _ns(seconds: Float64) -> Int64:
     return np.rint(seconds * 1e9).astype(np.int64)
 
 
-def _beside(extras: AttentionExtras | None, layers: int) -> dict[str, Float64 | None]:
+def _beside(extras: AttentionExtras | None, layers: int) -> dict[str, Any]:
     if extras is None or extras.beside_s is None:
         return {}
     return {"beside_knots": extras.chunk_knots, "beside_ns": extras.beside_s * layers * 1e9,

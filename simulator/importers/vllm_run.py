@@ -62,7 +62,7 @@ def read_run(folder: Path) -> RecordedRun:
     for key, harmless in _UNSUPPORTED.items():
         if engine.get(key) not in harmless:
             raise InputError(f"{key}={engine[key]!r} is not modelled", file=str(folder / "meta.json"), key=key)
-    times = _requests(folder / "requests.jsonl")
+    times: Any = _requests(folder / "requests.jsonl")
     instances = [i for node in cluster.get("nodes", []) for i in node.get("instances", [])]
     if len(instances) > 1:
         raise InputError(f"{len(instances)} instances are not modelled", file=str(folder / "cluster.json"))
@@ -72,7 +72,7 @@ def read_run(folder: Path) -> RecordedRun:
         if {"link_bw", "link_latency"} <= cluster.keys() else {}
     blocks = (meta.get("kv_cache") or {}).get("num_gpu_blocks")
     return RecordedRun(folder.name, str(meta.get("model") or engine.get("model")), str(meta.get("vllm_version", "")), engine,
-                       device, link, *times, load=_load(folder / "timeseries.csv"), num_gpu_blocks=blocks)
+                       device, link, *times, _load(folder / "timeseries.csv"), blocks)
 
 
 def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | None = None) -> dict[str, Any]:

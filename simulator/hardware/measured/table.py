@@ -97,11 +97,11 @@ def from_columns(columns: Mapping[str, NDArray[np.generic]], meta: Mapping[str, 
         full[name] = np.zeros(count, dtype=dtype) if given is None else np.asarray(given).astype(dtype)
         if len(full[name]) != count:
             raise InputError(f"has {len(full[name])} rows, seconds has {count}", key=name)
-    seconds, kind = full["seconds"], full["kind"]
+    seconds, kind = np.asarray(full["seconds"], np.float64), full["kind"]
     for unknown in sorted({str(k) for k in np.unique(kind)} - set(KINDS)):
         raise InputError(f"'{unknown}' is not one of {', '.join(KINDS)}", key="kind")
     positive = (seconds > 0) | (kind == "decode_spread")  # a spread may be a small gain
-    if not (np.isfinite(seconds).all() and positive.all()):  # type: ignore[call-overload]
+    if not (np.isfinite(seconds).all() and positive.all()):
         raise InputError("every time must be finite and above zero", key="seconds")
     digest = blake2b(digest_size=16)
     for name in COLUMNS:
