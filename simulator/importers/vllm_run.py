@@ -71,8 +71,9 @@ def read_run(folder: Path) -> RecordedRun:
     link = {"bandwidth_gb_per_s": float(cluster["link_bw"]), "latency_ns": float(cluster["link_latency"])} \
         if {"link_bw", "link_latency"} <= cluster.keys() else {}
     blocks = (meta.get("kv_cache") or {}).get("num_gpu_blocks")
-    return RecordedRun(folder.name, str(meta.get("model") or engine.get("model")), str(meta.get("vllm_version", "")), engine,
-                       device, link, *times, _load(folder / "timeseries.csv"), blocks)
+    fields: Any = [folder.name, str(meta.get("model") or engine.get("model")), str(meta.get("vllm_version", "")), engine,
+                   device, link, *times, _load(folder / "timeseries.csv"), blocks]
+    return RecordedRun(*fields)
 
 
 def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | None = None) -> dict[str, Any]:

@@ -219,8 +219,9 @@ def _exact_log2(value: int) -> int:
 
 def _new_log(steps: int, entries: int, admissions: int, preemptions: int) -> Log:
     wide, narrow = np.zeros((3, steps), np.int64), np.zeros((5, steps), np.int32)
-    rows: Any = (*wide, *narrow, *np.zeros((2, entries), np.int32))
-    return Log(*rows, np.zeros((admissions, 3), np.int32), np.zeros((preemptions, 2), np.int32))
+    rows: Any = [*wide, *narrow, *np.zeros((2, entries), np.int32)]
+    rows += [np.zeros((admissions, 3), np.int32), np.zeros((preemptions, 2), np.int32)]
+    return Log(*rows)
 
 
 def _result(outcome: Outcome, rows: Log | None, kept: Any, n: int) -> EngineResult:
@@ -231,13 +232,9 @@ def _result(outcome: Outcome, rows: Log | None, kept: Any, n: int) -> EngineResu
             for ids in (rows.batch_request, rows.admissions[:, 1], rows.preempted[:, 1]):
                 ids[:] = kept[ids]
     t = [int(x) for x in outcome.totals]
-    counts: Any = (t[0], t[1], outcome.steps_by_tokens, outcome.steps_by_sequences, *t[2:14])
-    return EngineResult(
-        *columns,
-        *counts,
-        StepLog(*rows) if rows is not None else None,
-        outcome.gap_counts if len(outcome.gap_counts) else None,
-    )
+    fields: Any = [*columns, t[0], t[1], outcome.steps_by_tokens, outcome.steps_by_sequences, *t[2:14]]
+    fields += [StepLog(*rows) if rows is not None else None, outcome.gap_counts if len(outcome.gap_counts) else None]
+    return EngineResult(*fields)
 
 
 def _scatter(column: Any, kept: Any, n: int, fill: int) -> Any:
