@@ -2,7 +2,8 @@
 
     python scripts/validate_operators.py FILE [FILE ...] --system h100_sxm [--hardware h100-sxm] [--json FILE]
 
-FILE is a CSV (or .csv.gz) with the columns of GEMM, attention (head_dim 128) or collective measurements: its columns tell. Exits 1 when a bar is missed, 2 when no file has rows of the system.
+FILE is a CSV (or .csv.gz) with the columns of GEMM, attention (head_dim 128) or collective measurements: its columns
+tell which. Exits 1 when a bar is missed, 2 when no file has rows of the system.
 """
 
 from __future__ import annotations

@@ -66,18 +66,19 @@ def _parser() -> ArgumentParser:
 
     ui = commands.add_parser("ui", help="open MLflow's web pages for a study")
     ui.set_defaults(run="sweeper.commands.show:ui")
-    ui.add_argument("folder", metavar="DIR", nargs="?", default="runs", help="study folder, or a folder of studies (default: runs)")
+    ui.add_argument("folder", metavar="DIR", nargs="?", default="runs",
+                    help="study folder, or a folder of studies (default: runs)")
     ui.add_argument("--port", type=int, default=5000, help="on 127.0.0.1 (default: 5000)")
     return parser
 
 
 def _machine_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--trials", type=int, metavar="N", help="how many designs to evaluate in all, baselines included")
+    parser.add_argument("--trials", type=int, metavar="N", help="designs to evaluate in all, baselines included")
     parser.add_argument("--workers", type=int, metavar="N", help="simulators in parallel (default: one per core)")
     parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster (default: a private local one)")
     parser.add_argument("--timeout", metavar="TIME", help="stop after this wall time, e.g. '30 min'")
     parser.add_argument("--cache", metavar="FILE", help="costs.npz of an earlier study: its operator prices are reused")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow database or server (default: mlflow.db in the folder)")
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow database or server (default: DIR/mlflow.db)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 

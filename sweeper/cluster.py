@@ -52,7 +52,7 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
 
 
 def _mute_crash_reports() -> None:
-    """Ray prints a page per dead worker to stdout even with log_to_driver=False; the pool's outcome says it in a line."""
+    """Ray prints a page per dead worker to stdout, log_to_driver=False or not; the failed trial says it in a line."""
     from ray._private import worker
 
     if hasattr(worker, "print_to_stdstream"):

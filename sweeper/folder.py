@@ -48,8 +48,9 @@ def create(folder: Path, space: Space, settings: Settings) -> Ledger:
         header, trials = ledger.read(path)
         if header.space_hash != space.hash:
             raise InputError("holds a study of another space; choose another folder with --out", file=str(folder))
-        raise InputError(f"holds this study already ({len(trials)} of {header.settings.get('trials')} trials); continue it with "
-                         f"`python -m sweeper resume {folder}`, or choose another folder with --out", file=str(folder))
+        raise InputError(f"holds this study already ({len(trials)} of {header.settings.get('trials')} trials); continue "
+                         f"it with `python -m sweeper resume {folder}`, or choose another folder with --out",
+                         file=str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SPACE_FILE).write_text(resolved_yaml(space), encoding="utf-8")

@@ -149,7 +149,8 @@ def _write_line(descriptor: int, path: Path, line: str) -> None:
             written += os.write(descriptor, data[written:])
     except OSError as error:
         os.ftruncate(descriptor, end)
-        raise InputError(f"cannot be written: {error.strerror}; free some space, then resume", file=str(path)) from error
+        raise InputError(f"cannot be written: {error.strerror}; free some space, then resume",
+                         file=str(path)) from error
 
 
 def _cut_torn_tail(descriptor: int, path: Path) -> bytes:
@@ -168,7 +169,8 @@ def _parse(data: bytes, path: Path) -> tuple[Header, list[Trial]]:
         try:
             trials.append(from_json_line(line.decode()))
         except (InputError, UnicodeDecodeError) as error:
-            raise InputError(f"line {number} is damaged ({error}); restore the file from a copy", file=str(path)) from error
+            raise InputError(f"line {number} is damaged ({error}); restore the file from a copy",
+                             file=str(path)) from error
     return header, trials
 
 
@@ -177,7 +179,8 @@ def _parse_header(line: bytes, path: Path) -> Header:
         fields = json.loads(line)["ledger"]
         schema = fields["schema"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError("is not a sweep's ledger (no header line); start a new study with --out", file=str(path)) from error
+        raise InputError("is not a sweep's ledger (no header line); start a new study with --out",
+                         file=str(path)) from error
     if schema != SCHEMA:
         raise InputError(f"was written with ledger schema {schema}, this version reads {SCHEMA}", file=str(path))
     try:

@@ -50,7 +50,7 @@ def default_uri(folder: Path) -> str:
 
 
 def check_uri(uri: str) -> str:
-    """`uri` where MLflow can write to it. Raises InputError, in particular for file stores (refused since MLflow 3.13)."""
+    """`uri` where MLflow can write to it. Raises InputError, also for file stores (refused since MLflow 3.13)."""
     scheme = uri.split(":", 1)[0].split("+", 1)[0].lower() if ":" in uri else ""
     if scheme in ("sqlite", "postgresql", "mysql", "mssql", "http", "https"):
         return uri
@@ -125,7 +125,7 @@ class SweepRun:
         self._client.set_terminated(self.run_id, status)
 
     def close_dead_runs(self) -> None:
-        """Marks as KILLED the runs of sweeps on this machine whose driver is gone (nobody holds their ledger's lock)."""
+        """Marks as KILLED the runs of sweeps on this machine whose driver is gone (nobody holds the ledger's lock)."""
         for run in self._search(f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{socket.gethostname()}'"):
             other = run.data.tags.get(LEDGER_TAG, "")
             if run.info.run_id != self.run_id and other and not ledger.in_use(Path(other)):
@@ -138,7 +138,8 @@ class SweepRun:
             if found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        location = (self._labels.folder / "mlartifacts").resolve().as_uri() if uri == default_uri(self._labels.folder) else None
+        own = uri == default_uri(self._labels.folder)  # then artifacts stay in the folder too; else the server says where
+        location = (self._labels.folder / "mlartifacts").resolve().as_uri() if own else None
         return str(self._client.create_experiment(name, artifact_location=location))
 
     def _find_run(self) -> str:

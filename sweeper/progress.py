@@ -38,7 +38,8 @@ class Progress:
         self._interval_s = REFRESH_SECONDS if console.is_terminal else PLAIN_SECONDS
         self._quiet = quiet
         self._said = -1
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal and not quiet else None
+        live = console.is_terminal and not quiet
+        self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
         self._window: deque[tuple[float, int]] = deque()
         self._shown_s = self._started_s = time.monotonic()
 

@@ -1,7 +1,8 @@
-"""A space written out in full: what `space.yaml` in a study's folder says, whatever happens to the files it came from."""
+"""A space written out in full: what `space.yaml` in a study's folder says, whatever happens to its sources."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,8 +15,6 @@ from sweeper.space import Space
 
 def resolved_yaml(space: Space) -> str:
     """YAML that `load_space` reads to a space with the same hash: names, paths and `--set` overrides written out."""
-    from pathlib import Path
-
     plain: dict[str, Any] = {"name": space.name, **load_yaml(Path(space.file))}
     plain["name"] = space.name
     base = validate(space.base)
@@ -27,6 +26,6 @@ def resolved_yaml(space: Space) -> str:
 
 
 def _baseline(design: Design) -> dict[str, Any]:
-    """A baseline's own design, with its workload and SLO said outside (else the base design's would take their place)."""
+    """A baseline's own design; workload and SLO are said outside, else the base design's would take their place."""
     plain = portable_plain(design)
     return {"design": plain, **{key: plain[key] for key in ("workload", "slo") if key in plain}}

@@ -94,16 +94,17 @@ class Sweep:
 
         space, settings = self._space, self._settings
         self._cpu_s = time.process_time()
-        self._pool = pool = Pool(partial(SimEvaluator, space, load_traces(space)), workers=settings.workers, costs=costs,
-                                 trial_limit_s=TRIAL_LIMIT_S)
+        self._pool = pool = Pool(partial(SimEvaluator, space, load_traces(space)), workers=settings.workers,
+                                 costs=costs, trial_limit_s=TRIAL_LIMIT_S)
         self._started_s = time.monotonic()
         done = {trial.number: trial for trial in self._trials}
-        baselines = [Task(number, baseline=b.name) for number, b in enumerate(space.baselines) if number < settings.trials]
+        baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines) if n < settings.trials]
         numbers = range(len(baselines), settings.trials)
         # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
         finished = 0 if settings.deterministic else len(done)
-        proposals = Proposals(space, resumed_seed(settings.seed, finished))
-        search = build_search(settings.sampler, space, seed=resumed_seed(settings.seed, finished), trials=settings.trials,
+        seed = resumed_seed(settings.seed, finished)
+        proposals = Proposals(space, seed)
+        search = build_search(settings.sampler, space, seed=seed, trials=settings.trials,
                               in_flight=2 * settings.workers, skip=proposals.skip)
         loop = Loop(pool, search, proposals, self._record, self._tick)
         loop_cpu_s = time.thread_time()
@@ -156,7 +157,8 @@ class Sweep:
         lookups = max(1, counters.hits + counters.misses)
         self._progress.show(Status(
             len(self._trials), self._settings.trials, self._counts["complete"], self._counts["infeasible"],
-            self._counts["failed"], len(self._front), self._front.hypervolume(), counters.hits / lookups, counters.saved_s))
+            self._counts["failed"], len(self._front), self._front.hypervolume(), counters.hits / lookups,
+            counters.saved_s))
 
     def _finish(self, costs: Snapshot, *, new: int) -> Ending:
         from sweeper.results import write_results
@@ -165,7 +167,8 @@ class Sweep:
         cache.save(costs, self._folder / COSTS_FILE)
         write_results(self._folder, self._space, trials)
         summary = self._summary(costs, new)
-        (self._folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        if new or not (self._folder / SUMMARY_FILE).exists():  # a resume that finds nothing to do keeps the last one
+            (self._folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         write_report(self._folder, self._space, trials, self._progress.say)
         pareto = front(trials, self._space.objectives)
         children = [*(t for t in trials if t.baseline), *(t for t in pareto if not t.baseline)]
@@ -173,7 +176,8 @@ class Sweep:
         self._tracker.close(Closing(
             {"interrupted": "KILLED", "failing": "FAILED"}.get(self._why, "FINISHED"), children,
             [self._folder / name for name in study_folder.ARTIFACTS],
-            {name: value for name, value in summary.items() if isinstance(value, int | float)}, {"sweeper.end": self._why}))
+            {name: value for name, value in summary.items() if isinstance(value, int | float)},
+            {"sweeper.end": self._why}))
         reason = self._failures[-1].reason if self._why == "failing" else ""
         return Ending(self._why, trials, pareto, summary, reason)
 
@@ -216,4 +220,5 @@ def write_report(folder: Path, space: Space, trials: Sequence[Trial], say: Calla
 
         write(folder, space, trials)
     except Exception as error:
-        say(f"the report could not be written ({type(error).__name__}: {error}); try `python -m sweeper report {folder}`")
+        say(f"the report could not be written ({type(error).__name__}: {error}); "
+            f"try `python -m sweeper report {folder}`")

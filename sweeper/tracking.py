@@ -1,7 +1,7 @@
 """The write-behind thread: the study hands trials over and never waits; MLflow's troubles never stop a sweep.
 
-After a failure there is one warning and a new try every half minute, at the end, and on resume; what MLflow already has is
-asked from MLflow, so that nothing is missing and nothing is logged twice.
+After a failure there is one warning and a new try every half minute, at the end, and on resume; what MLflow already has
+is asked from MLflow, so that nothing is missing and nothing is logged twice.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from simulator.hardware import dram
 from simulator.hardware.gpu import AttentionConstants, GpuDevice
 from simulator.hardware.links import LinkDevice, Protocol
+from simulator.hardware.newton import NewtonChannel
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
@@ -23,12 +24,15 @@ class Devices:
 
     channel_costs: where PIM keeps whole requests on channels, what decode attention takes on one of them:
     (channels, seconds per request, seconds per token of its context) of one layer. None elsewhere.
+    attention_launch_s: the part of both attention operators' price that a step pays once per layer, whatever its chunks
+    and decodes.
     """
 
     compute: Device
     prefill: Device  # `compute`, told where the KV cache is: apart, so that other operators keep their prices
     decode: Device
     link: Device
+    attention_launch_s: float
     channel_costs: Callable[[DecodeAttention], tuple[int, float, float]] | None = None
 
 
@@ -36,11 +40,16 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     """The devices of one tensor-parallel rank. Raises InputError where PIM is asked of memory without PIM timing."""
     compute = _compute(hardware)
     link = link_device(hardware.link)
+    if parallelism.tensor * parallelism.pipeline > hardware.max_devices_per_node:
+        link = _over_nodes(link, hardware)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
-        return Devices(compute, attention, attention, link)
+        launch_s = compute.launch_s if isinstance(compute, NpuDevice) else compute.attention.launch_s
+        return Devices(compute, attention, attention, link, launch_s)
     pim = _pim(hardware, parallelism)
-    return Devices(compute, attention, pim, link, pim.channel_costs if pim.mapping == "request" else None)
+    if pim.mapping == "request":  # channel costs leave out all that is fixed: the link's latency counts as launch
+        return Devices(compute, attention, pim, link, pim.fixed_seconds(), pim.channel_costs)
+    return Devices(compute, attention, pim, link, pim.launch_s)
 
 
 def link_device(link: Link) -> LinkDevice:
@@ -50,6 +59,12 @@ def link_device(link: Link) -> LinkDevice:
     small = None if direct is None else Protocol(direct.bandwidth_bytes_per_s, direct.latency_s, direct.launch_s,
                                                  max_bytes=direct.max_bytes)
     return LinkDevice(link.topology, bulk, small, link.ring_only, link.in_network_reduction)
+
+
+def _over_nodes(link: LinkDevice, hardware: Hardware) -> LinkDevice:
+    """The links of a replica that spans nodes. Ranks of a tensor group are neighbours, so stages are apart first."""
+    out = Protocol(hardware.scale_out.bandwidth_bytes_per_s, hardware.scale_out.latency_s, hardware.link.launch_s)
+    return replace(link, scale_out=out, node_devices=hardware.max_devices_per_node)
 
 
 def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
@@ -62,12 +77,14 @@ def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
                          dram_pj_per_bit=pj_per_bit)
     gpu = hardware.gpu
     assert gpu is not None  # the schema asks for exactly one
-    return GpuDevice(peak_16bit=gpu.peak_bf16, peak_8bit_float=gpu.peak_fp8 or gpu.peak_bf16,
-                     peak_8bit_int=gpu.peak_int8 or gpu.peak_bf16, sms=gpu.sms, clock_hz=gpu.clock_hz,
+    return GpuDevice(peak_16bit=gpu.peak_bf16, sms=gpu.sms,
+                     # operators know widths only: fp8 where the GPU has it, else int8
+                     peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
                      compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
                      l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,
                      quantise_s=gpu.quantise_s, attention=AttentionConstants(**dict(gpu.attention)),
+                     calibrated=gpu.calibrated,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
 
 
@@ -92,4 +109,5 @@ def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
                      channels=rank_channels(pim, part), sharers=parallelism.tensor if pooled else 1,
                      link_bytes_per_s=pim.link_bandwidth_bytes_per_s if pooled else on_package,
                      link_latency_s=pim.link_latency_s if pooled else 0.0,
-                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0)
+                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0,
+                     newton=NewtonChannel() if pim.commands == "newton" else None)

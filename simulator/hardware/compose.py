@@ -23,11 +23,12 @@ def slowest(parts: list[tuple[Bound, Float64]]) -> tuple[Float64, NDArray[np.int
     return seconds, bound
 
 
-def priced(overhead_s: Float64 | float, parts: list[tuple[Bound, Float64]], joules: Float64) -> Priced:
+def priced(overhead_s: Float64 | float, parts: list[tuple[Bound, Float64]], joules: Float64,
+           fidelity: Fidelity = Fidelity.ANALYTIC) -> Priced:
     """overhead (launch, pipeline fill) + the slowest part; LAUNCH where the overhead is the larger."""
     seconds, bound = slowest(parts)
     bound[overhead_s > seconds] = int(Bound.LAUNCH)
-    return Priced(seconds + overhead_s, joules, bound, Fidelity.ANALYTIC)
+    return Priced(seconds + overhead_s, joules, bound, fidelity)
 
 
 def fingerprint_of(kind: str, version: int, record: Any) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simulator.hardware import energy
 from simulator.hardware.compose import fingerprint_of, priced
-from simulator.hardware.priced import Bound, Priced
+from simulator.hardware.priced import Bound, Fidelity, Priced
 from simulator.hardware.traffic import OUTPUT_BYTES, gemm_bytes
 from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector
 
@@ -31,6 +31,7 @@ SPLITS_K = (1, 2, 4, 8)
 MIN_SPLIT_K = 128  # shorter reductions are not split
 SPLIT_S = 1e-6  # a split needs a second pass over the partial sums (half a launch; our estimate)
 PARTIAL_BYTES = 4.0  # fp32
+PIECE = 4096  # shapes tried against all tilings at once: what the processor's cache holds
 ATTENTION_TILE = 128  # query rows of a flash-attention block (FlashAttention-2)
 DECODE_ROWS = 16  # rows of a tensor-core instruction: a smaller query group is padded to it
 
@@ -58,8 +59,7 @@ class GpuDevice:
     """A GPU; `bandwidth_bytes_per_s` is the datasheet's, shares are of datasheet peaks."""
 
     peak_16bit: float  # FLOP/s
-    peak_8bit_float: float
-    peak_8bit_int: float
+    peak_8bit: float
     sms: int
     clock_hz: float
     l2_bytes: float
@@ -71,11 +71,16 @@ class GpuDevice:
     tile_overhead_s: float
     quantise_s: float
     attention: AttentionConstants
+    calibrated: bool  # whether the constants were measured on this device
     bandwidth_bytes_per_s: float
     dram_pj_per_bit: float
 
+    @property
+    def fidelity(self) -> Fidelity:
+        return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
+
     def fingerprint(self) -> str:
-        return fingerprint_of("gpu", 2, self)
+        return fingerprint_of("gpu", 3, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
@@ -95,9 +100,9 @@ class GpuDevice:
         return self.bandwidth_bytes_per_s * self.memory_efficiency
 
     def _flops_per_s(self, bits: int) -> float:
-        """Achievable rate of the tensor cores. 8-bit formats are taken as the faster of float and integer."""
+        """Achievable rate of the tensor cores."""
         if bits <= 8:
-            return max(self.peak_8bit_float, self.peak_8bit_int) * self.compute_efficiency_8bit
+            return self.peak_8bit * self.compute_efficiency_8bit
         return self.peak_16bit * self.compute_efficiency
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
@@ -109,13 +114,17 @@ class GpuDevice:
             overhead_s = overhead_s + self.quantise_s + m * (3.0 * operator.k) / self._stream_bytes_per_s
         joules = (m * (operator.n * operator.k) * energy.mac_pj(bits)
                   + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
-        seconds, computing = self._tiled(operator, bits, m, memory_s)
-        found = priced(overhead_s, [(Bound.MEMORY, seconds)], joules)
+        seconds, computing = np.empty(m.shape), np.empty(m.shape, dtype=bool)
+        for start in range(0, m.size, PIECE):
+            piece = np.s_[start: start + PIECE]
+            found_s, found_bound = self._tiled(operator, bits, m.flat[piece], memory_s.flat[piece])
+            seconds.flat[piece], computing.flat[piece] = found_s, found_bound
+        found = priced(overhead_s, [(Bound.MEMORY, seconds)], joules, self.fidelity)
         found.bound[computing & (found.bound == int(Bound.MEMORY))] = int(Bound.COMPUTE)
         return found
 
     def _tiled(self, operator: Gemm, bits: int, m: Float64, memory_s: Float64) -> tuple[Float64, NDArray[np.bool_]]:
-        """(seconds of the fastest tiling, whether its tiles outlast the memory's `memory_s`), shape of m.
+        """(seconds of the fastest tiling, whether its tiles outlast the memory's `memory_s`), shape of m (one axis).
 
         Waves of tiles over the SMs, each tile at the rate of its MACs or of its operands from L2, whichever is slower;
         with a split reduction a second pass over the partial sums, which cross L2 twice.
@@ -123,19 +132,18 @@ class GpuDevice:
         per_sm = self._flops_per_s(bits) / self.sms
         l2_per_sm = self.l2_bytes_per_clock * self.clock_hz
         tile_m, tile_n, split = _TILINGS
-        rows = m.reshape(1, -1)
         k = operator.k / split
         operand_bytes = (tile_m * operator.activation_bits + tile_n * operator.weight_bits) / 8
         per_k = np.maximum(2 * tile_m * tile_n / per_sm, operand_bytes / l2_per_sm)
         tile_s = np.where((split == 1) | (k >= MIN_SPLIT_K), k * per_k + self.tile_overhead_s, np.inf)
         columns = np.ceil(operator.n / tile_n) * split / self.sms
-        tiles_s = np.ceil(np.ceil(rows / tile_m) * columns) * tile_s
+        tiles_s = np.ceil(np.ceil(m / tile_m) * columns) * tile_s
         partial_s = operator.n * PARTIAL_BYTES * (split + 1) / (l2_per_sm * self.sms / 2)
-        second_pass_s = np.where(split > 1, SPLIT_S + partial_s * rows, 0.0)
-        total = np.maximum(tiles_s, memory_s.reshape(1, -1)) + second_pass_s
+        second_pass_s = np.where(split > 1, SPLIT_S + partial_s * m, 0.0)
+        total = np.maximum(tiles_s, memory_s) + second_pass_s
         best = total.argmin(axis=0)
         every = np.arange(m.size)
-        return total[best, every].reshape(m.shape), tiles_s[best, every].reshape(m.shape) > memory_s
+        return total[best, every], tiles_s[best, every] > memory_s
 
     def _vector(self, operator: Vector, m: Float64) -> Priced:
         flops = m * (operator.width * operator.flops_per_element)
@@ -184,8 +192,7 @@ class GpuDevice:
 
     def _attention_flops_per_s(self, operator: PrefillAttention | DecodeAttention) -> float:
         eight_bit = max(operator.kv_bits, operator.activation_bits) <= 8
-        peak = max(self.peak_8bit_float, self.peak_8bit_int) if eight_bit else self.peak_16bit
-        return peak * self.attention.prefill_efficiency
+        return (self.peak_8bit if eight_bit else self.peak_16bit) * self.attention.prefill_efficiency
 
     def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, moved: Float64,
                    parts: list[tuple[Bound, Float64]]) -> Priced:
@@ -195,7 +202,7 @@ class GpuDevice:
                   + scores * (SOFTMAX_FLOPS + 1) * energy.VECTOR_OP_PJ
                   + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
         exps = (Bound.VECTOR, self._vector_seconds(scores * SOFTMAX_FLOPS, scores))
-        return priced(self.attention.launch_s, [*parts, exps], joules)
+        return priced(self.attention.launch_s, [*parts, exps], joules, self.fidelity)
 
 
 def _kv_bytes(operator: PrefillAttention | DecodeAttention) -> float:

@@ -60,16 +60,20 @@ class LinkDevice:
     bulk: the protocol of every collective; `ring_only` where its library walks rings whatever the topology (NCCL).
     small: a second protocol for all-reduces (direct kernels of serving engines), used where it is faster.
     in_network: the switch can reduce.
+    scale_out: the way between nodes of `node_devices`, where a replica spans several: collectives then go node by node
+    (reduce-scatter inside, all-reduce of the share between nodes, all-gather inside), and stages send between nodes.
     """
 
-    topology: Literal["ring", "fully_connected", "switch"]
+    topology: Literal["ring", "fully_connected", "switch", "torus_2d"]
     bulk: Protocol
     small: Protocol | None = None
     ring_only: bool = False
     in_network: bool = False
+    scale_out: Protocol | None = None
+    node_devices: int = 0
 
     def fingerprint(self) -> str:
-        return fingerprint_of("link", 2, self)
+        return fingerprint_of("link", 3, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Collective; a collective of one rank costs nothing."""
@@ -79,7 +83,10 @@ class LinkDevice:
         if operator.ranks == 1:
             zero = np.zeros_like(size)
             return Priced(zero, zero, np.full(size.shape, int(Bound.NETWORK), np.int8), Fidelity.ANALYTIC)
-        overhead, transfer, sent = self._fastest(operator.kind, operator.ranks, size)
+        if self.scale_out is not None and (operator.kind == "p2p" or operator.ranks > self.node_devices):
+            overhead, transfer, sent = self._between_nodes(self.scale_out, operator.kind, operator.ranks, size)
+        else:
+            overhead, transfer, sent = self._fastest(operator.kind, operator.ranks, size)
         bound = np.where(overhead > transfer, int(Bound.LAUNCH), int(Bound.NETWORK)).astype(np.int8)
         return Priced(overhead + transfer, sent * (8 * LINK_PJ_PER_BIT * PICO), bound, Fidelity.ANALYTIC)
 
@@ -105,10 +112,23 @@ class LinkDevice:
                 (fixed_s, overhead), (wire_s, transfer), (wire_bytes, sent)))
         return overhead, transfer, sent
 
+    def _between_nodes(self, out: Protocol, kind: str, ranks: int, size: Float64) -> tuple[Float64, Float64, Float64]:
+        """As `_fastest`, for ranks on several nodes: inside nodes over all of a device's links, between them in a ring
+        of same-numbered devices, one after the other."""
+        if kind == "p2p":
+            wire_bytes = on_wire(size)
+            return np.full(size.shape, out.launch_s + out.latency_s), out.seconds(wire_bytes), wire_bytes
+        nodes, phases = -(-ranks // self.node_devices), 2 if kind == "all_reduce" else 1
+        steps, inside = next(self._algorithms(kind, self.node_devices, size, self.ring_only))
+        between = phases * (nodes - 1) * on_wire(size / self.node_devices / nodes)
+        fixed_s = self.bulk.launch_s + steps * self.bulk.latency_s + phases * (nodes - 1) * out.latency_s
+        return np.full(size.shape, fixed_s), self.bulk.seconds(inside) + out.seconds(between), inside + between
+
     def _algorithms(self, kind: str, n: int, size: Float64, ring_only: bool) -> Iterator[tuple[int, Float64]]:
         """(steps, bytes each rank sends) of every algorithm for a whole message of `size` bytes.
 
-        ring: each step one n-th to the neighbour. direct (two-shot): one n-th to every peer at once. one-shot:
+        ring: each step one n-th to the neighbour; on a torus along one dimension and then the other, halves of the
+        message in opposite order, so that all links are busy. direct (two-shot): one n-th to every peer at once. one-shot:
         everything to every peer, reduced locally. Textbook forms: Thakur et al., "Optimization of Collective
         Communication Operations in MPICH", 2005.
         """
@@ -119,6 +139,10 @@ class LinkDevice:
         parts = phases * (n - 1) * on_wire(size / n)
         if self.topology == "ring" or ring_only:
             yield phases * (n - 1), parts
+            return
+        if self.topology == "torus_2d":
+            side = max(d for d in range(1, math.isqrt(n) + 1) if n % d == 0)
+            yield phases * (side + n // side - 2), parts
             return
         yield phases, parts
         if kind == "all_reduce":

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 
+NEWTON_CLOCK_S = 1e-9
+
 
 @dataclass(frozen=True)
 class NewtonChannel:
@@ -34,7 +36,8 @@ class NewtonChannel:
     comp: int = 2  # max(BL/2, tCCD_S)
     adder_tree: int = 6  # cycles before a dot product's first result
     row_gap: int = 4  # between compound commands of successive rows
-    gwrite_open: int = 111  # vector write to the global buffer (96) and opening the first row
+    gwrite: int = 96  # writing a vector to the global buffer
+    gwrite_open: int = 111  # the same and opening the first row
     v_floor: float = 210.0  # a V row with few COMPs takes no less: the reference's measured value
 
     def row_cycles(self, heads: int, comps: float) -> float:
@@ -46,7 +49,13 @@ class NewtonChannel:
         estimate = self.banks * self.t_rtp + activate + self.comp * heads * comps + self.comp * (heads - 1)
         period = self.t_refi / self.ranks
         fitting = math.floor((period - self.t_rfc - estimate) / tile) + 1
+        if fitting < 1:  # never fits before a refresh: issued in two halves
+            return 2 * self.row_cycles(math.ceil(heads / 2), comps)
         return period / fitting
+
+    def write_cycles(self, group: int) -> float:
+        """Writing `group` vectors to the global buffer and opening the first row."""
+        return self.gwrite_open + (group - 1) * self.gwrite
 
 
 def attention_cycles(channel: NewtonChannel, context: Float64, heads: int, head_dim: int) -> Float64:
@@ -65,3 +74,16 @@ def attention_cycles(channel: NewtonChannel, context: Float64, heads: int, head_
     v = (heads * np.ceil(context / channel.row_elements)
          * (channel.gwrite_open + math.ceil(head_dim / channel.banks) * v_row))
     return k + v
+
+
+def request_line(channel: NewtonChannel, kv_heads: int, group: int, head_dim: int) -> tuple[float, float]:
+    """(cycles per request, cycles per token of its context): the line through the mean of the staircase of
+    `attention_cycles` at long contexts. The `group` query heads of a KV head repeat dot products on the open rows."""
+    packed = max(1, channel.row_elements // head_dim)
+    rows = math.ceil(kv_heads * head_dim / channel.row_elements)
+    k_row = channel.row_cycles(packed * group, head_dim / channel.lanes)
+    v_rows = math.ceil(head_dim / channel.banks) * channel.row_cycles(group, channel.row_elements / channel.lanes)
+    v_chunk = channel.write_cycles(group) + v_rows
+    half_k, half_v = ((n - 1) / (2 * n) for n in (channel.banks, channel.row_elements))
+    constant = rows * (channel.write_cycles(group) + half_k * k_row) + kv_heads * half_v * v_chunk
+    return constant, rows * k_row / channel.banks + kv_heads * v_chunk / channel.row_elements

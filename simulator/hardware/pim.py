@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from simulator.hardware import energy
 from simulator.hardware.compose import fingerprint_of, priced
+from simulator.hardware.newton import NEWTON_CLOCK_S, NewtonChannel, request_line
 from simulator.hardware.pim_timing import PimTiming, Unit, head_line
 from simulator.hardware.priced import Bound, Priced
 from simulator.model.operators import DecodeAttention, Operator
@@ -43,6 +44,7 @@ class PimDevice:
     link_bytes_per_s: float  # between a rank and its PIM: queries in, results out
     link_latency_s: float
     launch_s: float
+    newton: NewtonChannel | None = None  # Newton-style commands instead of `timing`
 
     def fingerprint(self) -> str:
         return fingerprint_of("pim", 1, self)
@@ -62,24 +64,36 @@ class PimDevice:
         else:
             heads = sequences * (operator.kv_heads * self.sharers)
             busy_s = np.ceil(heads / (self.channels * self.sharers)) * (head_s + token_s * context)
-        transfer_s = self.transfer_seconds(operator, sequences)
-        return priced(self.launch_s, [(Bound.PIM, busy_s + transfer_s)], self._joules(operator, sequences, context))
+        busy_s = busy_s + sequences * (self._request_bytes(operator) / self.link_bytes_per_s)
+        return priced(self.fixed_seconds(), [(Bound.PIM, busy_s)], self._joules(operator, sequences, context))
 
     def channel_costs(self, operator: DecodeAttention) -> tuple[int, float, float]:
         """(channels, seconds per request, seconds per token of its context) where whole requests sit on channels: what
-        an engine needs to find the busiest channel itself. Launch and transfers are not in it."""
-        head_s, token_s = self._line(operator)
-        return self.channels, operator.kv_heads * head_s, operator.kv_heads * token_s
+        an engine needs to find the busiest channel itself.
 
-    def transfer_seconds(self, operator: DecodeAttention, sequences: Float64) -> Float64:
-        """Queries, new keys and values to the stacks, results back, for a batch."""
-        width = operator.head_dim * operator.activation_bits / 8
-        inward = operator.heads * width + 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
-        outward = operator.heads * operator.head_dim * RESULT_BYTES
-        return 2 * self.link_latency_s + sequences * ((inward + outward) / self.link_bytes_per_s)
+        The link carries all requests one after the other: a request's transfer counts once per channel, so that evenly
+        dealt requests add up to the whole. `fixed_seconds` (launch, link latency) is not in it.
+        """
+        head_s, token_s = self._line(operator)
+        request_s = operator.kv_heads * head_s + self.channels * self._request_bytes(operator) / self.link_bytes_per_s
+        return self.channels, request_s, operator.kv_heads * token_s
+
+    def fixed_seconds(self) -> float:
+        """What one decode attention takes whatever the batch: launch, and the link's latency there and back."""
+        return self.launch_s + 2 * self.link_latency_s
+
+    def _request_bytes(self, operator: DecodeAttention) -> float:
+        """Query, new key and value to the stacks, result back, of one request."""
+        query = operator.heads * operator.head_dim * operator.activation_bits / 8
+        key_value = 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
+        return query + key_value + operator.heads * operator.head_dim * RESULT_BYTES
 
     def _line(self, operator: DecodeAttention) -> tuple[float, float]:
         """Seconds of one KV head of one request in one channel: (constant, per token)."""
+        if self.newton is not None:
+            group = operator.heads // operator.kv_heads
+            request, token = request_line(self.newton, operator.kv_heads, group, operator.head_dim)
+            return request / operator.kv_heads * NEWTON_CLOCK_S, token / operator.kv_heads * NEWTON_CLOCK_S
         head, token = head_line(self.timing, self.unit, power_limited=self.power_limited, head_dim=operator.head_dim,
                                 element_bytes=operator.kv_bits / 8, group=operator.heads // operator.kv_heads)
         return head * self.timing.clock_s, token * self.timing.clock_s

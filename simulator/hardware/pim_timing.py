@@ -8,7 +8,7 @@ column of every bank. Softmax and vector moves of one head hide under the MACs o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -40,7 +40,7 @@ class PimTiming:
     t_rcd: int
     t_rfc: int
     t_refi: int
-    source: str
+    source: str = field(repr=False)  # a label: not part of any price
 
     @property
     def token_units(self) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from simulator.model.layers import LOGIT_BYTES, STREAM_BYTES
+from simulator.model.layers import STREAM_BYTES
 from simulator.model.sharding import shard, stage_layers
 from simulator.schema.model import Architecture, Precision
+
+# Bytes alive per logit when vLLM sizes its memory: 16-bit logits 2 and their fp32 copy 4 (v1/sample/sampler.py). Sorted
+# copies for top-k and top-p would be 20 more, but recorded capacities leave no room for them (scripts/validate_serving.py:
+# on an RTX A6000 the capacity at budgets 2,048 and 8,192 differs by exactly the MLP's buffers).
+SAMPLER_BYTES_PER_LOGIT = 6
 
 
 def parameters(arch: Architecture) -> int:
@@ -52,14 +57,14 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
     """Peak bytes of temporaries in a step of `tokens` new tokens in `sequences` sequences, on one rank.
 
     The larger of a block (residual and hidden states beside the widest pair of live buffers) and of sampling (gathered
-    16-bit logits, their fp32 copy and the fp32 probabilities of every sequence, beside the hidden states).
+    16-bit logits and their fp32 copy of every sequence, beside the hidden states; probabilities overwrite the copy).
     """
     part = shard(arch, tensor)
     q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
     attention = (q + 2 * kv) + q  # fused QKV and attention output
     mlp = (2 if arch.gated_mlp else 1) * part.intermediate + part.intermediate  # up projection(s) and activation
     block = tokens * (2 * arch.hidden + max(attention, mlp)) * STREAM_BYTES
-    logits = sequences * part.vocab * tensor * (STREAM_BYTES + 2 * LOGIT_BYTES)
+    logits = sequences * part.vocab * tensor * SAMPLER_BYTES_PER_LOGIT
     return float(max(block, 2 * tokens * arch.hidden * STREAM_BYTES + logits))
 
 

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from simulator.schema.base import (
     Bytes,
     BytesPerSecond,
-    Count,
     Dollars,
     FlopsPerSecond,
     Fraction,
@@ -80,6 +79,7 @@ class Gpu(Record):
     l2_bytes_per_clock: Positive = 37.9  # operand bytes an SM takes from L2 per cycle
     tile_overhead_s: Seconds = Field(default="1 us", alias="tile_overhead", validate_default=True)  # start, write back
     attention: GpuAttention = GpuAttention()
+    calibrated: bool = False  # whether these constants were measured on this device
     quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
@@ -107,6 +107,9 @@ class Pim(Record):
     kind: MemoryKind = "HBM3"
     stacks_per_npu: Positive = 4
     unit: Literal["bank", "bank_group", "buffer"] = "bank"
+    # all_bank: every bank opens and multiplies together (AttAcc). newton: banks open in groups under tFAW, compound
+    # commands, refresh deadlines (Newton, NeuPIMs); whole requests on channels, bank units, HBM2 only.
+    commands: Literal["all_bank", "newton"] = "all_bank"
     power_limited: bool = True  # MAC commands spaced to stay inside the stack's power budget
     mapping: Literal["request", "head", "sequence"] = "head"
     sub_batches: Literal["never", "always", "auto"] = "never"  # NPU works on one half while PIM works on the other
@@ -117,6 +120,8 @@ class Pim(Record):
     def _whole_stacks(self) -> Pim:
         if self.placement == "local" and self.stacks_per_npu != int(self.stacks_per_npu):
             raise ValueError(f"stacks_per_npu must be a whole number with placement local, got {self.stacks_per_npu}")
+        if self.commands == "newton" and (self.kind, self.unit, self.mapping) != ("HBM2", "bank", "request"):
+            raise ValueError("commands 'newton' needs kind HBM2, unit bank and mapping request")
         return self
 
 
@@ -129,13 +134,21 @@ class DirectAllReduce(Record):
     max_bytes: Bytes = Field(alias="max")  # this and larger go the common way
 
 
+class ScaleOut(Record):
+    """Network between nodes, per device (one network port each)."""
+
+    bandwidth_bytes_per_s: BytesPerSecond = Field(default="50 GB/s", alias="bandwidth", validate_default=True)  # 400 Gb/s
+    # per step, class of the 5 us that NCCL's tuning tables take for a network hop
+    latency_s: Seconds = Field(default="5 us", alias="latency", validate_default=True)
+
+
 class Link(Record):
     """Device-to-device links inside a replica (tensor and pipeline parallel traffic)."""
 
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")  # per device and direction
     latency_s: Seconds = Field(alias="latency")  # per step of an algorithm
     launch_s: Seconds = Field(alias="launch")  # once per collective
-    topology: Literal["ring", "fully_connected", "switch"] = "ring"
+    topology: Literal["ring", "fully_connected", "switch", "torus_2d"] = "ring"
     ring_only: bool = False  # the library walks rings whatever the topology, as NCCL inside a node
     in_network_reduction: bool = False  # the switch reduces (NVLink SHARP)
     chunk_overhead_s: Seconds = Field(default="0 s", alias="chunk_overhead", validate_default=True)
@@ -143,10 +156,19 @@ class Link(Record):
 
 
 class Host(Record):
-    """CPU time of the serving engine: per step, and per sequence in the batch."""
+    """CPU time of the serving engine: per step, and per sequence in the batch.
+
+    `device_step` and `device_sequence` are what every step adds to the device's own time beside the operators of the
+    model (input copies, graph launch, the bubble before it), and `graphless_step` what a step adds that no CUDA graph
+    covers (kernels launched one by one); asynchronous scheduling does not hide them. `python -m simulator calibrate`
+    fits them to a handful of measured steps.
+    """
 
     step_s: Seconds = Field(alias="step")
     sequence_s: Seconds = Field(alias="sequence")
+    device_step_s: Seconds = Field(default="0 s", alias="device_step", validate_default=True)
+    device_sequence_s: Seconds = Field(default="0 s", alias="device_sequence", validate_default=True)
+    graphless_step_s: Seconds = Field(default="0 s", alias="graphless_step", validate_default=True)
 
 
 class Hardware(Record):
@@ -156,12 +178,14 @@ class Hardware(Record):
     source: str = ""
     npu: Npu | None = None
     gpu: Gpu | None = None
+    tables: str | None = None  # measured operators (parquet, see simulator.hardware.measured) before the datasheet's model
     memory: Memory
     pim: Pim = Pim()
     decode_attention: Literal["device", "pim", "auto"] = "auto"  # auto: on PIM where there is one
     link: Link
     host: Host
-    max_devices_per_node: Count = 8
+    max_devices_per_node: PositiveInt = 8  # a replica of more spans nodes
+    scale_out: ScaleOut = ScaleOut()
 
     @model_validator(mode="after")
     def _one_device(self) -> Hardware:

@@ -36,7 +36,7 @@ from simulator.serving.fast_arrays import (
     WAITING_NS,
     part,
 )
-from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
+from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
 from simulator.serving.fast_pool import POOL, publish, release
 from simulator.serving.fast_queues import (
     CLOCK,
@@ -60,13 +60,14 @@ from simulator.serving.fast_queues import (
     waiting_count,
 )
 from simulator.serving.fast_schedule import blocks_for, schedule
+from simulator.serving.gaps import gap_bin
 
 
 @part
 def _attention(b, queues, tables, outcome):
     """Decode and prefill attention of the batch, its tokens; adds to their totals."""
     totals = outcome.totals
-    decodes = context_sum = longest = prefill = tokens = 0
+    decodes = context_sum = longest = prefill = tokens = longest_chunk = 0
     load = queues.channel_load
     load[:] = 0
     for k in range(queues.batch_size[b]):
@@ -82,6 +83,7 @@ def _attention(b, queues, tables, outcome):
                 load[1, queues.channel[r]] += after
         else:
             chunk, before = np.int64(new), after - new
+            longest_chunk = max(longest_chunk, chunk)
             prefill += chunk_ns(tables, chunk, before)
             totals[PREFILL_CHUNKS] += 1
             totals[PREFILL_TOKENS] += chunk
@@ -90,6 +92,8 @@ def _attention(b, queues, tables, outcome):
     decode = 0
     if decodes > 0 and tables.channels > 0:
         decode = channel_time_ns(load[0], load[1], tables.channel_request_ns, tables.channel_token_ns)
+    elif decodes > 0 and longest_chunk > 0 and len(tables.beside_knots) > 0:
+        decode = batch_beside_ns(tables, decodes, context_sum, longest, longest_chunk)
     elif decodes > 0:
         decode = batch_ns(tables, decodes, context_sum, longest)
     totals[DECODE_SEQUENCES] += decodes
@@ -202,6 +206,10 @@ def _deliver(b, requests, limits, queues, pool, outcome):
             if limits.caching:
                 full = (queues.computed[r] - queues.pending[r]) // limits.block_size
                 publish(pool, queues.slot[r], requests, r, full)
+        if len(outcome.gap_counts) > 0:
+            if queues.delivered[r] > 1:
+                outcome.gap_counts[gap_bin(end - outcome.last_token_ns[r])] += 1
+            outcome.last_token_ns[r] = end
         if queues.delivered[r] == 1:
             outcome.first_token_ns[r] = end
         if queues.delivered[r] == requests.output[r]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from sweeper.search.base import Search, Skip
 from sweeper.search.simple import Exhaustive, Random
 from sweeper.space import Space
 
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
 NAMES = ("auto", "exhaustive", "tpe", "nsga2", "random", "qmc")
-STOCK_TPE_WARNING = "this version of Optuna is new to the batched TPE; its own TPE sampler is used instead"
 
 
 def build_search(name: str, space: Space, *, seed: int, trials: int, in_flight: int, skip: Skip) -> Search:
@@ -43,7 +46,6 @@ def _optuna(name: str, space: Space, seed: int, in_flight: int, skip: Skip) -> S
 
     from optuna import samplers
 
-    from sweeper.search.batch_tpe import BatchTPESampler, usable
     from sweeper.search.optuna_search import OptunaSearch
 
     def skip_encoded(encoded: dict[str, Any]) -> bool:
@@ -57,8 +59,20 @@ def _optuna(name: str, space: Space, seed: int, in_flight: int, skip: Skip) -> S
         elif name == "qmc":
             sampler = samplers.QMCSampler(scramble=True, seed=seed, warn_asynchronous_seeding=False,
                                           warn_independent_sampling=False)
-        elif usable():
-            sampler = BatchTPESampler(batch=4 if in_flight <= 32 else 16, skip=skip_encoded, seed=seed)
         else:
-            sampler = samplers.TPESampler(multivariate=True, constant_liar=True, seed=seed)
+            sampler = _tpe(4 if in_flight <= 32 else 16, skip_encoded, seed)
     return OptunaSearch(name, space, sampler)
+
+
+def _tpe(batch: int, skip: Callable[[dict[str, Any]], bool], seed: int) -> BaseSampler:
+    """The batched TPE, or Optuna's own where this version of Optuna is new to the batched one."""
+    try:
+        from sweeper.search.batch_tpe import BatchTPESampler, usable
+
+        if usable():
+            return BatchTPESampler(batch=batch, skip=skip, seed=seed)
+    except ImportError:
+        pass
+    from optuna.samplers import TPESampler
+
+    return TPESampler(multivariate=True, constant_liar=True, seed=seed)

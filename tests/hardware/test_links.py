@@ -6,9 +6,11 @@ import gzip
 import numpy as np
 import pytest
 
-from simulator.hardware.build import link_device
+from simulator.hardware.build import build, link_device
 from simulator.hardware.links import LinkDevice, Protocol, on_wire
 from simulator.model.operators import Collective
+from simulator.schema.hardware import ScaleOut
+from simulator.schema.serving import Parallelism
 from tests.hardware.builders import shipped
 from tests.shared import shared_file
 
@@ -45,6 +47,35 @@ def test_a_second_protocol_is_used_only_below_its_limit():
     assert seconds(link, "all_reduce", 2, 4095) < 2e-6
     assert seconds(link, "all_reduce", 2, 4096) > 5e-6
     assert seconds(link, "all_gather", 2, 64) > 5e-6
+
+
+def test_a_torus_takes_fewer_steps_than_a_ring_and_moves_as_much():
+    ring, torus = (LinkDevice(topology, PLAIN) for topology in ("ring", "torus_2d"))
+    saved = (2 * 15 - 2 * (3 + 3)) * PLAIN.latency_s  # 16 devices: one ring of 16, or 4 x 4
+    assert seconds(ring, "all_reduce", 16, 2**20) - seconds(torus, "all_reduce", 16, 2**20) == pytest.approx(saved)
+
+
+def test_a_replica_over_nodes_pays_the_network_between_them():
+    h100 = shipped("h100-sxm")
+    inside, over = (build(h100, Parallelism(tensor=t)).link for t in (8, 16))
+    size = 2**26
+    shares = 2 * (size / 8 / 2) * 1.0625 / 50e9  # an eighth of the message, all-reduced between two nodes
+    assert seconds(over, "all_reduce", 16, size) > seconds(inside, "all_reduce", 8, 256) + shares
+    assert seconds(over, "all_reduce", 8, size) == seconds(inside, "all_reduce", 8, size)
+
+
+def test_stages_on_other_nodes_send_over_the_network():
+    h100 = shipped("h100-sxm")
+    near, far = (build(h100, Parallelism(tensor=8, pipeline=p)).link for p in (1, 2))
+    assert seconds(far, "p2p", 2, 2**26) > 5 * seconds(near, "p2p", 2, 2**26)
+
+
+def test_a_replica_inside_a_node_does_not_know_the_network():
+    h100 = shipped("h100-sxm")
+    slow = h100.model_copy(update={"scale_out": ScaleOut(bandwidth_bytes_per_s="1 GB/s")})
+    for tensor, same in ((8, True), (16, False)):
+        one, other = (build(hardware, Parallelism(tensor=tensor)).link.fingerprint() for hardware in (h100, slow))
+        assert (one == other) is same
 
 
 @pytest.mark.parametrize(("system", "entry"), [("a100_sxm", "a100-80gb"), ("h100_sxm", "h100-sxm")])

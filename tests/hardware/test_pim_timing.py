@@ -69,3 +69,17 @@ def test_newton_style_attention_is_that_of_neupims():
     assert len(errors) >= 10
     assert np.mean(errors) <= 0.03
     assert max(errors) <= 0.06
+
+
+@pytest.mark.parametrize("group", [1, 4, 32])
+def test_newton_line_runs_through_the_middle_of_its_staircase(group):
+    channel = newton.NewtonChannel()
+    constant, slope = newton.request_line(channel, 8, group, 128)
+    assert slope > 0
+    if group == 1:
+        context = np.arange(4096.0, 8192.0)
+        exact = newton.attention_cycles(channel, context, 8, 128)
+        assert np.mean(constant + slope * context) == pytest.approx(np.mean(exact), rel=1e-3)
+    else:  # queries of a group share open rows: dearer than one, cheaper than each by itself
+        alone = newton.request_line(channel, 8, 1, 128)[1]
+        assert alone < slope < group * alone

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.design import CONFIGS
 from simulator.hardware.build import build
+from simulator.hardware.peaks import roofline_s
 from simulator.hardware.priced import Bound
 from simulator.model.operators import Collective, DecodeAttention, Gemm, PrefillAttention, Vector
 from simulator.schema.serving import Parallelism
@@ -72,6 +74,19 @@ def test_no_attention_beats_the_roofline(device, data):
 
 
 DEVICES = {name: build(shipped(name), Parallelism(tensor=2)) for name in ("npu-pim", "h100-sxm", "l40s")}
+
+
+PRESETS = sorted(path.stem for path in (CONFIGS / "hardware").glob("*.yaml"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(PRESETS), operator_and_axes())
+def test_no_preset_prices_below_its_roofline(name, work):
+    operator, axes = work
+    hardware = shipped(name)
+    floor = roofline_s(hardware, operator, *(np.array([float(a)]) for a in axes))[0]
+    devices = build(hardware, Parallelism())
+    assert seconds(devices.compute, operator, axes) >= floor * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("name", DEVICES)

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from sweeper.judge import judge
 from sweeper.space import Space
+from sweeper.space_file import load_space
 from sweeper.trial import Trial
 from sweeper.worker import Task
+
+MACHINE = """
+name: machine
+design: npu-chat
+parameters:
+  array: {sets: [hardware.npu.array], ordinal: [[64, 64], [128, 128], [256, 256]]}
+  arrays_per_npu: {sets: [hardware.npu.arrays], ordinal: [2, 4, 8, 16]}
+  hbm_stacks: {sets: [hardware.memory.stacks], ordinal: [2, 4, 6, 8]}
+  pim: {sets: [hardware.pim.placement], choices: [none, local, pooled]}
+  pim_stacks_per_npu: {sets: [hardware.pim.stacks_per_npu], ordinal: [1, 2, 4, 8], when: pim != 'none'}
+  tp: {sets: [parallelism.tensor], ordinal: [1, 2, 4, 8]}
+  pp: {sets: [parallelism.pipeline], ordinal: [1, 2, 4]}
+  max_num_seqs: {sets: [serving.max_num_seqs], ordinal: [32, 64, 128, 256]}
+  dtype: {sets: [precision.weights, precision.activations], choices: [bf16, fp8]}
+constraints: {one_node: tp * pp <= 8, ttft_slo: ttft_p99 <= 2 s, tpot_slo: tpot_p99 <= 100 ms}
+objectives: [{minimize: tpot_p95, unit: ms}, {maximize: output_throughput}, {minimize: cost_per_hour}]
+baselines: {npu: {}, pim: {design: npu-pim-chat}}
+"""
 
 Evaluate = Callable[[Task], Trial]
 
@@ -40,8 +60,14 @@ class InlinePool:
         return [self._evaluate(task)]
 
 
+def machine(folder: Path) -> Space:
+    """A space of 41,472 points with a conditional parameter, a static constraint and two baselines."""
+    (folder / "machine.yaml").write_text(MACHINE)
+    return load_space(folder / "machine.yaml")
+
+
 def smooth(space: Space) -> Evaluate:
-    """Trials of `npu_pim` with made-up metrics: latency falls and cost rises with hardware, both with an optimum inside."""
+    """Trials of `machine` with made-up metrics: latency falls and cost rises with hardware, both with an optimum inside."""
     def evaluate(task: Task) -> Trial:
         if task.baseline:
             return Trial(task.number, {}, "complete", objectives={o.name: 1e9 for o in space.objectives},
@@ -52,8 +78,7 @@ def smooth(space: Space) -> Evaluate:
         batch = p["max_num_seqs"]
         latency_s = batch / memory / 1000 + 1 / size + 0.002 * p["pp"] + (0.004 if p["dtype"] == "bf16" else 0.0)
         metrics = {"tpot_p95": latency_s, "tpot_p99": 2 * latency_s, "ttft_p99": 40 / size,
-                   "goodput": batch / latency_s, "slo_attainment": min(1.0, size / 40),
-                   "cost_per_hour": size ** 0.7 + memory}
+                   "output_throughput": batch / latency_s, "cost_per_hour": size ** 0.7 + memory}
         verdict = judge(space, space.flat(p), metrics)
         return Trial(task.number, dict(p), verdict.status, metrics=metrics, objectives=verdict.objectives,
                      constraints=verdict.constraints, reason=verdict.reason, design_key=space.key(p))

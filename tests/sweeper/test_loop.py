@@ -12,14 +12,14 @@ from sweeper.space import Space
 from sweeper.space_file import load_space
 from sweeper.trial import Trial
 from sweeper.worker import Task
-from tests.sweeper.inline import InlinePool, smooth
+from tests.sweeper.inline import InlinePool, machine, smooth
 
 LEARNING = ("tpe", "nsga2")
 
 
 @pytest.fixture(scope="module")
-def space() -> Space:
-    return load_space("npu_pim")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
+    return machine(tmp_path_factory.mktemp("space"))
 
 
 class Run:

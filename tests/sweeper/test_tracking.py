@@ -114,7 +114,7 @@ def test_an_outage_is_one_warning_and_the_next_run_catches_up(folder: Path, tmp_
 
 @pytest.mark.parametrize("uri", ["./mlruns", "file:./mlruns", "file:///tmp/mlruns", "mlruns", "ftp://host"])
 def test_stores_that_cannot_be_written_are_refused_in_one_line(uri: str) -> None:
-    with pytest.raises(InputError, match="--tracking-uri: .* use sqlite:///FILE"):
+    with pytest.raises(InputError, match=r"--tracking-uri: .* use sqlite:///FILE"):
         check_uri(uri)
 
 
