@@ -10,9 +10,10 @@ import numpy as np
 
 from simulator.breakdown import OperatorTime, add_up, breakdown, by_bound
 from simulator.costs import capacity, grids, tables
+from simulator.costs.attention_launch import once_per_step
 from simulator.costs.cache import CostCache
 from simulator.costs.capacity import Capacity
-from simulator.costs.curves import Curve, price_all, with_shared_launch
+from simulator.costs.curves import Curve, price_all
 from simulator.costs.launch import capture_sizes
 from simulator.costs.step import StepCosts
 from simulator.design import Design
@@ -102,8 +103,8 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None) 
     curves = price_all(ops, functools.partial(_device_of, devices), cache, serving.max_num_batched_tokens,
                        serving.max_num_seqs)
     extras = attention_extras(devices.decode, ops, serving.max_num_seqs, grids.context_knots())
-    if extras is not None:
-        curves = with_shared_launch(curves, extras.launch_s, serving.max_num_batched_tokens)
+    launch_s = devices.attention_launch_s if extras is None else extras.launch_s
+    curves = once_per_step(curves, launch_s, serving.max_num_batched_tokens)
     layers = stage_layers(arch.layers, parallelism.pipeline)
     decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
     channels = devices.channel_costs(decode) if devices.channel_costs is not None else None

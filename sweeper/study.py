@@ -167,7 +167,8 @@ class Sweep:
         cache.save(costs, self._folder / COSTS_FILE)
         write_results(self._folder, self._space, trials)
         summary = self._summary(costs, new)
-        (self._folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        if new or not (self._folder / SUMMARY_FILE).exists():  # a resume that finds nothing to do keeps the last one
+            (self._folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         write_report(self._folder, self._space, trials, self._progress.say)
         pareto = front(trials, self._space.objectives)
         children = [*(t for t in trials if t.baseline), *(t for t in pareto if not t.baseline)]

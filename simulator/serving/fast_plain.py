@@ -15,11 +15,10 @@ from simulator.costs.lookup import blocks_time_ns, stage_time_ns
 from simulator.costs.step import SERIAL
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
-    DONE_ALL,
-    STUCK,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
+    DONE_ALL,
     LIMITS,
     MAKESPAN_NS,
     OUTCOME,
@@ -31,6 +30,7 @@ from simulator.serving.fast_arrays import (
     PREFILL_TOKENS,
     REQUESTS,
     STEPS,
+    STUCK,
     USED_BLOCK_NS,
     WAITING_NS,
     part,

@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import moocore
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe import sampler as internals
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search.parzen import TableParzenEstimator
@@ -38,6 +39,8 @@ class BatchTPESampler(TPESampler):
         self._batch, self._skip = batch, skip
         self._suggestions: deque[dict[str, Any]] = deque()
         self._rows: dict[int, tuple[float, ...]] = {}  # trial number -> internal representation, finished trials
+        self._violations: dict[int, float] = {}  # trial number -> sum of violated constraints, finished trials
+        self._refused: set[bytes] = set()  # samples that were skipped once: known and illegal points stay so
 
     def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         if len(search_space) < 2:  # one parameter sampled on its own: nothing to batch
@@ -58,7 +61,7 @@ class BatchTPESampler(TPESampler):
                    if t.number != trial.number]
         finished = sum(t.state != TrialState.RUNNING for t in history)
         gamma = internals.default_gamma_multiobjective if len(study.directions) > 1 else internals.default_gamma
-        good, bad = internals._split_trials(study, history, gamma(finished))
+        good, bad = self._split(study, history, gamma(finished))
         if len(bad) > MAX_BAD_KERNELS:
             kept = self._rng.rng.choice(len(bad), MAX_BAD_KERNELS, replace=False)
             bad = [bad[i] for i in np.sort(kept)]
@@ -68,24 +71,52 @@ class BatchTPESampler(TPESampler):
         merit = self._compute_acquisition_func(samples, good_kernels, bad_kernels)
         return self._choose(samples, merit, search_space)
 
+    def _split(self, study: Study, history: list[FrozenTrial], n_good: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """Good and bad trials as Optuna splits them: feasible before infeasible, by non-domination rank, by violation.
+
+        In the rank that does not fit whole, those that add most hypervolume are good (Optuna solves a subset selection
+        problem there, which costs more than all the rest).
+        """
+        feasible: list[FrozenTrial] = []
+        infeasible: list[tuple[float, FrozenTrial]] = []
+        bad = [t for t in history if t.state == TrialState.RUNNING]
+        for trial in history:
+            if trial.state == TrialState.RUNNING:
+                continue
+            violation = self._violation(trial)
+            if violation > 0 or trial.state != TrialState.COMPLETE:
+                infeasible.append((violation, trial))
+            else:
+                feasible.append(trial)
+        order = _best_first(study, feasible, n_good)
+        infeasible.sort(key=lambda pair: pair[0])
+        ranked = [*(feasible[i] for i in order), *(trial for _, trial in infeasible)]
+        return ranked[:n_good], [*ranked[n_good:], *bad]
+
+    def _violation(self, trial: FrozenTrial) -> float:
+        if trial.number not in self._violations:
+            self._violations[trial.number] = sum(v for v in trial.constraints.values() if v > 0)
+        return self._violations[trial.number]
+
     def _choose(self, samples: dict[str, np.ndarray], merit: np.ndarray,
                 search_space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
-        """Per suggestion the best of its candidates that is new and legal; known bad candidates are tried once."""
+        """Per suggestion the best of its candidates that is new and legal."""
         names = list(search_space)
+        tried: set[bytes] = set()  # in this batch: a point is suggested once
         columns = np.column_stack([samples[name] for name in names])
-        refused: set[bytes] = set()
         chosen: list[dict[str, Any]] = []
         for start in range(0, len(merit), CANDIDATES):
             for offset in np.argsort(-merit[start: start + CANDIDATES], kind="stable"):
                 row = columns[start + offset]
-                if row.tobytes() in refused:
+                if row.tobytes() in tried or row.tobytes() in self._refused:
                     continue
-                refused.add(row.tobytes())
+                tried.add(row.tobytes())
                 point = {name: search_space[name].to_external_repr(value.item())
                          for name, value in zip(names, row, strict=True)}
                 if not self._skip(point):
                     chosen.append(point)
                     break
+                self._refused.add(row.tobytes())
         return chosen
 
     def _get_internal_repr(self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution],
@@ -106,16 +137,48 @@ class BatchTPESampler(TPESampler):
         return {name: table[:, i] for i, name in enumerate(search_space)}
 
 
+def _best_first(study: Study, trials: list[FrozenTrial], wanted: int) -> list[int]:
+    """Indices of `trials`, the best `wanted` first."""
+    if len(trials) < 2 or wanted >= len(trials):
+        return list(range(len(trials)))
+    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in study.directions]
+    table = np.array([trial.values for trial in trials]) * signs
+    if table.shape[1] == 1:
+        return [int(i) for i in np.argsort(table[:, 0], kind="stable")]
+    ranks = moocore.pareto_rank(table)
+    order = np.argsort(ranks, kind="stable")
+    last = ranks[order[wanted - 1]]
+    members = np.flatnonzero(ranks == last)
+    kept = _most_hypervolume(table[members], wanted - int((ranks < last).sum()))
+    best = [*np.flatnonzero(ranks < last), *members[kept]]
+    chosen = set(best)
+    return [int(i) for i in (*best, *(i for i in order if i not in chosen))]
+
+
+def _most_hypervolume(table: np.ndarray, wanted: int) -> np.ndarray:
+    """Rows to keep when those that add least hypervolume are dropped, in a few rounds."""
+    worst = table.max(axis=0)
+    span = np.where(worst > table.min(axis=0), worst - table.min(axis=0), np.maximum(np.abs(worst), 1e-12))
+    kept = np.arange(len(table))
+    excess = len(table) - wanted
+    while len(kept) > wanted:
+        added = moocore.hv_contributions(table[kept], ref=worst + 0.1 * span)
+        drop = min(len(kept) - wanted, max(1, excess // 8))
+        kept = kept[np.sort(np.argsort(added, kind="stable")[drop:])]
+    return kept
+
+
 def usable() -> bool:
     """Whether the installed Optuna still has the internals that the batched sampler leans on."""
     expected = {"_build_parzen_estimator": ["self", "study", "search_space", "trials", "handle_below"],
                 "_compute_acquisition_func": ["self", "samples", "mpe_below", "mpe_above"],
                 "_get_internal_repr": ["self", "trials", "search_space", "study"],
                 "_sample": ["self", "study", "trial", "search_space"],
-                "_get_params": ["self", "trial", "study"]}
+                "_get_params": ["self", "trial", "study"],
+                "_sample_relative": ["self", "study", "trial", "search_space"]}
     methods = all(_arguments(getattr(TPESampler, name, None)) == names for name, names in expected.items())
-    split = _arguments(getattr(internals, "_split_trials", None)) == ["study", "trials", "n_below"]
-    return methods and split and hasattr(TPESampler(), "_parzen_estimator_cls")
+    gammas = hasattr(internals, "default_gamma_multiobjective") and hasattr(internals, "default_gamma")
+    return methods and gammas and hasattr(TPESampler(), "_parzen_estimator_cls")
 
 
 def _arguments(function: Any) -> list[str] | None:

@@ -66,8 +66,8 @@ def _table(kernels: Any) -> tuple[Float64, float, float] | None:
     if levels > MAX_LEVELS:
         return None
     edges = kernels.low + kernels.step * (np.arange(levels + 1) - 0.5)
-    pairs, inverse = np.unique(np.stack([kernels.mu, kernels.sigma]), axis=1, return_inverse=True)
-    masses = np.diff([[_normal_cdf((edge - mu) / sigma) for edge in edges] for mu, sigma in pairs.T], axis=1)
+    pairs, inverse = np.unique(kernels.mu + 1j * kernels.sigma, return_inverse=True)  # few distinct ones
+    masses = np.diff([[_normal_cdf((edge - pair.real) / pair.imag) for edge in edges] for pair in pairs], axis=1)
     masses /= masses.sum(axis=1, keepdims=True)
     return masses[inverse.ravel()], float(kernels.low), float(kernels.step)
 

@@ -173,6 +173,12 @@ def test_an_existing_study_is_not_overwritten(place: Path, whole: Path) -> None:
     assert "another space" in other.stderr and len(other.stderr.splitlines()) == 1
 
 
+def test_resuming_a_complete_study_evaluates_nothing(whole: Path) -> None:
+    kept = {name: (whole / name).read_bytes() for name in ("trials.jsonl", "pareto.csv", "summary.json")}
+    assert f"{TRIALS} trials" in sweeper("resume", str(whole)).stdout
+    assert {name: (whole / name).read_bytes() for name in kept} == kept
+
+
 def test_a_changed_space_cannot_be_resumed(place: Path, whole: Path) -> None:
     file = whole / "space.yaml"
     text = file.read_text()

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState
+from optuna.samplers._tpe.sampler import _split_trials
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.pareto import hypervolume, points
 from sweeper.search import batch_tpe
@@ -29,7 +30,7 @@ def test_the_installed_optuna_has_what_the_batched_tpe_leans_on() -> None:
 
 
 def test_another_optuna_falls_back_to_its_own_tpe(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_tpe.internals, "_split_trials", lambda study, trials, below, extra: ([], []))
+    monkeypatch.setattr(batch_tpe.TPESampler, "_build_parzen_estimator", lambda self, everything, anew: None)
     assert not usable()
     search = build_search("tpe", space, seed=0, trials=100, in_flight=4, skip=lambda _: False)
     assert isinstance(search, OptunaSearch)
@@ -50,9 +51,8 @@ def test_tpe_finds_more_than_random_with_the_same_number_of_trials(space: Space)
 
 def test_a_batch_shares_one_split_of_the_history(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = []
-    real = batch_tpe.internals._split_trials
-    monkeypatch.setattr(batch_tpe.internals, "_split_trials", lambda s, t, n: splits.append(n) or real(s, t, n))
-    monkeypatch.setattr(batch_tpe, "usable", lambda: True)
+    real = BatchTPESampler._split
+    monkeypatch.setattr(BatchTPESampler, "_split", lambda self, s, t, n: splits.append(n) or real(self, s, t, n))
     Run(space, "tpe", trials=60)
     learned = 60 - len(space.baselines) - batch_tpe.STARTUP_TRIALS
     assert learned / 4 <= len(splits) <= learned / 3
@@ -108,3 +108,25 @@ def test_asking_warns_nobody(space: Space) -> None:
 
 def test_the_sampler_is_an_optuna_sampler() -> None:
     assert isinstance(BatchTPESampler(batch=4, skip=lambda _: False, seed=0), TPESampler)
+
+
+def test_trials_are_split_as_optuna_splits_them(space: Space) -> None:
+    """The same number of good trials, all of better ranks, and in the rank that is cut nearly as much hypervolume."""
+    run = Run(space, "random", trials=150)
+    search = build_search("tpe", space, seed=1, trials=200, in_flight=4, skip=lambda _: False)
+    assert isinstance(search, OptunaSearch)
+    search.replay(run.trials)
+    study, trials = search._study, search._study.trials
+    for n_good in (1, 5, 15, 60, len(trials) - 1):
+        ours, rest = BatchTPESampler(batch=4, skip=lambda _: False, seed=0)._split(study, trials, n_good)
+        theirs, _ = _split_trials(study, trials, n_good)
+        assert len(ours) == len(theirs) == n_good
+        assert sorted(t.number for t in (*ours, *rest)) == [t.number for t in trials]
+        assert sum(max(t.constraints.values()) > 0 for t in ours) == sum(max(t.constraints.values()) > 0 for t in theirs)
+        assert volume(space, ours) >= 0.95 * volume(space, theirs)
+
+
+def volume(space: Space, trials: list[FrozenTrial]) -> float:
+    corner = np.array([200.0, 0.0, 1000.0])
+    signs = np.array([1.0 if d == "minimize" else -1.0 for d in space.directions])
+    return hypervolume(np.minimum(np.array([t.values for t in trials]) * signs, corner), corner)

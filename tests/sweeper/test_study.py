@@ -1,0 +1,60 @@
+"""A sweep around a simulator that breaks, and around a tracking server that is away."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from simulator.costs.cache import CostCache, empty
+from sweeper import folder, ledger
+from sweeper.folder import Settings
+from sweeper.progress import Progress
+from sweeper.space_file import load_space
+from sweeper.study import MAX_FAILURES, Ending, Sweep
+from sweeper.trial import Trial
+from sweeper.worker import Task
+
+ray = pytest.importorskip("ray")
+
+
+class Broken:
+    """An evaluator with a bug that every design meets."""
+
+    def __init__(self, *_: object) -> None:
+        self.cache = CostCache()
+
+    def evaluate(self, task: Task) -> Trial:
+        raise ZeroDivisionError("a bug in the device model")
+
+
+def sweep(place: Path, **changes: object) -> tuple[Ending, str]:
+    space = load_space("quick")
+    settings = Settings(**{"trials": 24, "workers": 2, "seed": 0, "sampler": "exhaustive", **changes})
+    book = folder.create(place, space, settings)
+    console = Console(record=True, width=200)
+    with Progress(console, quiet=False) as progress:
+        ending = Sweep(place, space, book, settings, progress).run(address=None, costs=empty())
+    book.close()
+    return ending, console.export_text()
+
+
+def test_designs_that_fail_one_after_the_other_stop_the_sweep_with_the_reason(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr("sweeper.study.SimEvaluator", Broken)
+    ending, _ = sweep(tmp_path / "study")
+    assert ending.why == "failing"
+    assert "ZeroDivisionError: a bug in the device model" in ending.reason
+    assert MAX_FAILURES <= len(ending.trials) <= 24
+    _, trials = ledger.read(tmp_path / "study" / "trials.jsonl")
+    assert {t.status for t in trials} == {"failed"}
+
+
+def test_a_tracking_server_that_is_away_costs_the_sweep_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    ending, said = sweep(tmp_path / "study", tracking_uri="http://127.0.0.1:9")
+    assert ending.why == "complete" and len(ending.trials) == 24
+    assert said.count("cannot be written") == 1 and "resume" in said
+    assert (tmp_path / "study" / "pareto.csv").exists()
