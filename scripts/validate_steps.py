@@ -4,8 +4,9 @@
 
 FILE: CSV (may be gzipped) with columns run (TP degree in its name), phase (decode, mixed, context), ctx_tokens,
 ctx_requests, ctx_kv_tokens, decode_requests, decode_kv_tokens, latency_ms. Model and hardware are taken from the run's
-and the file's name where they name presets. Rows are drawn for the fit per TP degree and phase, every twentieth after a
-fixed shuffle (rare phases a few more, 5 % in all); errors are those on the rest. Parameters: simulator.costs.calibrate. Exits 1 when a bar is missed.
+and the file's name where they name presets. The fit sees 5 % of the rows of each TP degree, after a fixed shuffle, of the
+rare phases a larger share; errors are those on the rest. Parameters: simulator.costs.calibrate. Exits 1 when a bar is
+missed.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
             continue
         off, plain = (np.abs(p[rest] / measured[rest] - 1) * 100 for p in (fitted, default))
         rows += [row(f"tp{tensor}/{phase}/mape", float(off.mean()), "%", bar),
-                 row(f"tp{tensor}/{phase}/median", float(np.median(off))), row(f"tp{tensor}/{phase}/p95", float(np.percentile(off, 95))),
+                 row(f"tp{tensor}/{phase}/median", float(np.median(off))),
+                 row(f"tp{tensor}/{phase}/p95", float(np.percentile(off, 95))),
                  row(f"tp{tensor}/{phase}/unfitted_mape", float(plain.mean()), "%", UNFITTED_BAR)]
     rows.append(row(f"tp{tensor}/fitted_rows_pct", float(chosen.mean() * 100)))
     rows.append(row(f"tp{tensor}/impossible_rows", float((~possible).sum()), "rows"))
@@ -125,8 +127,9 @@ def _of(record, chosen):  # type: ignore[no-untyped-def]
 
 def _told(c: calibrate.Calibration) -> str:
     sizes = ", ".join(f"n >= {n}: {s * 1e3:.2f} ms" for n, s in zip(c.sizes, c.size_s, strict=True) if s > 0)
+    linear, decode = ("/".join(f"{f:.3f}" for f in factors) for factors in (c.linear, c.decode))
     return (f"step {c.step_s * 1e3:.2f} ms, sequence {c.sequence_s * 1e6:.0f} us, without graph {c.graphless_s * 1e3:.2f} ms, "
-            f"linear x{'/'.join(f'{f:.3f}' for f in c.linear)}, decode attention x{'/'.join(f'{f:.3f}' for f in c.decode)}, prefill attention x{c.prefill:.3f}; {sizes}")
+            f"linear x{linear}, decode attention x{decode}, prefill attention x{c.prefill:.3f}; {sizes}")
 
 
 def _by_tensor(records: list[dict[str, str]]) -> dict[int, list[dict[str, str]]]:

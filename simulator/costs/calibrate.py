@@ -6,12 +6,13 @@ The model of a step is a sum of what the tables say, each part with a factor, an
 
 L, D, P are the seconds of linear operators (collectives and head included), decode and prefill attention from
 `StepCosts`; a factor above one is an efficiency below the table's. The factor of L is interpolated over the step's
-tokens T between ROWS (memory-bound, compute-bound and power-limited steps reach other shares of the peaks), that of D over
-the decodes B between BATCHES (a few long sequences and many do not fill a device alike). `sizes` adds one constant per CUDA graph size from
-which on a decode-only step is dearer: kernels change with the padded batch. Factors and constants are not negative.
-They minimise the sum of absolute relative errors (iteratively reweighted non-negative least squares), so that a few
-outliers among the measured steps do not move them. Measure steps of several batch sizes and contexts, some with a
-prefill chunk: twenty to a hundred are enough.
+tokens T between ROWS (memory-bound, compute-bound and power-limited steps reach other shares of the peaks), that of D
+over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). `sizes` adds one constant
+per batch size from which on a step is dearer: kernels change with the (padded) batch. Nothing fitted is negative.
+
+The fit minimises the sum of absolute relative errors (iteratively reweighted non-negative least squares), so that a few
+outliers among the measured steps do not move it. Measure steps of several batch sizes and contexts, some with a prefill
+chunk: twenty to a hundred are enough.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Int64 = NDArray[np.int64]
 ROUNDS = 30  # of reweighting
 SWEEPS = 2000  # of coordinate descent, over at most a dozen parameters
 LEAST_ERROR = 1e-3  # relative errors below this weigh alike
-ROWS = (256, 1024, 4096)  # tokens at which linear operators have a factor of their own; ends held
+ROWS = (64, 512, 1024, 2048, 4096, 8192)  # tokens at which linear operators have a factor of their own; ends held
 BATCHES = (1, 8, 24, 32, 64)  # the same for decodes and decode attention
 PRIOR = 3.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero (step: free)
 

@@ -18,7 +18,6 @@ from simulator.schema.hardware import Hardware
 from simulator.schema.model import Architecture, Precision
 from simulator.schema.serving import Parallelism, Serving
 
-
 # What a CUDA process holds beside its tensors once a step has run: kernel modules loaded on first use, cuBLAS workspaces,
 # allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B (LLMServingSim's
 # recorded capacity at two token budgets, less weights and activations).

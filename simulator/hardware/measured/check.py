@@ -100,4 +100,4 @@ def _below_roofline(table: OperatorTable, peaks: Peaks) -> list[Finding]:
 def _operator(kind: str, identity: tuple[str | int, ...]) -> Operator:
     fields = dict(zip(IDENTITY[kind], identity, strict=True))
     record = {"gemm": Gemm, "prefill_attention": PrefillAttention, "decode_attention": DecodeAttention}[kind]
-    return record(**fields)  # type: ignore[arg-type]
+    return record(**fields)

@@ -3,8 +3,9 @@
     time = (t0 + roofline(shape)) / efficiency(shape),   efficiency = (t0 + roofline) / measured at the table's points
 
 t0 is the smallest time in the operator's own table (launch and latency that no shape avoids), so that efficiency is a
-smooth number near one where the roofline alone would vanish; zero for a GEMM, whose weights are read at any shape. Between points efficiency is interpolated, beyond them its
-boundary value is held; nothing is ever priced below the floor of `roofline.floor`.
+smooth number near one where the roofline alone would vanish; zero for a GEMM, whose weights are read at any shape.
+Between points efficiency is interpolated, beyond them its boundary value is held; nothing is ever priced below the floor
+of `roofline.floor`.
 
 GEMM time is a staircase in the rows (tiles): where the table is measured every TILE_ROWS rows or closer, a count between
 two of its points costs what the next point costs.

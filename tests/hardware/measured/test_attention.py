@@ -24,7 +24,7 @@ def test_chunk_alone_plus_decodes_beside_it_is_the_joint_time(gpu):
     for r in rows:
         alone = one.price(prefill, np.array([float(r["prefill_chunk"])]), np.array([float(r["kv_prefill"])])).seconds.item()
         c = int(np.flatnonzero(found.chunk_knots == int(r["prefill_chunk"]))[0])
-        beside = found.beside_s[c, int(r["n_decode"]), int(np.flatnonzero(CONTEXTS == int(r["kv_decode"]))[0])]
+        beside = found.beside_s[c, int(r["n_decode"]), int(np.flatnonzero(int(r["kv_decode"]) == CONTEXTS)[0])]
         off.append((alone + beside) / (float(r["time_us"]) * 1e-6) - 1)
     assert len(off) > 100
     assert np.abs(off).mean() < 0.03
