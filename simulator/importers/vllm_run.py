@@ -72,7 +72,7 @@ def read_run(folder: Path) -> RecordedRun:
         if {"link_bw", "link_latency"} <= cluster.keys() else {}
     blocks = (meta.get("kv_cache") or {}).get("num_gpu_blocks")
     named = (folder.name, str(meta.get("model") or engine.get("model")), str(meta.get("vllm_version", "")))
-    return RecordedRun(named[0], named[1], named[2], engine, device, link, *times, _load(folder / "timeseries.csv"), blocks)
+    return RecordedRun(*named, engine, device, link, *times, _load(folder / "timeseries.csv"), blocks)  # type: ignore[call-arg]
 
 
 def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | None = None) -> dict[str, Any]:
