@@ -68,10 +68,11 @@ class Result:
 
 
 def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | None = None, log: bool = False,
-             use_reference: bool = False, table: OperatorTable | None = None) -> Result:
+             use_reference: bool = False, table: OperatorTable | None = None, gaps: bool = True) -> Result:
     """Serves the design's workload (or `trace`, already loaded) and measures it.
 
     cache: prices shared with other designs. log: keep every step. use_reference: the readable engine (same result, slower).
+    gaps: count the gaps between tokens; without, the ITL percentiles are 0 (and pipelined designs simulate faster).
     table: measured operators, in place of the file that `hardware.tables` names.
     Raises Infeasible where the design cannot serve at all, InputError where the workload cannot be read.
     """
@@ -81,7 +82,7 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
     priced = price(design, cache or CostCache(), table)
     trace = load_trace(design.workload) if trace is None else trace
     run_engine = reference.run if use_reference else engine.run
-    replicas = [Replica(part, run_engine(part, priced.scheduler, priced.costs, log=log))
+    replicas = [Replica(part, run_engine(part, priced.scheduler, priced.costs, log=log, gaps=gaps))
                 for part in split(trace, design.parallelism.replicas)]
     if all((replica.run.finish_ns < 0).all() for replica in replicas):
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])

@@ -39,7 +39,7 @@ def latency(design: Design, runs: Runs, scheduler: SchedulerConfig) -> dict[str,
     span_s = max((int(run.finish_ns.max()) - int(trace.arrival_ns.min())) / 1e9, 1e-9)
     tokens_per_s = float(outputs.sum(dtype=np.int64)) / span_s
     return {
-        **_named("ttft", found.ttft), **_named("tpot", found.tpot), **_named("e2e", found.e2e),
+        **_named("ttft", found.ttft), **_named("tpot", found.tpot), **_named("itl", found.itl), **_named("e2e", found.e2e),
         **_named("queueing", found.queueing),
         "request_throughput": found.finished / span_s, "prompt_throughput": float(prompts.sum(dtype=np.int64)) / span_s,
         "output_throughput": tokens_per_s, "output_throughput_per_device": tokens_per_s / design.parallelism.devices,
@@ -62,7 +62,8 @@ def _together(runs: Runs) -> tuple[Trace, EngineResult]:
               for name in ("arrival_ns", "prompt_tokens", "output_tokens")}
     times = {name: np.concatenate([getattr(r, name) for _, r in runs])
              for name in ("first_scheduled_ns", "first_token_ns", "finish_ns")}
-    return Trace(**joined), replace(run, **times)
+    counts = None if run.gap_counts is None else sum(r.gap_counts for _, r in runs if r.gap_counts is not None)
+    return Trace(**joined), replace(run, **times, gap_counts=counts)
 
 
 def scheduling(runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:

@@ -16,17 +16,27 @@ from simulator.serving.fast_compile import compiled
 from simulator.serving.fast_plain_state import new_plain
 from simulator.serving.fast_pool import new_pool
 from simulator.serving.fast_queues import new_queues
-from simulator.serving.identities import block_identities
+from simulator.serving.identities import BlockIdentities, block_identities
 
 _NONE_I32, _NONE_I64 = np.zeros(0, np.int32), np.zeros(0, np.int64)
 
 
-def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = False) -> EngineResult:
+def run(
+    trace: Trace,
+    config: SchedulerConfig,
+    costs: StepCosts,
+    *,
+    log: bool = False,
+    gaps: bool = False,
+    identities: BlockIdentities | None = None,
+) -> EngineResult:
     """Serves `trace` and returns when every request was finished or rejected, as `reference.run` does.
 
+    `log` keeps every step; `gaps` counts the gaps between tokens (quickest where no batches are in flight together).
+    `identities`: of this trace's blocks of this size, where they are at hand from an earlier run (prefix caching only).
     Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
     """
-    if config.scheduler != "vllm_v1":
+    if config.scheduler != "vllm_v1" and config.scheduler in limits.SCHEDULER_NAMES:
         raise InputError(
             f"the fast engine does not run {config.scheduler}: use simulator.serving.reference.run", key="scheduler"
         )
@@ -35,13 +45,13 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
     limits.check_trace(trace)
     tables = StepTables(*(_readonly(a) if isinstance(a, np.ndarray) else a for a in step_tables(costs)))
     served = limits.served_outputs(trace, config)
-    requests, kept = _requests(trace, config, served)
+    requests, kept = _requests(trace, config, served, identities)
     bounds = _limits(config, tables)
     outcome, rows = None, None
-    if plain_enough(bounds, requests) and not log:
-        outcome = _run_plain(requests, bounds, tables)
+    if plain_enough(bounds, requests) and not log and not (gaps and bounds.depth > 1):
+        outcome = _run_plain(requests, bounds, tables, gaps)
     if outcome is None:
-        outcome, rows = _run_general(requests, bounds, tables, log)
+        outcome, rows = _run_general(requests, bounds, tables, log, gaps)
     return _result(outcome, rows, kept, len(trace))
 
 
@@ -69,10 +79,10 @@ def plain_enough(bounds: Limits, requests: Requests) -> bool:
     return bounds.channels == 0 and bounds.block_shift >= 0
 
 
-def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcome | None:
+def _run_plain(requests: Requests, bounds: Limits, tables: StepTables, gaps: bool) -> Outcome | None:
     """None where prefix caching meets a preemption (see `fast_prefix`)."""
     n = len(requests.arrival_ns)
-    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs)
+    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs, gaps=gaps)
     state = new_plain(
         bounds.max_num_seqs,
         bounds.block_size,
@@ -102,9 +112,11 @@ def _check_end(end: int) -> None:
         raise RuntimeError("the scheduler leaves requests waiting for ever")
 
 
-def _run_general(requests: Requests, bounds: Limits, tables: StepTables, log: bool) -> tuple[Outcome, Log | None]:
+def _run_general(
+    requests: Requests, bounds: Limits, tables: StepTables, log: bool, gaps: bool
+) -> tuple[Outcome, Log | None]:
     """With a log the run is made twice: the first time tells how long the log is."""
-    outcome = _simulate_general(requests, bounds, tables, _new_log(0, 0, 0, 0))
+    outcome = _simulate_general(requests, bounds, tables, _new_log(0, 0, 0, 0), gaps)
     if not log:
         return outcome, None
     totals = outcome.totals
@@ -114,12 +126,12 @@ def _run_general(requests: Requests, bounds: Limits, tables: StepTables, log: bo
         int(totals[fast_arrays.ADMISSIONS]),
         int(totals[fast_arrays.PREEMPTIONS]),
     )
-    return _simulate_general(requests, bounds, tables, rows), rows
+    return _simulate_general(requests, bounds, tables, rows, gaps), rows
 
 
-def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, rows: Log) -> Outcome:
+def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, rows: Log, gaps: bool) -> Outcome:
     n = len(requests.arrival_ns)
-    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs)
+    outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs, gaps=gaps)
     queues = new_queues(
         n,
         bounds.max_num_seqs,
@@ -140,7 +152,9 @@ def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, ro
     return outcome
 
 
-def _requests(trace: Trace, config: SchedulerConfig, served: Any) -> tuple[Requests, Any]:
+def _requests(
+    trace: Trace, config: SchedulerConfig, served: Any, identities: BlockIdentities | None
+) -> tuple[Requests, Any]:
     """The trace without the requests that are rejected, and the indices of those kept (None: all)."""
     arrival = np.ascontiguousarray(trace.arrival_ns, np.int64)
     prompt = np.ascontiguousarray(trace.prompt_tokens, np.int32)
@@ -151,7 +165,7 @@ def _requests(trace: Trace, config: SchedulerConfig, served: Any) -> tuple[Reque
         priority = np.ascontiguousarray(priority, np.int32)
     offsets = shared = unique = _NONE_I64
     if config.enable_prefix_caching:
-        identities = block_identities(trace, served, config.block_size)
+        identities = identities or block_identities(trace, served, config.block_size)
         offsets, shared, unique = identities.offsets, identities.shared, identities.unique
     kept = None
     if len(served) and served.min() == 0:
@@ -224,6 +238,7 @@ def _result(outcome: Outcome, rows: Log | None, kept: Any, n: int) -> EngineResu
         outcome.steps_by_sequences,
         *t[2:14],
         StepLog(*rows) if rows is not None else None,
+        outcome.gap_counts if len(outcome.gap_counts) else None,
     )
 
 

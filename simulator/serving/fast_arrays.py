@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
+from simulator.serving.gaps import BINS
+
 Array = NDArray[Any]
 
 # A function that only other compiled functions call: no Python wrapper, no reference counting, no test for division
@@ -64,6 +66,8 @@ class Outcome(NamedTuple):
     steps_by_tokens: Array  # int64
     steps_by_sequences: Array  # int64
     totals: Array  # int64 [TOTALS]
+    gap_counts: Array  # int64 [gaps.BINS], or empty where gaps between tokens are not counted
+    last_token_ns: Array  # int64 [n] where gaps are counted, else empty: a request's last token, kept where it is needed
 
 
 class Log(NamedTuple):
@@ -128,11 +132,11 @@ REQUESTS = types.NamedTuple(
     Requests,
 )
 LIMITS = types.NamedTuple([_I64] * 11 + [_BOOL] * 6, Limits)
-OUTCOME = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 2 + [write(_I64)] * 3, Outcome)
+OUTCOME = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 2 + [write(_I64)] * 5, Outcome)
 LOG = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 7 + [write(_I32, 2)] * 2, Log)
 
 
-def new_outcome(requests: int, token_budget: int, max_num_seqs: int) -> Outcome:
+def new_outcome(requests: int, token_budget: int, max_num_seqs: int, *, gaps: bool = False) -> Outcome:
     """Result arrays of a run that has not begun: times -1, counts 0."""
     times = np.full((3, requests), -1, np.int64)
     counts = np.zeros((2, requests), np.int32)
@@ -145,4 +149,6 @@ def new_outcome(requests: int, token_budget: int, max_num_seqs: int) -> Outcome:
         np.zeros(token_budget + 1, np.int64),
         np.zeros(max_num_seqs + 1, np.int64),
         np.zeros(TOTALS, np.int64),
+        np.zeros(BINS if gaps else 0, np.int64),
+        np.zeros(requests if gaps else 0, np.int64),
     )

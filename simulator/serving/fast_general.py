@@ -60,6 +60,7 @@ from simulator.serving.fast_queues import (
     waiting_count,
 )
 from simulator.serving.fast_schedule import blocks_for, schedule
+from simulator.serving.gaps import gap_bin
 
 
 @part
@@ -205,6 +206,10 @@ def _deliver(b, requests, limits, queues, pool, outcome):
             if limits.caching:
                 full = (queues.computed[r] - queues.pending[r]) // limits.block_size
                 publish(pool, queues.slot[r], requests, r, full)
+        if len(outcome.gap_counts) > 0:
+            if queues.delivered[r] > 1:
+                outcome.gap_counts[gap_bin(end - outcome.last_token_ns[r])] += 1
+            outcome.last_token_ns[r] = end
         if queues.delivered[r] == 1:
             outcome.first_token_ns[r] = end
         if queues.delivered[r] == requests.output[r]:

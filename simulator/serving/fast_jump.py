@@ -46,6 +46,7 @@ from simulator.serving.fast_plain_state import (
     SPAN_SHIFT,
     longest_context,
 )
+from simulator.serving.gaps import gap_bin
 
 DECODE, MODEL, TAKEN = range(3)  # rows of `scratch`
 NEVER = 1 << 62
@@ -160,7 +161,7 @@ def _make(steps, horizon, waiting, limits, plain, tables, outcome):
             break
         end = before
         steps -= 1
-    _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain, outcome)
+    _count_time(steps, start, end, fixed, host, clock, decided, waiting, limits, plain, outcome)
     _count_tokens(steps, count, plain, outcome)
     _move_on(steps, end, limits, plain)
     state[CLOCK] = before if overlapped else end
@@ -168,9 +169,9 @@ def _make(steps, horizon, waiting, limits, plain, tables, outcome):
 
 
 @part
-def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain, outcome):
+def _count_time(steps, start, end, fixed, host, clock, decided, waiting, limits, plain, outcome):
     """Totals that are sums of times."""
-    state, totals, scratch = plain.state, outcome.totals, plain.scratch
+    state, totals, scratch, count = plain.state, outcome.totals, plain.scratch, plain.groups[0, COUNT]
     totals[WAITING_NS] += state[LAST_WAITING] * (clock - state[LAST_DECISION_NS]) + waiting * (decided - clock)
     state[LAST_DECISION_NS], state[LAST_WAITING] = decided, waiting
     totals[USED_BLOCK_NS] += state[LAST_USED] * (min(start, state[LAST_END_NS]) - state[LAST_START_NS])
@@ -181,6 +182,9 @@ def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain
         time += model[j]
         used_time += taken[j] * (model[j] + fixed)
     last, last_used = model[steps - 1] + fixed, used + taken[steps - 1]
+    if len(outcome.gap_counts) > 0:  # in synchronous runs
+        for j in range(steps):
+            outcome.gap_counts[gap_bin(model[j] + fixed + host)] += count
     totals[USED_BLOCK_NS] += used * (time + steps * fixed) + used_time - last_used * last  # the last one counts later
     state[LAST_START_NS], state[LAST_END_NS], state[LAST_USED] = end - last, end, last_used
     totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], last_used)

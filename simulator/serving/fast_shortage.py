@@ -7,6 +7,7 @@ from simulator.serving.fast_plain_state import (
     ALL,
     BLOCKED,
     CHUNK_BATCH,
+    CLOCK,
     COMPUTED,
     CURRENT,
     DONE,
@@ -75,6 +76,8 @@ def preempt(slot, requests, limits, plain, outcome):
         left = slots[slot, LAST_PASS] - plain.groups[g, PASS] + 1
         computed, done = slots[slot, TOTAL] - left, requests.output[r] - left
         due = plain.groups[g, LAST_BATCH]
+        if len(outcome.last_token_ns) > 0:  # gaps are counted in synchronous runs: it got a token just now
+            outcome.last_token_ns[r] = state[CLOCK]
         unlink(plain, slot)
         if left > 0:
             leave_group(plain, slot, computed)

@@ -33,7 +33,7 @@ from simulator.serving.fast_arrays import (
     WAITING_NS,
     part,
 )
-from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
+from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
 from simulator.serving.fast_jump import WORTHWHILE, jump
 from simulator.serving.fast_plain_state import (
     CLOCK,
@@ -78,6 +78,7 @@ from simulator.serving.fast_plain_state import (
 from simulator.serving.fast_pool import POOL
 from simulator.serving.fast_prefix import hits_of, publish_recurring, release_blocks, share_hits, take_blocks
 from simulator.serving.fast_shortage import serve_short_of_blocks
+from simulator.serving.gaps import gap_bin
 
 CACHING = False  # a constant when the engine is compiled; `fast_cached` is the same code with True
 
@@ -93,9 +94,13 @@ def _store(plain, clock, free, running, joined, head, partial, known, computed, 
 
 
 @part
-def _decode_ns(batch, context, count, longest, tables, plain):
-    if tables.decode_spread_ns[batch] != 0.0 and count > 0:
+def _decode_ns(batch, context, count, longest, longest_chunk, tables, plain):
+    beside = longest_chunk > 0 and len(tables.beside_knots) > 0
+    spread = tables.beside_spread_ns[batch] if beside else tables.decode_spread_ns[batch]
+    if spread != 0.0 and count > 0:
         longest = max(longest, longest_context(plain, 0) + 1)
+    if beside:
+        return batch_beside_ns(tables, batch, context, longest, longest_chunk)
     return batch_ns(tables, batch, context, longest)
 
 
@@ -139,6 +144,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     clock = free = running = joined = head = known = computed = count = context = now = phase = duration = 0
     free, partial, blocked = limits.usable_blocks, -1, False
     last_waiting = last_decision = peak = steps = 0
+    counts_gaps = len(outcome.gap_counts) > 0
     decode_total = decode_sequences = decode_context = blocks_total = prefill_total = used_time = waiting_time = 0
     while True:
         while joined < n and arrival[joined] <= clock:
@@ -170,7 +176,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
 
         # running requests
         budget, newcomers, ones, ones_context, ones_longest, chunks_ns = budget_of_step - count, 0, 0, 0, 0, 0
-        demand, chunk, preempted = np.int64(plain.residues[0, phase]), 0, False
+        demand, chunk, preempted, longest_chunk = np.int64(plain.residues[0, phase]), 0, False, 0
         if partial >= 0:
             chunk = min(known - computed, budget)
             demand += blocks_for(computed + chunk, limits) - blocks_for(computed, limits)
@@ -191,6 +197,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 ones, ones_context, ones_longest = 1, computed + 1, computed + 1
             else:
                 chunks_ns = _chunk(chunk, computed, tables, totals)
+                longest_chunk = chunk
             computed += chunk
             budget -= chunk
             if CACHING:
@@ -240,6 +247,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 ones, ones_context, ones_longest = ones + 1, ones_context + cached + 1, max(ones_longest, cached + 1)
             else:
                 chunks_ns += _chunk(chunk, cached, tables, totals)
+                longest_chunk = max(longest_chunk, chunk)
             known, computed = want, cached + chunk
             free -= need
             budget -= chunk
@@ -259,7 +267,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         if batch > 0:
             group[COUNT], group[PASS] = count, now
             total_context = context + count + ones_context
-            decode = _decode_ns(batch, total_context, count, ones_longest, tables, plain)
+            decode = _decode_ns(batch, total_context, count, ones_longest, longest_chunk, tables, plain)
             decode_total += decode
             decode_sequences += batch
             decode_context += total_context
@@ -276,6 +284,8 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         blocks_total += blocks
         duration = blocks + tables.stage_tokens_ns[0, tokens] + tables.stage_sequences_ns[0, sequences]
         start = clock + tables.host_ns[sequences]
+        if counts_gaps and count > 0:  # every decode got a token when this step was decided, and gets one at its end
+            outcome.gap_counts[gap_bin(tables.host_ns[sequences] + duration)] += count
         clock = start + duration
         used_time += used * duration
 
@@ -321,6 +331,8 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             done = want - prompt + 1
             if done == 1:
                 outcome.first_token_ns[r] = clock
+            elif counts_gaps:  # resumed
+                outcome.gap_counts[gap_bin(clock - outcome.last_token_ns[r])] += 1
             if done == output:
                 outcome.finish_ns[r] = clock
                 if CACHING:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.serving.config import EngineResult, Int64, Trace
+from simulator.serving.gaps import BINS, MANTISSA_BITS
 
 PERCENTILES = (50, 90, 95, 99)
 Values = NDArray[np.int64] | NDArray[np.float64]
@@ -41,7 +42,7 @@ class Latency:
     tpot: Statistics
     e2e: Statistics
     queueing: Statistics
-    itl_mean_s: float  # over all gaps between tokens
+    itl: Statistics  # over all gaps between tokens: the mean exact, percentiles within 0.4 %, 0 where gaps were not counted
 
 
 def latency(
@@ -82,8 +83,14 @@ def latency(
         tpot=statistics(tpot),
         e2e=statistics(e2e),
         queueing=statistics(queueing),
-        itl_mean_s=int(decode.sum()) / count / 1e9 if count else 0.0,
+        itl=_gap_statistics(int(decode.sum()) / count / 1e9 if count else 0.0, result.gap_counts),
     )
+
+
+def _gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
+    if counts is None:
+        return Statistics(mean_s, 0.0, 0.0, 0.0, 0.0)
+    return Statistics(mean_s, *(histogram_percentile_ns(counts, p) / 1e9 for p in PERCENTILES))
 
 
 def statistics(values_ns: Values) -> Statistics:
@@ -114,20 +121,14 @@ def _met(values: Values, target_s: float | None, so_far: Any) -> Any:
     return met if so_far is None else met & so_far
 
 
-# A histogram with bins of constant relative width: below 128 ns one bin per ns, above it 128 bins per octave, so that
-# the middle of a bin is within 1/256 of every value in it (0.4 %).
-_MANTISSA_BITS = 7
-_BINS = (64 - _MANTISSA_BITS) << _MANTISSA_BITS
-
-
 def new_histogram() -> Int64:
     """Counts of an empty histogram; histograms add up."""
-    return np.zeros(_BINS, np.int64)
+    return np.zeros(BINS, np.int64)
 
 
 def add_to_histogram(counts: Int64, values_ns: Int64) -> None:
     """Counts `values_ns` (>= 0)."""
-    counts += np.bincount(_bin(values_ns), minlength=_BINS)
+    counts += np.bincount(_bin(values_ns), minlength=BINS)
 
 
 def histogram_percentile_ns(counts: Int64, percentile: float) -> float:
@@ -136,14 +137,14 @@ def histogram_percentile_ns(counts: Int64, percentile: float) -> float:
     if total == 0:
         return 0.0
     index = int(np.searchsorted(np.cumsum(counts), percentile / 100 * (total - 1), side="right"))
-    exponent = max((index >> _MANTISSA_BITS) - 1, 0)
-    low = index if exponent == 0 else ((index & ((1 << _MANTISSA_BITS) - 1)) + (1 << _MANTISSA_BITS)) << exponent
+    exponent = max((index >> MANTISSA_BITS) - 1, 0)
+    low = index if exponent == 0 else ((index & ((1 << MANTISSA_BITS) - 1)) + (1 << MANTISSA_BITS)) << exponent
     return low + ((1 << exponent) - 1) / 2
 
 
 def _bin(values_ns: Int64) -> Int64:
     """Bin of each value: itself below 128, else octave and the seven bits after the leading one."""
-    bits = np.asarray(values_ns, np.float64).view(np.int64) >> (52 - _MANTISSA_BITS)
-    octave = (bits >> _MANTISSA_BITS) - 1023 - _MANTISSA_BITS  # 0 for 128..255
-    index = ((octave + 1) << _MANTISSA_BITS) + (bits & ((1 << _MANTISSA_BITS) - 1))
-    return np.where(values_ns < (1 << _MANTISSA_BITS), values_ns, index)
+    bits = np.asarray(values_ns, np.float64).view(np.int64) >> (52 - MANTISSA_BITS)
+    octave = (bits >> MANTISSA_BITS) - 1023 - MANTISSA_BITS  # 0 for 128..255
+    index = ((octave + 1) << MANTISSA_BITS) + (bits & ((1 << MANTISSA_BITS) - 1))
+    return np.where(values_ns < (1 << MANTISSA_BITS), values_ns, index)

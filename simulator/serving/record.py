@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from simulator.serving.config import EngineResult, SchedulerConfig, StepLog
+from simulator.serving.gaps import BINS, gap_bin
 from simulator.serving.requests import Batch, Request
 from simulator.serving.scheduler import Scheduler
 from simulator.serving.step_time import StepTime
@@ -17,8 +18,9 @@ COLUMNS = ("scheduled_ns", "start_ns", "end_ns", "n", "tokens", "free_blocks", "
 class Record:
     """Collects `EngineResult` for `n` requests; see there for the meaning of every total."""
 
-    def __init__(self, n: int, config: SchedulerConfig, log: bool) -> None:
+    def __init__(self, n: int, config: SchedulerConfig, log: bool, gaps: bool) -> None:
         self.config, self.log = config, log
+        self.gaps = np.zeros(BINS, np.int64) if gaps else None
         self.first_scheduled = np.full(n, -1, np.int64)
         self.first_token = np.full(n, -1, np.int64)
         self.finish = np.full(n, -1, np.int64)
@@ -66,6 +68,9 @@ class Record:
         for request in receivers:
             if request.outputs == 1:
                 self.first_token[request.index] = end_ns
+            elif self.gaps is not None:
+                self.gaps[gap_bin(end_ns - request.last_token_ns)] += 1
+            request.last_token_ns = end_ns
             if request.outputs == request.wanted:
                 self.finish[request.index] = end_ns
 
@@ -80,7 +85,7 @@ class Record:
             self.steps, self.makespan, self.tokens, self.sequences,
             sums["blocks_ns"], sums["decode_ns"], sums["prefill_ns"], sums["decodes"], sums["decode_context"],
             sums["chunks"], sums["chunk_tokens"], sums["chunk_context"], sums["chunk_pairs"],
-            self.used_block_ns, self.peak_used, self.waiting_ns, self._log() if self.log else None)
+            self.used_block_ns, self.peak_used, self.waiting_ns, self._log() if self.log else None, self.gaps)
 
     def _log(self) -> StepLog:
         rows = np.array(self.rows, np.int64).reshape(-1, len(COLUMNS))

@@ -38,11 +38,13 @@ def run(
     scheduler: SchedulerFactory | None = None,
     pricer: Pricer = step_time,
     log: bool = False,
+    gaps: bool = False,
 ) -> EngineResult:
     """Serves `trace` and returns when every request was finished or rejected.
 
     `scheduler`: a `Scheduler` subclass of your own; otherwise the one that `config.scheduler` names. `pricer`: your own
-    price of a batch, where the tables of `costs` cannot say it. `log` keeps every step. Rejected requests (see `limits.served_outputs`) have times of -1. Raises InputError for impossible limits,
+    price of a batch, where the tables of `costs` cannot say it. `log` keeps every step, `gaps` counts the gaps between
+    tokens. Rejected requests (see `limits.served_outputs`) have times of -1. Raises InputError for impossible limits,
     tables or traces, and RuntimeError when a scheduler leaves requests waiting for ever or in a livelock (see
     `limits.most_idle_preemptions`).
     """
@@ -58,7 +60,7 @@ def run(
         strict=True)]
     arrivals = deque(request for request in requests if request.wanted)
     engine = (scheduler or SCHEDULERS[config.scheduler])(config, identities, tables.channels)
-    record = Record(len(trace), config, log)
+    record = Record(len(trace), config, log, gaps)
 
     depth = 2 if config.async_scheduling else config.pipeline_parallel_size
     in_flight: deque[Batch] = deque()

@@ -26,6 +26,7 @@ class Request:
     channel: int = 0  # PIM channel while running
     blocks: list[int] = field(default_factory=list)
     published: int = 0  # leading blocks in the prefix cache
+    last_token_ns: int = 0
 
     @property
     def known(self) -> int:

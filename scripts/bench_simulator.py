@@ -1,0 +1,281 @@
+"""How fast the serving engines are: `bench_simulator.py [--quick] [--json FILE]`.
+
+CPU time of one core, median of several runs. `loop`: the engine's loop alone; `run`: the whole call; `total`: the call
+and all latency statistics. Load is the share of the throughput that the same engine reaches when all requests are
+there at once. Lengths: Azure conversation trace (with replacement), log-normal ShareGPT-like, long reasoning outputs.
+Costs: tables of the size and shape of an 8B model on one accelerator; their values do not matter for speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from simulator.costs.step import StepCosts  # noqa: E402
+from simulator.serving import engine, limits, reference  # noqa: E402
+from simulator.serving.config import SchedulerConfig, Segments, Trace  # noqa: E402
+from simulator.serving.identities import block_identities  # noqa: E402
+from simulator.serving.latency import latency  # noqa: E402
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+LOADS = {"load50": 0.5, "load90": 0.9, "load120": 1.2}
+LOOP_GOALS = {"load50": 8e6, "load90": 12e6, "load120": 15e6}  # requests/s, Azure conversation lengths
+ROOMY = SchedulerConfig(
+    max_num_seqs=256, max_num_batched_tokens=2048, block_size=16, num_gpu_blocks=30_001, max_model_len=32_768
+)
+Row = dict[str, Any]
+
+
+def main() -> int:
+    """Prints the table; 1 where a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="no runs above 100,000 requests")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    args = parser.parse_args()
+    rows: list[Row] = []
+    sizes = [n for n in SIZES if not args.quick or n <= 100_000]
+    for measure in (start_up, azure(sizes), sharegpt(sizes), others):
+        for row in measure():
+            rows.append(row)
+            ok = {True: "ok", False: "MISSED", None: ""}[row["ok"]]
+            print(f"{row['name']:58s} {row['value']:>14,.4g} {row['unit']:12s} {row['goal']:>14s} {ok}", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1))
+    return int(any(row["ok"] is False for row in rows))
+
+
+def row(name: str, value: float, unit: str, least: float | None = None, most: float | None = None) -> Row:
+    """One line of the table, with its goal if it has one."""
+    if least is not None:
+        return {"name": name, "value": value, "unit": unit, "goal": f">= {least:,.4g}", "ok": bool(value >= least)}
+    if most is not None:
+        return {"name": name, "value": value, "unit": unit, "goal": f"<= {most:,.4g}", "ok": bool(value <= most)}
+    return {"name": name, "value": value, "unit": unit, "goal": "", "ok": None}
+
+
+def start_up() -> list[Row]:
+    """First call in fresh processes: with an empty compile cache, then with a warm one."""
+    code = (
+        "import time; from scripts.bench_simulator import ROOMY, costs_of, trace_of; "
+        "from simulator.serving import engine; trace = trace_of('sharegpt', 100, None, ROOMY); "
+        "costs = costs_of(ROOMY); start = time.process_time(); engine.run(trace, ROOMY, costs); "
+        "print(time.process_time() - start)"
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        environment = os.environ | {"NUMBA_CACHE_DIR": cache}
+        seconds = [
+            float(subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True,
+                                 capture_output=True, text=True).stdout)
+            for _ in range(4)
+        ]  # fmt: skip
+    return [
+        row("cold_compile_s", seconds[0], "s", most=5.0),
+        row("warm_first_call_s", float(np.median(seconds[1:])), "s", most=0.5),
+    ]
+
+
+def azure(sizes: list[int]) -> Callable[[], list[Row]]:
+    """Azure conversation lengths at three loads."""
+
+    def measure() -> list[Row]:
+        rows = []
+        for load, share in LOADS.items():
+            for n in sizes:
+                goals = n == max(sizes)
+                rows += speed(f"azure_conv/{load}/{n}", trace_of("azure_conv", n, share, ROOMY), ROOMY,
+                              loop=LOOP_GOALS[load] if goals else None,
+                              total=1e6 / 0.150 if goals and load == "load90" else None,
+                              run_ms=1.0 if n == 10_000 and load == "load90" else None)  # fmt: skip
+        largest = trace_of("azure_conv", max(sizes), 0.9, ROOMY)
+        rows.append(row(f"azure_conv/load90/{len(largest)}/bytes_per_request", peak_bytes(largest) / len(largest),
+                        "bytes", most=100))  # fmt: skip
+        return rows
+
+    return measure
+
+
+def sharegpt(sizes: list[int]) -> Callable[[], list[Row]]:
+    """ShareGPT-like lengths at three loads."""
+
+    def measure() -> list[Row]:
+        rows = []
+        for load, share in LOADS.items():
+            for n in sizes:
+                rows += speed(f"sharegpt/{load}/{n}", trace_of("sharegpt", n, share, ROOMY), ROOMY)
+        return rows
+
+    return measure
+
+
+def others() -> list[Row]:
+    """Long outputs, preemptions, prefix caching, asynchronous scheduling, pipeline stages, the reference engine."""
+    n = 100_000
+    vast = dataclasses.replace(ROOMY, num_gpu_blocks=120_001)
+    tight = dataclasses.replace(ROOMY, num_gpu_blocks=4_001)
+    rows = speed("long_outputs/load50/10000", trace_of("reasoning", 10_000, 0.5, vast), vast, run_ms=3.0)
+    rows += speed(f"preemption_storm/load120/{n}", trace_of("sharegpt", n, 1.2, tight), tight, loop=1e9 / 600)
+    caching = dataclasses.replace(ROOMY, enable_prefix_caching=True)
+    rows += speed(f"sharegpt_prefix_caching/load90/{n}", with_shared_prefixes(n, 0.9, caching), caching, loop=1e6)
+    for name, limit in (("async", {"async_scheduling": True}), ("pp4", {"pipeline_parallel_size": 4})):
+        config = dataclasses.replace(ROOMY, **limit)  # type: ignore[arg-type]
+        rows += speed(f"azure_conv_{name}/load90/{n}", trace_of("azure_conv", n, 0.9, config), config)
+    small = trace_of("azure_conv", 1_000, 0.9, ROOMY)
+    inputs = small, ROOMY, costs_of(ROOMY)
+    slow, fast = cpu_s(lambda: reference.run(*inputs), 1), cpu_s(lambda: engine.run(*inputs), 15)
+    rows.append(row("azure_conv/load90/1000/reference_requests_per_s", len(small) / slow, "requests/s"))
+    rows.append(row("azure_conv/load90/1000/speedup_over_reference", slow / fast, "x"))
+    return rows
+
+
+def speed(name: str, trace: Trace, config: SchedulerConfig, *, loop: float | None = None,
+          total: float | None = None, run_ms: float | None = None) -> list[Row]:  # fmt: skip
+    """Requests/s of the loop and in all, ns per request, steps/s."""
+    n, costs = len(trace), costs_of(config)
+    options: dict[str, Any] = {}
+    if config.enable_prefix_caching:
+        options["identities"] = block_identities(trace, limits.served_outputs(trace, config), config.block_size)
+    repeats = int(np.clip(3_000_000 // n, 5, 51))
+    loop_s, run_s, result = timed_runs(lambda: engine.run(trace, config, costs, **options), repeats)
+    statistics_s = cpu_s(lambda: latency(trace, result, ttft_slo_s=1.0, tpot_slo_s=0.05), min(repeats, 9))
+    rows = [
+        row(f"{name}/loop_requests_per_s", n / loop_s, "requests/s", least=loop),
+        row(f"{name}/total_requests_per_s", n / (run_s + statistics_s), "requests/s", least=total),
+        row(f"{name}/ns_per_request", 1e9 * loop_s / n, "ns"),
+        row(f"{name}/steps_per_s", result.steps / loop_s, "steps/s"),
+    ]
+    if run_ms is not None:
+        rows.append(row(f"{name}/run_ms", 1e3 * run_s, "ms", most=run_ms))
+    return rows
+
+
+def timed_runs(call: Callable[[], Any], repeats: int) -> tuple[float, float, Any]:
+    """Median CPU seconds of the compiled loop and of the whole call, and its result."""
+    inside: list[float] = []
+    compiled = engine.compiled
+
+    def with_timer(kernel: Any) -> Callable[..., Any]:
+        loop = compiled(kernel)
+
+        def timed(*arguments: Any) -> Any:
+            start = time.thread_time()
+            result = loop(*arguments)
+            inside.append(time.thread_time() - start)
+            return result
+
+        return timed
+
+    call()
+    engine.compiled = with_timer
+    try:
+        whole = [cpu_s(call, 1) for _ in range(repeats)]
+    finally:
+        engine.compiled = compiled
+    return float(np.median(inside)), float(np.median(whole)), call()
+
+
+def cpu_s(call: Callable[[], Any], repeats: int) -> float:
+    """Median CPU seconds of a call."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.thread_time()
+        call()
+        seconds.append(time.thread_time() - start)
+    return float(np.median(seconds))
+
+
+def peak_bytes(trace: Trace) -> int:
+    """Most memory that a run takes at any time, its result included, the trace not."""
+    costs = costs_of(ROOMY)
+    tracemalloc.start()
+    engine.run(trace, ROOMY, costs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def trace_of(kind: str, n: int, load: float | None, config: SchedulerConfig, seed: int = 0) -> Trace:
+    """`n` requests, Poisson arrivals at `load` times the throughput of the same requests all at once (None: so)."""
+    rng = np.random.default_rng(seed)
+    prompt, output = (column.astype(np.int32) for column in lengths_of(kind, n, rng))
+    most = min(n, 20_000)
+    burst = Trace(np.zeros(most, np.int64), prompt[:most], output[:most])
+    if load is None:
+        return burst
+    ns_per_request = engine.run(burst, config, costs_of(config)).makespan_ns / most
+    return Trace(np.cumsum(rng.exponential(ns_per_request / load, n)).astype(np.int64), prompt, output)
+
+
+def lengths_of(kind: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Prompt and output tokens."""
+    if kind == "azure_conv":
+        shared = Path(os.environ.get("LLMSIM_SHARED", ROOT.parent / "shared"))
+        with gzip.open(shared / "data" / "traces" / "AzureLLMInferenceTrace_conv.csv.gz", "rt") as file:
+            table = np.array([[int(row["ContextTokens"]), int(row["GeneratedTokens"])] for row in csv.DictReader(file)])
+        table = np.clip(table[rng.integers(0, len(table), n)], 1, 8192)
+        return table[:, 0], table[:, 1]
+    # means, spreads of the logarithm, longest: shapes of simulator-speed studies, not fits
+    mean_in, mean_out, spread_in, spread_out, most = {
+        "sharegpt": (159, 332, 1.0, 1.0, 8192),
+        "reasoning": (300, 3907, 0.8, 0.6, 16_384),
+    }[kind]
+    draw = [rng.lognormal(np.log(mean) - spread**2 / 2, spread, n) for mean, spread in
+            ((mean_in, spread_in), (mean_out, spread_out))]  # fmt: skip
+    return np.clip(draw[0].astype(int), 1, most), np.clip(draw[1].astype(int), 1, most)
+
+
+def with_shared_prefixes(n: int, load: float, config: SchedulerConfig) -> Trace:
+    """ShareGPT-like requests that begin with one of 200 system prompts of 512 tokens (Zipf-distributed)."""
+    rng = np.random.default_rng(1)
+    own, output = lengths_of("sharegpt", n, rng)
+    stream, length = np.empty(2 * n, np.int64), np.empty(2 * n, np.int64)
+    stream[0::2], stream[1::2] = rng.zipf(1.3, n) % 200, 10_000_000 + np.arange(n)
+    length[0::2], length[1::2] = 512, own
+
+    def cut(m: int, arrival: np.ndarray) -> Trace:
+        segments = Segments(np.arange(0, 2 * m + 1, 2), stream[: 2 * m], np.zeros(2 * m, np.int64), length[: 2 * m])
+        return Trace(arrival, (own[:m] + 512).astype(np.int32), output[:m].astype(np.int32), segments=segments)
+
+    most = min(n, 5_000)
+    makespan_ns = engine.run(cut(most, np.zeros(most, np.int64)), config, costs_of(config)).makespan_ns
+    return cut(n, np.cumsum(rng.exponential(makespan_ns / most / load, n)).astype(np.int64))
+
+
+def costs_of(config: SchedulerConfig) -> StepCosts:
+    """Weights read once or compute per token, KV read per decode, quadratic prefill attention, host time."""
+    tokens, sequences = np.arange(config.max_num_batched_tokens + 1), np.arange(config.max_num_seqs + 1)
+    contexts = np.concatenate([[0.0], 2.0 ** np.arange(6, 16)])
+    chunks = np.concatenate([[0.0, 16.0], 2.0 ** np.arange(6, 14)])
+    stages = config.pipeline_parallel_size
+    return StepCosts(
+        linear_ns=np.maximum(6_000_000, 30_000 * tokens),
+        decode_ns=45.0 * sequences[:, None] * contexts[None, :] + 20_000.0 * (sequences[:, None] > 0),
+        decode_spread_ns=np.zeros(len(sequences)),
+        channels=0, channel_request_ns=0.0, channel_token_ns=0.0,
+        prefill_ns=chunks[:, None] * (200.0 + 0.35 * (contexts[None, :] + chunks[:, None] / 2)),
+        chunk_knots=chunks, context_knots=contexts,
+        stage_layers=np.full(stages, 32 // stages),
+        stage_tokens_ns=np.zeros((stages, len(tokens)), np.int64),
+        stage_sequences_ns=np.zeros((stages, len(sequences)), np.int64),
+        host_ns=150_000 + 1_500 * sequences,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
