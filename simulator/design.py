@@ -174,6 +174,10 @@ def design_key(design: Design) -> str:
     elif design.hardware.pim.placement == "local":
         for key in ("link_bandwidth", "link_latency"):
             plain["hardware"]["pim"].pop(key)
+    if design.hardware.tables is not None:  # what is in the file counts, not where it lies
+        from simulator.hardware.measured.parquet import read_table
+
+        plain["hardware"]["tables"] = read_table(Path(design.hardware.tables)).content_hash
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -309,8 +313,9 @@ def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> 
 
 
 def _local(section: str, plain: dict[str, Any], folder: Path | None) -> dict[str, Any]:
-    """Relative trace paths are relative to the file that names them."""
-    trace = plain.get("trace") if section == "workload" else None
-    if isinstance(trace, str) and folder is not None and (folder / trace).is_file():
-        return {**plain, "trace": str((folder / trace).resolve())}
+    """Relative paths of traces and operator tables are relative to the file that names them."""
+    key = {"workload": "trace", "hardware": "tables"}.get(section)
+    path = plain.get(key) if key is not None else None
+    if key is not None and isinstance(path, str) and folder is not None and (folder / path).is_file():
+        return {**plain, key: str((folder / path).resolve())}
     return plain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +47,7 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
     stage_tokens[0, graphless(np.arange(max_tokens + 1), capture_sizes)] += _ns(np.asarray(host.graphless_step_s))
     overlap, half = _overlap(hardware), tokens / 2
     interleaves = overlap in (INTERLEAVED, BEST)
+    beside = _beside(extras, layers)
     return StepCosts(
         linear_ns=_dense(rows, before + after, tokens),
         decode_ns=_per_batch(decode, max_sequences),
@@ -65,7 +65,9 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
         overlap=overlap,
         half_before_ns=_dense(rows, before, half) if interleaves else None,
         half_after_ns=_dense(rows, after, half) if interleaves else None,
-        **_beside(extras, layers),
+        beside_knots=beside[0],
+        beside_ns=beside[1],
+        beside_spread_ns=beside[2],
     )
 
 
@@ -73,11 +75,10 @@ def _ns(seconds: Float64) -> Int64:
     return np.rint(seconds * 1e9).astype(np.int64)
 
 
-def _beside(extras: AttentionExtras | None, layers: int) -> dict[str, Any]:
+def _beside(extras: AttentionExtras | None, layers: int) -> tuple[Float64 | None, Float64 | None, Float64 | None]:
     if extras is None or extras.beside_s is None:
-        return {}
-    return {"beside_knots": extras.chunk_knots, "beside_ns": extras.beside_s * layers * 1e9,
-            "beside_spread_ns": extras.beside_spread_s * layers * 1e9}
+        return None, None, None
+    return extras.chunk_knots, extras.beside_s * layers * 1e9, extras.beside_spread_s * layers * 1e9
 
 
 def _overlap(hardware: Hardware) -> int:

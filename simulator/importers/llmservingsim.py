@@ -45,7 +45,7 @@ ATTENTION_COLUMNS = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "ti
 SKEW_COLUMNS = ("n", "nb", "pc", "kp", "kv_big", "kv_mean", "t_mean_us", "t_skew_us")
 FEW_LONG = 0.125  # share of long sequences up to which an uneven batch is like those of a trace
 
-Columns = dict[str, NDArray[np.generic]]
+Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _with(identity: dict[str, int], columns: Columns) -> Columns:
     return {**columns, **{key: np.full(count, value) for key, value in identity.items()}}
 
 
-def _column(part: Columns, name: str) -> NDArray[np.generic]:
+def _column(part: Columns, name: str) -> NDArray[Any]:
     if name in part:
         return part[name]
     count = len(part["seconds"])

@@ -81,9 +81,9 @@ def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | Non
     engine = run.engine
     plain: dict[str, Any] = {"base": hardware or preset_named(run.device, "hardware")}
     tensor = int(engine.get("tensor_parallel_size") or 1)
-    if run.link and tensor > 1:  # one latency a transfer: NCCL's launch, which it is of the order of
+    if run.link and tensor > 1:  # the cluster file's latency is of one transfer, launch included
         plain["link"] = {"bandwidth": f"{run.link['bandwidth_gb_per_s']:g} GB/s",
-                         "launch": f"{run.link['latency_ns'] / 1e3:g} us"}
+                         "latency": f"{run.link['latency_ns'] / 1e3:g} us", "launch": "0 s"}
     serving: dict[str, Any] = {"enable_prefix_caching": True, "async_scheduling": True, "cuda_graphs": True}
     for key in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "enable_prefix_caching",
                 "enable_chunked_prefill", "async_scheduling", "long_prefill_token_threshold", "policy",

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class OperatorTable:
     Build with `from_columns`; `content_hash` stands for columns and metadata alike.
     """
 
-    columns: Mapping[str, NDArray[np.generic]]
+    columns: Mapping[str, NDArray[Any]]
     meta: Mapping[str, str]
     content_hash: str
     _points: dict[tuple[str, Identity], Points] = field(default_factory=dict, repr=False)
@@ -87,10 +88,10 @@ class OperatorTable:
         return len(self.columns["seconds"])
 
 
-def from_columns(columns: Mapping[str, NDArray[np.generic]], meta: Mapping[str, str]) -> OperatorTable:
+def from_columns(columns: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> OperatorTable:
     """The table in these columns (missing ones are zero). Raises InputError for unknown kinds or times that are not > 0."""
     count = len(columns["seconds"])
-    full: dict[str, NDArray[np.generic]] = {}
+    full: dict[str, NDArray[Any]] = {}
     for name in COLUMNS:
         dtype = "U32" if name in TEXT else np.int64 if name in WHOLE else np.float64
         given = columns.get(name)
@@ -127,7 +128,7 @@ def attention_identity(operator: PrefillAttention | DecodeAttention) -> Identity
     return (operator.heads, operator.kv_heads, operator.head_dim, operator.kv_bits, operator.activation_bits)
 
 
-def _group(columns: Mapping[str, NDArray[np.generic]]) -> dict[tuple[str, Identity], Points]:
+def _group(columns: Mapping[str, NDArray[Any]]) -> dict[tuple[str, Identity], Points]:
     groups: dict[tuple[str, Identity], Points] = {}
     for kind in KINDS:
         of_kind = np.flatnonzero(columns["kind"] == kind)
