@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from simulator.design import CONFIGS
 from simulator.hardware.build import build, link_device
 from simulator.hardware.peaks import roofline_s
+from simulator.hardware.priced import Device
 from simulator.inputs.yaml_file import load_yaml
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention
 from simulator.schema.hardware import Hardware
@@ -65,28 +66,42 @@ class Errors:
 
 def _row(name: str, value: float, unit: str, limit: float | None) -> Row:
     goal = "" if limit is None else f"<= {limit:g} {unit}"
-    return {"name": name, "value": round(value, 2), "unit": unit, "goal": goal,
-            "ok": None if limit is None else value <= limit}
+    return {"name": name, "value": round(float(value), 2), "unit": unit, "goal": goal,
+            "ok": None if limit is None else bool(value <= limit)}
+
+
+def by_framework(hardware: Hardware) -> dict[str, Device]:
+    """The device with the constants of each framework's kernels; vLLM's where a preset has none of a framework."""
+    gpu = hardware.gpu
+    if gpu is None:
+        return defaultdict(lambda: build(hardware, Parallelism()).compute)
+    devices: dict[str, Device] = {}
+    for name in ("vllm", "sglang", "trtllm"):
+        kernels = name if name == "vllm" or getattr(gpu, name) is not None else "vllm"
+        chosen = hardware.model_copy(update={"gpu": gpu.model_copy(update={"kernels": kernels})})
+        devices[name] = build(chosen, Parallelism()).compute
+    return devices
 
 
 def gemms(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
-    device = build(hardware, Parallelism()).compute
-    groups: dict[tuple[str, int, int], list[Line]] = defaultdict(list)
+    devices = by_framework(hardware)
+    groups: dict[tuple[str, str, int, int], list[Line]] = defaultdict(list)
     for line in lines:
         if line["gemm_dtype"] in GEMM_BITS:
-            groups[line["gemm_dtype"], int(line["n"]), int(line["k"])].append(line)
-    for (dtype, n, k), same in groups.items():
+            groups[line["fw"], line["gemm_dtype"], int(line["n"]), int(line["k"])].append(line)
+    for (framework, dtype, n, k), same in groups.items():
         name, bits, bar = GEMM_BITS[dtype]
         operator, m = Gemm(n, k, bits, bits), np.array([float(line["m"]) for line in same])
-        prices, floors = device.price(operator, m).seconds, roofline_s(hardware, operator, m)
+        prices, floors = devices[framework].price(operator, m).seconds, roofline_s(hardware, operator, m)
         for line, seconds, floor_s in zip(same, prices, floors, strict=True):
             errors.add(name, seconds, float(line["us"]), bar, floor_s)
-            errors.add(f"{name}_{line['fw']}", seconds, float(line["us"]), None, floor_s)
+            errors.add(f"{name}_{framework}", seconds, float(line["us"]), None, floor_s)
 
 
 def attention(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
-    """bf16 attention and cache. A prefill batch of equal sequences is one sequence with all their heads."""
-    device = build(hardware, Parallelism()).compute
+    """bf16 attention and cache. A prefill batch of equal sequences is one sequence with all their heads; one of single
+    tokens is a decode."""
+    devices = by_framework(hardware)
     for line in lines:
         if line["attn_dtype"] != "bfloat16" or line["kv_cache_dtype"] != "bfloat16":
             continue
@@ -97,12 +112,17 @@ def attention(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
         if line["phase"] == "gen":
             operator, axes = DecodeAttention(heads, kv, 128, 16, 16), (batch, int(line["step"]) + 1)
             name, bar = "decode", 10
+        elif line["isl"] == "1":
+            operator, axes = DecodeAttention(heads, kv, 128, 16, 16), (batch, 1)
+            name, bar = "prefill", 12
         else:
             operator, axes = PrefillAttention(batch * heads, batch * kv, 128, 16, 16), (int(line["isl"]), 0)
             name, bar = "prefill", 12
         arrays = [np.array([float(a)]) for a in axes]
-        errors.add(f"attention_{name}_{line['fw']}", device.price(operator, *arrays).seconds[0], float(line["us"]), bar,
-                   roofline_s(hardware, operator, *arrays)[0])
+        seconds = devices[line["fw"]].price(operator, *arrays).seconds[0]
+        floor_s = roofline_s(hardware, operator, *arrays)[0]
+        for row_name in (f"attention_{name}", f"attention_{name}_{line['fw']}"):
+            errors.add(row_name, seconds, float(line["us"]), bar, floor_s)
 
 
 def _beats_physics(line: Line) -> bool:

@@ -168,18 +168,40 @@ def design_key(design: Design) -> str:
     for section in ("model", "hardware", "workload"):
         plain[section].pop("name", None)
         plain[section].pop("source", None)
-    if design.hardware.pim.placement == "none":
-        plain["hardware"].pop("pim")
-        plain["hardware"].pop("decode_attention")
-    elif design.hardware.pim.placement == "local":
-        for key in ("link_bandwidth", "link_latency"):
-            plain["hardware"]["pim"].pop(key)
+    _drop_idle_hardware(design.hardware, plain["hardware"])
     if design.hardware.tables is not None:  # what is in the file counts, not where it lies
         from simulator.hardware.measured.parquet import read_table
 
         plain["hardware"]["tables"] = read_table(Path(design.hardware.tables)).content_hash
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
+    """Takes out of a hardware's plain data what changes nothing beside the rest of it."""
+    pim = hardware.pim
+    if pim.placement == "none":
+        plain.pop("pim")
+        plain.pop("decode_attention")
+    else:
+        idle = {"local": {"link_bandwidth", "link_latency"}, "pooled": set(),
+                "shared": {"link_bandwidth", "link_latency", "kind", "stacks_per_npu"}}[pim.placement]
+        if pim.placement != "shared" and pim.commands != "newton":
+            idle |= {"row_buffer"}
+        if pim.commands == "newton" or pim.unit == "buffer":
+            idle |= {"power_limited"}
+        if hardware.pim_and_npu_in_turn:
+            idle |= {"sub_batches"}
+        if not hardware.attention_on_pim:
+            idle |= {"unit", "commands", "row_buffer", "power_limited", "mapping", "sub_batches"}
+        plain["pim"] = {key: value for key, value in plain["pim"].items() if key not in idle}
+        plain["decode_attention"] = hardware.attention_on_pim
+    if hardware.gpu is not None:
+        for name in {"sglang", "trtllm"} - {hardware.gpu.kernels}:
+            plain["gpu"].pop(name, None)
+        if hardware.gpu.kernels != "vllm":
+            plain["gpu"].pop("attention")
+            plain["gpu"].pop("quantise")
 
 
 def find_config(name: Any, catalogue: str, folder: Path | None, *, file: str | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +111,14 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None) 
     decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
     channels = devices.channel_costs(decode) if devices.channel_costs is not None else None
     sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
+    beside = None
+    if devices.beside_pim is not None and hardware.pim.sub_batches != "never":
+        slowed = dataclasses.replace(devices, compute=devices.beside_pim)
+        blocks = [op for op in ops if op.part in ("before", "after")]
+        beside = [*price_all(blocks, functools.partial(_device_of, slowed), cache, serving.max_num_batched_tokens,
+                             serving.max_num_seqs), curves[-1]]  # and the attention launch
     costs = tables.step_costs(curves, hardware, layers, serving.max_num_batched_tokens, serving.max_num_seqs, channels,
-                              extras=extras, capture_sizes=sizes)
+                              extras=extras, capture_sizes=sizes, beside=beside)
     names = ["link" if isinstance(op.operator, Collective)
              else "pim" if isinstance(op.operator, DecodeAttention) and hardware.attention_on_pim else "device" for op in ops]
     names += ["device"] * (len(curves) - len(names))

@@ -99,7 +99,7 @@ MALFORMED = {
     "wrong shape": (GOOD.replace("npu-base", "{base: npu-base, npu: {array: [128]}}"), "hardware.npu.array"),
     "list for a mapping": (GOOD + "parallelism: [1]\n", "parallelism: expected a mapping"),
     "impossible combination": (GOOD + "serving: {max_num_seqs: 512, max_num_batched_tokens: 256}\n", "must be at least max_num_seqs"),
-    "two devices": (GOOD.replace("npu-base", "{base: npu-base, gpu: {peak_bf16: 1 TFLOP/s, sms: 1, clock: 1 GHz, l2: 1 MB, launch: 1 us}}"), "exactly one of 'npu' and 'gpu'"),
+    "two devices": (GOOD.replace("npu-base", "{base: npu-base, gpu: {peak_bf16: 1 TFLOP/s, sms: 1, clock: 1 GHz, l2: 1 MB, launch: 1 us}}"), "exactly one of 'npu', 'gpu'"),
     "PIM wanted but absent": (GOOD.replace("npu-base", "{base: npu-base, decode_attention: pim}"), "pim.placement is 'none'"),
     "half a local stack": (GOOD.replace("npu-base", "{base: npu-base, pim: {placement: local, stacks_per_npu: 1.5}}"), "whole number"),
     "missing section": ("model: llama-3.1-8b\nhardware: npu-base\n", "workload: is missing"),

@@ -60,8 +60,10 @@ def _facts(hardware: Hardware, costs: str) -> list[tuple[str, str]]:
     ]
     pim = hardware.pim
     if pim.placement != "none":
-        facts += [("PIM", f"{pim.placement}, {pim.stacks_per_npu:g} x {pim.kind} per NPU, {pim.unit} level, by {pim.mapping}, "
-                          f"{pim.stacks_per_npu * dram.stack_capacity_bytes(pim.kind) / 1e9:,.1f} GB of KV cache"),
+        holds = (f"{hardware.added_stacks * dram.stack_capacity_bytes(pim.kind) / 1e9:,.1f} GB of KV cache"
+                 if hardware.added_stacks else f"weights and KV cache in the same stacks, {pim.row_buffer} row buffer")
+        facts += [("PIM", f"{pim.placement}, {hardware.pim_stacks:g} x {hardware.pim_kind} per NPU, {pim.unit} level, "
+                          f"by {pim.mapping}, {holds}"),
                   ("PIM attention bandwidth",
                    f"{_pim_bandwidth(hardware) / 1e12:,.2f} TB/s (KV of 64 sequences of 4,096 tokens, 8 KV heads)")]
     if hardware.npu is not None:

@@ -44,7 +44,7 @@ class Capacity:
 
 def predict(arch: Architecture, precision: Precision, hardware: Hardware, parallelism: Parallelism,
             serving: Serving) -> Capacity:
-    """The memory of a design. With PIM the KV cache lives in the PIM stacks, else beside the weights."""
+    """The memory of a design. The KV cache lives in the PIM stacks where there are any of their own, else beside the weights."""
     layers = stage_layers(arch.layers, parallelism.pipeline)
     memory = capacity_bytes(hardware.memory) * serving.memory_utilization
     activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs)
@@ -52,10 +52,10 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
     weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline)
     reserve = _reserve_bytes(arch, hardware, parallelism, serving)
     for count, weights in zip(layers, weights_of, strict=True):
-        if hardware.pim.placement == "none":
+        if hardware.added_stacks == 0:
             room = memory - weights - activation - reserve
         else:
-            room = hardware.pim.stacks_per_npu * stack_capacity_bytes(hardware.pim.kind) * serving.memory_utilization
+            room = hardware.added_stacks * stack_capacity_bytes(hardware.pim.kind) * serving.memory_utilization
         block = kv_bytes_per_token(arch, precision, parallelism.tensor, count) * serving.block_size
         blocks = int(room // block) if room > 0 else 0
         if serving.num_gpu_blocks != "auto":

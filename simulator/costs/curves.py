@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.costs import grids
+from simulator.costs import coarse, grids
 from simulator.costs.cache import CostCache, key_of
 from simulator.hardware.priced import Device, Fidelity, Priced
 from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
@@ -49,8 +49,10 @@ def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCa
     kind: type = type(op)
     axes, shape = _axes(kind, max_rows, max_sequences)
 
+    slow = getattr(device, "grid", "canonical") == "coarse"
+
     def compute() -> Float64:
-        priced = device.price(op, *axes)
+        priced = coarse.price(device, op, axes) if slow else device.price(op, *axes)
         _check(priced, named, shape)
         return np.concatenate([priced.seconds.ravel(), priced.joules.ravel(), priced.bound.ravel().astype(float),
                                [float(priced.fidelity)]])

@@ -20,12 +20,13 @@ Int64 = NDArray[np.int64]
 
 def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
                channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
-               capture_sizes: Sequence[int] = ()) -> StepCosts:
+               capture_sizes: Sequence[int] = (), beside: list[Curve] | None = None) -> StepCosts:
     """The step tables of a design.
 
     stage_layers: decoder blocks of each pipeline stage. channels: (count, seconds per request, seconds per context token)
     of one layer, where PIM keeps whole requests on channels. extras: what measured tables say about mixed and uneven
-    batches. capture_sizes: CUDA graph sizes that rows are padded to. Times of operators are summed before they are
+    batches. capture_sizes: CUDA graph sizes that rows are padded to. beside: `curves` as they are while PIM works in the
+    same memory, where that slows them: what the halves of an interleaved batch take. Times of operators are summed before they are
     rounded to ns.
     """
     rows = grids.row_knots(max(max_tokens, max_sequences))
@@ -46,8 +47,9 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
     stage_sequences[0, 1:] += _ns(host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1))
     stage_tokens[0, graphless(np.arange(max_tokens + 1), capture_sizes)] += _ns(np.asarray(host.graphless_step_s))
     overlap, half = _overlap(hardware), tokens / 2
+    half_before, half_after = (before, after) if beside is None else (_sum(beside, part, rows) for part in ("before", "after"))
     interleaves = overlap in (INTERLEAVED, BEST)
-    beside = _beside(extras, layers)
+    mixed = _beside(extras, layers)
     return StepCosts(
         linear_ns=_dense(rows, before + after, tokens),
         decode_ns=_per_batch(decode, max_sequences),
@@ -63,11 +65,11 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
         stage_sequences_ns=stage_sequences,
         host_ns=_ns(host.step_s + host.sequence_s * np.arange(max_sequences + 1)),
         overlap=overlap,
-        half_before_ns=_dense(rows, before, half) if interleaves else None,
-        half_after_ns=_dense(rows, after, half) if interleaves else None,
-        beside_knots=beside[0],
-        beside_ns=beside[1],
-        beside_spread_ns=beside[2],
+        half_before_ns=_dense(rows, half_before, half) if interleaves else None,
+        half_after_ns=_dense(rows, half_after, half) if interleaves else None,
+        beside_knots=mixed[0],
+        beside_ns=mixed[1],
+        beside_spread_ns=mixed[2],
     )
 
 
@@ -82,7 +84,7 @@ def _beside(extras: AttentionExtras | None, layers: int) -> tuple[Float64 | None
 
 
 def _overlap(hardware: Hardware) -> int:
-    if not hardware.attention_on_pim:
+    if not hardware.attention_on_pim or hardware.pim_and_npu_in_turn:
         return SERIAL
     return {"never": CONCURRENT, "always": INTERLEAVED, "auto": BEST}[hardware.pim.sub_batches]
 

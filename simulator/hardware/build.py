@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from simulator.hardware import dram
-from simulator.hardware.gpu import AttentionConstants, GpuDevice
+from simulator.hardware.gpu import GpuDevice
 from simulator.hardware.links import LinkDevice, Protocol
 from simulator.hardware.newton import NewtonChannel
 from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
+from simulator.hardware.plugin import plugin_device
 from simulator.hardware.priced import Bound, Device
 from simulator.model.operators import DecodeAttention
 from simulator.schema.hardware import Hardware, Link
@@ -24,6 +25,7 @@ class Devices:
 
     channel_costs: where PIM keeps whole requests on channels, what decode attention takes on one of them:
     (channels, seconds per request, seconds per token of its context) of one layer. None elsewhere.
+    beside_pim: the NPU while PIM works in the same stacks; None where PIM does not slow it.
     attention_launch_s: the part of both attention operators' price that a step pays once per layer, whatever its chunks
     and decodes.
     """
@@ -34,6 +36,7 @@ class Devices:
     link: Device
     attention_launch_s: float
     channel_costs: Callable[[DecodeAttention], tuple[int, float, float]] | None = None
+    beside_pim: Device | None = None
 
 
 def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
@@ -44,12 +47,23 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
         link = _over_nodes(link, hardware)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
-        launch_s = compute.launch_s if isinstance(compute, NpuDevice) else compute.attention.launch_s
-        return Devices(compute, attention, attention, link, launch_s)
+        return Devices(compute, attention, attention, link, _attention_launch_s(compute))
     pim = _pim(hardware, parallelism)
+    beside = None
+    if hardware.pim.placement == "shared" and not hardware.pim_and_npu_in_turn:
+        assert isinstance(compute, NpuDevice)  # the schema allows PIM beside NPUs only
+        attention = beside = replace(compute, bandwidth_bytes_per_s=compute.bandwidth_bytes_per_s * pim.host_share)
     if pim.mapping == "request":  # channel costs leave out all that is fixed: the link's latency counts as launch
-        return Devices(compute, attention, pim, link, pim.fixed_seconds(), pim.channel_costs)
-    return Devices(compute, attention, pim, link, pim.launch_s)
+        return Devices(compute, attention, pim, link, pim.fixed_seconds(), pim.channel_costs, beside)
+    return Devices(compute, attention, pim, link, pim.launch_s, beside_pim=beside)
+
+
+def _attention_launch_s(device: Device) -> float:
+    if isinstance(device, NpuDevice):
+        return device.launch_s
+    if isinstance(device, GpuDevice):
+        return min(device.attention.launch_s, device.attention.decode_launch_s)
+    return float(getattr(device, "attention_launch_s", 0.0))
 
 
 def link_device(link: Link) -> LinkDevice:
@@ -67,7 +81,9 @@ def _over_nodes(link: LinkDevice, hardware: Hardware) -> LinkDevice:
     return replace(link, scale_out=out, node_devices=hardware.max_devices_per_node)
 
 
-def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
+def _compute(hardware: Hardware) -> Device:
+    if hardware.device is not None:
+        return plugin_device(hardware)
     memory, pj_per_bit = hardware.memory, dram.preset(hardware.memory.kind).pj_per_bit
     if hardware.npu is not None:
         npu = hardware.npu
@@ -77,21 +93,22 @@ def _compute(hardware: Hardware) -> NpuDevice | GpuDevice:
                          dram_pj_per_bit=pj_per_bit)
     gpu = hardware.gpu
     assert gpu is not None  # the schema asks for exactly one
+    attention, quantise_s = gpu.chosen
     return GpuDevice(peak_16bit=gpu.peak_bf16, sms=gpu.sms,
                      # operators know widths only: fp8 where the GPU has it, else int8
                      peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
                      compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
                      l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,
-                     quantise_s=gpu.quantise_s, attention=AttentionConstants(**dict(gpu.attention)),
+                     quantise_s=quantise_s, attention=attention,
                      calibrated=gpu.calibrated,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
 
 
 def _beside_pim(npu: NpuDevice, hardware: Hardware) -> NpuDevice:
-    """The NPU reading and writing a KV cache that lives in PIM stacks, where there are any."""
+    """The NPU reading and writing a KV cache that lives in PIM stacks of its own, where there are any."""
     pim = hardware.pim
-    if pim.placement == "none":
+    if hardware.added_stacks == 0:
         return npu
     if pim.placement == "pooled":
         return replace(npu, kv_bandwidth_bytes_per_s=pim.link_bandwidth_bytes_per_s, kv_bound=Bound.NETWORK)
@@ -100,14 +117,15 @@ def _beside_pim(npu: NpuDevice, hardware: Hardware) -> NpuDevice:
 
 
 def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
-    """Local stacks sit on the package: queries and results pass their own pins. Pooled ones are behind a link, shared
-    by the ranks of a tensor group; every pipeline stage has its share, since all stages attend at once."""
-    pim, part = hardware.pim, timing(hardware.pim.kind)
-    pooled = pim.placement == "pooled"
-    on_package = pim.stacks_per_npu * dram.preset(pim.kind).peak_bytes_per_s
+    """Stacks on the package: queries and results pass their own pins. Pooled ones are behind a link, shared by the ranks
+    of a tensor group; every pipeline stage has its share, since all stages attend at once."""
+    pim, shared, pooled = hardware.pim, hardware.pim.placement == "shared", hardware.pim.placement == "pooled"
+    part = timing(hardware.pim_kind, "hardware.memory.kind" if shared else "hardware.pim.kind")
+    on_package = (dram.peak_bandwidth_bytes_per_s(hardware.memory) if shared
+                  else pim.stacks_per_npu * dram.preset(pim.kind).peak_bytes_per_s)
+    newton = NewtonChannel(dual_row_buffer=pim.row_buffer == "dual") if pim.commands == "newton" else None
     return PimDevice(timing=part, unit=pim.unit, power_limited=pim.power_limited, mapping=pim.mapping,
-                     channels=rank_channels(pim, part), sharers=parallelism.tensor if pooled else 1,
+                     channels=rank_channels(hardware.pim_stacks, part), sharers=parallelism.tensor if pooled else 1,
                      link_bytes_per_s=pim.link_bandwidth_bytes_per_s if pooled else on_package,
                      link_latency_s=pim.link_latency_s if pooled else 0.0,
-                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0,
-                     newton=NewtonChannel() if pim.commands == "newton" else None)
+                     launch_s=hardware.npu.launch_s if hardware.npu else 0.0, newton=newton)

@@ -53,6 +53,8 @@ def cost_per_hour_usd(bill: Bill, devices: int, power_w: float, costs: Costs) ->
 def _device(hardware: Hardware, costs: Costs) -> tuple[float, float]:
     """(die mm2, USD) of an accelerator: as listed, or from its die, memory and package."""
     gpu, npu = hardware.gpu, hardware.npu
+    if hardware.device is not None:
+        return hardware.device.die_mm2 or 0.0, hardware.device.price_usd
     if gpu is not None:
         area = gpu.die_mm2 or 0.0
         if gpu.price_usd is not None:
@@ -68,14 +70,13 @@ def _device(hardware: Hardware, costs: Costs) -> tuple[float, float]:
 def _made_usd(hardware: Hardware, area_mm2: float, process_nm: int, costs: Costs) -> float:
     memory = hardware.memory
     beside = memory.stacks + (hardware.pim.stacks_per_npu if hardware.pim.placement == "local" else 0.0)
+    premium = costs.pim_premium if hardware.pim.placement == "shared" else 1.0
     materials = (die_usd(area_mm2, costs.nodes.of(process_nm)) + costs.package_usd + beside * costs.package_stack_usd
-                 + dram.capacity_bytes(memory) / dram.GB * costs.memory.of(memory.kind))
+                 + dram.capacity_bytes(memory) / dram.GB * costs.memory.of(memory.kind) * premium)
     return materials * costs.markup
 
 
 def _pim_usd(hardware: Hardware, costs: Costs) -> float:
     pim = hardware.pim
-    if pim.placement == "none":
-        return 0.0
-    gigabytes = pim.stacks_per_npu * dram.stack_capacity_bytes(pim.kind) / dram.GB
+    gigabytes = hardware.added_stacks * dram.stack_capacity_bytes(pim.kind) / dram.GB
     return gigabytes * costs.memory.of(pim.kind) * costs.pim_premium * costs.markup

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from simulator.hardware import energy
 from simulator.hardware.compose import fingerprint_of, priced
+from simulator.hardware.gpu_attention import decode_s, kv_bytes, prefill_s, query_bytes
 from simulator.hardware.priced import Bound, Fidelity, Priced
-from simulator.hardware.traffic import OUTPUT_BYTES, gemm_bytes
+from simulator.hardware.traffic import gemm_bytes
 from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector
+from simulator.schema.hardware import GpuAttention
 
 Float64 = NDArray[np.float64]
 
@@ -32,26 +34,9 @@ MIN_SPLIT_K = 128  # shorter reductions are not split
 SPLIT_S = 1e-6  # a split needs a second pass over the partial sums (half a launch; our estimate)
 PARTIAL_BYTES = 4.0  # fp32
 PIECE = 4096  # shapes tried against all tilings at once: what the processor's cache holds
-ATTENTION_TILE = 128  # query rows of a flash-attention block (FlashAttention-2)
-DECODE_ROWS = 16  # rows of a tensor-core instruction: a smaller query group is padded to it
-
 
 _TILINGS = tuple(np.array(column, dtype=np.float64)[:, None] for column in
                  zip(*((*tile, split) for tile in TILES for split in SPLITS_K), strict=True))
-
-
-@dataclass(frozen=True)
-class AttentionConstants:
-    """See `simulator.schema.hardware.GpuAttention`, whose fields these are."""
-
-    launch_s: float
-    prefill_efficiency: float
-    block_s: float
-    block_rows_s: float
-    decode_efficiency: float
-    task_s: float
-    task_query_s: float
-    exposed: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +55,7 @@ class GpuDevice:
     l2_bytes_per_clock: float
     tile_overhead_s: float
     quantise_s: float
-    attention: AttentionConstants
+    attention: GpuAttention
     calibrated: bool  # whether the constants were measured on this device
     bandwidth_bytes_per_s: float
     dram_pj_per_bit: float
@@ -80,7 +65,7 @@ class GpuDevice:
         return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
 
     def fingerprint(self) -> str:
-        return fingerprint_of("gpu", 3, self)
+        return fingerprint_of("gpu", 4, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
@@ -158,43 +143,26 @@ class GpuDevice:
         return np.maximum(flops / FP32_PER_SM, exps / SFU_PER_SM) / (self.sms * self.clock_hz)
 
     def _prefill(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
-        """Flash attention: blocks of up to 128 query rows of a head spread over the SMs; K and V of a head stay in L2
-        meanwhile. At least one block's own time. A block's last tile of keys is half masked."""
-        constants = self.attention
-        rows = np.minimum(chunk, ATTENTION_TILE)
-        blocks = np.ceil(chunk / ATTENTION_TILE) * operator.heads
-        block_s = constants.block_s + constants.block_rows_s * rows / ATTENTION_TILE
         pairs = chunk * context + chunk * (chunk + 1) / 2
-        flops_per_s = self._attention_flops_per_s(operator)
-        all_s = ((pairs + chunk * rows / 2) * (4.0 * operator.heads * operator.head_dim) / flops_per_s
-                 + blocks / self.sms * block_s)
-        longest_s = rows * (context + chunk) * (4.0 * operator.head_dim) / (flops_per_s / self.sms) + block_s
-        moved = (context + chunk) * _kv_bytes(operator) + chunk * _query_bytes(operator)
-        return self._attention(operator, pairs, moved, [(Bound.COMPUTE, np.maximum(all_s, longest_s)),
-                                                        (Bound.MEMORY, moved / self._stream_bytes_per_s)])
+        busy_s = prefill_s(self.attention, operator, chunk, context, sms=self.sms,
+                           flops_per_s=self._attention_flops_per_s(operator),
+                           bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
+        moved = (context + chunk) * kv_bytes(operator) + chunk * query_bytes(operator)
+        return self._attention(operator, pairs, moved, self.attention.launch_s, [
+            (Bound.COMPUTE, busy_s), (Bound.MEMORY, moved / self._stream_bytes_per_s)])
 
     def _decode(self, operator: DecodeAttention, sequences: Float64, context: Float64) -> Priced:
-        """Every sequence and KV head is a task of an SM; the KV cache is read once, split over the context where tasks
-        are few (flash-decoding), so that bandwidth does not depend on their number."""
-        constants = self.attention
-        group = operator.heads // operator.kv_heads
-        pairs = sequences * context
-        padded = -(-group // DECODE_ROWS) * DECODE_ROWS
-        flops = pairs * (4.0 * operator.kv_heads * padded * operator.head_dim)
-        matrix_s = flops / self._attention_flops_per_s(operator)
-        tasks_s = (sequences * (operator.kv_heads / self.sms * (constants.task_s + constants.task_query_s * group))
-                   + np.zeros_like(pairs))
-        moved = pairs * _kv_bytes(operator) + sequences * _query_bytes(operator)
-        memory_s = moved / (self.bandwidth_bytes_per_s * constants.decode_efficiency)
-        exposed_s = constants.exposed * np.minimum(tasks_s, memory_s)
-        return self._attention(operator, pairs, moved, [
-            (Bound.COMPUTE, np.maximum(tasks_s, matrix_s) + exposed_s), (Bound.MEMORY, memory_s + exposed_s)])
+        tasks_s, memory_s, moved = decode_s(self.attention, operator, sequences, context, sms=self.sms,
+                                            flops_per_s=self._attention_flops_per_s(operator),
+                                            bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
+        return self._attention(operator, sequences * context, moved, self.attention.decode_launch_s, [
+            (Bound.COMPUTE, tasks_s), (Bound.MEMORY, memory_s)])
 
     def _attention_flops_per_s(self, operator: PrefillAttention | DecodeAttention) -> float:
         eight_bit = max(operator.kv_bits, operator.activation_bits) <= 8
         return (self.peak_8bit if eight_bit else self.peak_16bit) * self.attention.prefill_efficiency
 
-    def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, moved: Float64,
+    def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, moved: Float64, launch_s: float,
                    parts: list[tuple[Bound, Float64]]) -> Priced:
         scores = pairs * operator.heads
         bits = max(operator.kv_bits, operator.activation_bits)
@@ -202,14 +170,4 @@ class GpuDevice:
                   + scores * (SOFTMAX_FLOPS + 1) * energy.VECTOR_OP_PJ
                   + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
         exps = (Bound.VECTOR, self._vector_seconds(scores * SOFTMAX_FLOPS, scores))
-        return priced(self.attention.launch_s, [*parts, exps], joules, self.fidelity)
-
-
-def _kv_bytes(operator: PrefillAttention | DecodeAttention) -> float:
-    """Keys and values of one token."""
-    return 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
-
-
-def _query_bytes(operator: PrefillAttention | DecodeAttention) -> float:
-    """Queries read and results written, of one token."""
-    return operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)
+        return priced(launch_s, [*parts, exps], joules, self.fidelity)

@@ -39,12 +39,16 @@ class NewtonChannel:
     gwrite: int = 96  # writing a vector to the global buffer
     gwrite_open: int = 111  # the same and opening the first row
     v_floor: float = 210.0  # a V row with few COMPs takes no less: the reference's measured value
+    # With one row buffer a bank's PIM row must be closed and its row cycle (tRC) be over before the next one opens;
+    # with a second latch for PIM the next tile's activations hide (NewtonSim timing.cc:73-102).
+    dual_row_buffer: bool = True
+    t_rc: int = 48
 
     def row_cycles(self, heads: int, comps: float) -> float:
         """Mean cycles per row tile of `heads` dot products of `comps` COMP commands each, refresh deadlines counted."""
         activate = self.t_faw * (self.groups / self.ranks - 1) + self.t_rcd
         compute = heads * self.comp * (max(comps, self.adder_tree) + 1)
-        tile = activate + compute + self.row_gap
+        tile = activate + compute + self.row_gap + (0 if self.dual_row_buffer else self.t_rc)
         # the controller's own estimate, which it wants to fit before the next refresh
         estimate = self.banks * self.t_rtp + activate + self.comp * heads * comps + self.comp * (heads - 1)
         period = self.t_refi / self.ranks
@@ -52,6 +56,12 @@ class NewtonChannel:
         if fitting < 1:  # never fits before a refresh: issued in two halves
             return 2 * self.row_cycles(math.ceil(heads / 2), comps)
         return period / fitting
+
+    @property
+    def host_share(self) -> float:
+        """Share of a channel's bandwidth left to the host beside PIM: per row tile one command for every group of banks,
+        a compound one and a precharge leave the rest of the command bus, which a full read stream needs whole."""
+        return 1 - (self.groups + 2) / self.row_cycles(1, self.row_elements / self.lanes)
 
     def write_cycles(self, group: int) -> float:
         """Writing `group` vectors to the global buffer and opening the first row."""
@@ -70,7 +80,8 @@ def attention_cycles(channel: NewtonChannel, context: Float64, heads: int, head_
     k = rows * (channel.gwrite_open + np.ceil(context / channel.banks) * k_row)
     v_comps = np.ceil(np.minimum(context, channel.row_elements) / channel.lanes)
     full_row = channel.row_cycles(1, channel.row_elements / channel.lanes)
-    v_row = np.where(v_comps >= channel.row_elements / channel.lanes, full_row, np.minimum(full_row, channel.v_floor))
+    v_floor = channel.v_floor + (0 if channel.dual_row_buffer else channel.t_rc)
+    v_row = np.where(v_comps >= channel.row_elements / channel.lanes, full_row, np.minimum(full_row, v_floor))
     v = (heads * np.ceil(context / channel.row_elements)
          * (channel.gwrite_open + math.ceil(head_dim / channel.banks) * v_row))
     return k + v

@@ -38,6 +38,10 @@ def peaks(hardware: Hardware) -> Peaks:
         macs_per_s = npu.array[0] * npu.array[1] * npu.arrays * npu.clock_hz
         return Peaks(2 * macs_per_s * macs_per_element(16), 2 * macs_per_s * macs_per_element(8),
                      npu.vector_lanes * npu.clock_hz, pins, dram.bandwidth_bytes_per_s(hardware.memory), link)
+    if hardware.device is not None:
+        own = hardware.device
+        return Peaks(own.peak_bf16, max(own.peak_8bit or 0.0, own.peak_bf16), None, pins,
+                     dram.bandwidth_bytes_per_s(hardware.memory), link)
     gpu = hardware.gpu
     assert gpu is not None
     return Peaks(gpu.peak_bf16, max(gpu.peak_fp8 or 0.0, gpu.peak_int8 or 0.0, gpu.peak_bf16), None, pins,

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from simulator.hardware import energy
 from simulator.hardware.compose import fingerprint_of, priced
 from simulator.hardware.newton import NEWTON_CLOCK_S, NewtonChannel, request_line
-from simulator.hardware.pim_timing import PimTiming, Unit, head_line
+from simulator.hardware.pim_timing import PimTiming, Unit, head_line, host_share
 from simulator.hardware.priced import Bound, Priced
 from simulator.model.operators import DecodeAttention, Operator
-from simulator.schema.hardware import Pim
 
 Float64 = NDArray[np.float64]
 
@@ -47,7 +46,12 @@ class PimDevice:
     newton: NewtonChannel | None = None  # Newton-style commands instead of `timing`
 
     def fingerprint(self) -> str:
-        return fingerprint_of("pim", 1, self)
+        return fingerprint_of("pim", 2, self)
+
+    @property
+    def host_share(self) -> float:
+        """Share of the same stacks' bandwidth that the host keeps while PIM works, with a dual row buffer."""
+        return self.newton.host_share if self.newton else host_share(self.timing, power_limited=self.power_limited)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices DecodeAttention only; axes are sequences and their mean context."""
@@ -114,6 +118,6 @@ class PimDevice:
                 + moved_bits * energy.LINK_PJ_PER_BIT) * energy.PICO
 
 
-def rank_channels(pim: Pim, timing: PimTiming) -> int:
+def rank_channels(stacks: float, timing: PimTiming) -> int:
     """PIM channels that are one rank's share; a fraction of a pooled stack counts by its channels."""
-    return max(1, int(pim.stacks_per_npu * timing.channels + 1e-9))
+    return max(1, int(stacks * timing.channels + 1e-9))

@@ -83,16 +83,28 @@ TIMINGS: dict[str, PimTiming] = {
         mac_spacing=1, limited_spacing=1, burst=1, t_rtp=6, t_rp=18, t_rcd=18, t_rfc=120, t_refi=1900,
         source="GDDR6-AiM (ISSCC 2022, Hot Chips 2022): 16 banks a channel, one 16-lane unit a bank at 1 GHz, "
                "2 KB rows; row timings GDDR6-class, not checked"),
+    "LPDDR5": PimTiming(
+        clock_s=1.25e-9, channels=4, pseudo_channels=1, ranks=1, bank_groups=4, banks=2, column_bytes=32, row_columns=64,
+        mac_spacing=2, limited_spacing=2, burst=2, t_rtp=6, t_rp=17, t_rcd=15, t_rfc=224, t_refi=3120,
+        source="Samsung LPDDR5-PIM (Hot Chips 2023, not checked): one 16-lane unit for two banks, 102.4 GB/s inside an x16 "
+               "channel; JESD209-5 class at 6.4 Gb/s: tCCD 2.5 ns, tRTP 7.5 ns, tRPab 21 ns, tRCD 18 ns, tRFCab 280 ns"),
 }
 
 
-def timing(kind: str) -> PimTiming:
-    """The preset of a memory kind. Raises InputError for kinds of which no PIM part or timing is published."""
+def timing(kind: str, key: str = "hardware.pim.kind") -> PimTiming:
+    """The preset of a memory kind. Raises InputError (naming `key`) for kinds without a published PIM part or timing."""
     found = TIMINGS.get(kind)
     if found is None:
         raise InputError(f"no PIM timing is known for {kind}; use one of: {', '.join(TIMINGS)}",
-                         key="hardware.pim.kind")
+                         key=key)
     return found
+
+
+def host_share(part: PimTiming, *, power_limited: bool) -> float:
+    """Share of a channel's bandwidth left to the host while bank units multiply: a MAC command takes a slot of the
+    column-command bus (one a cycle), of which a full read stream needs one per pseudo-channel and burst."""
+    spacing = part.limited_spacing if power_limited else part.mac_spacing
+    return min(1.0, (1 - 1 / spacing) * part.burst / part.pseudo_channels)
 
 
 def mac_commands(part: PimTiming, unit: Unit, context: Float64, head_dim: int, element_bytes: float) -> Float64:

@@ -24,17 +24,24 @@ def stack_static_w(kind: str) -> float:
 def static_w(hardware: Hardware, area_mm2: float) -> float:
     """Power of one accelerator, its memory and its PIM stacks that does not depend on work."""
     pim = hardware.pim
-    stacks = pim.stacks_per_npu * stack_static_w(pim.kind) if pim.placement != "none" else 0.0
-    if hardware.gpu is not None and hardware.gpu.power_w:
-        return hardware.gpu.power_w * GPU_STATIC_SHARE + stacks
+    stacks = hardware.added_stacks * stack_static_w(pim.kind)
+    if (listed := _listed_w(hardware)) is not None:
+        return listed * GPU_STATIC_SHARE + stacks
     memory = hardware.memory
     return area_mm2 * STATIC_W_PER_MM2 + memory.stacks * stack_static_w(memory.kind) + stacks
 
 
+def _listed_w(hardware: Hardware) -> float | None:
+    """Board power of a datasheet, where there is one."""
+    if hardware.device is not None:
+        return hardware.device.power_w
+    return hardware.gpu.power_w if hardware.gpu is not None and hardware.gpu.power_w else None
+
+
 def peak_w(hardware: Hardware, area_mm2: float) -> float:
-    """Power with every unit busy: a GPU's from its datasheet, else static + arrays, vector unit, DRAM and PIM."""
-    if hardware.gpu is not None and hardware.gpu.power_w:
-        return hardware.gpu.power_w
+    """Power with every unit busy: as listed where a datasheet says it, else static + arrays, vector unit, DRAM, PIM."""
+    if (listed := _listed_w(hardware)) is not None:
+        return listed
     total = static_w(hardware, area_mm2)
     memory = hardware.memory
     total += dram.bandwidth_bytes_per_s(memory) * 8 * dram.preset(memory.kind).pj_per_bit * energy.PICO
@@ -42,14 +49,14 @@ def peak_w(hardware: Hardware, area_mm2: float) -> float:
         npu = hardware.npu
         macs = npu.arrays * npu.array[0] * npu.array[1]
         total += npu.clock_hz * energy.PICO * (macs * energy.mac_pj(16) + npu.vector_lanes * energy.VECTOR_OP_PJ)
-    if hardware.pim.placement != "none" and hardware.pim.kind in TIMINGS:
-        total += hardware.pim.stacks_per_npu * pim_stack_peak_w(hardware)
+    if hardware.pim_stacks and hardware.pim_kind in TIMINGS:
+        total += hardware.pim_stacks * pim_stack_peak_w(hardware)
     return total
 
 
 def pim_stack_peak_w(hardware: Hardware) -> float:
     """Dynamic power of one PIM stack that issues MAC commands back to back on 16-bit data."""
-    pim, part = hardware.pim, TIMINGS[hardware.pim.kind]
+    pim, part = hardware.pim, TIMINGS[hardware.pim_kind]
     banks = part.channels * part.token_units * part.banks
     units = {"bank": banks, "bank_group": banks // part.banks, "buffer": part.channels * part.pseudo_channels}[pim.unit]
     spacing = part.burst if pim.unit == "buffer" else part.limited_spacing if pim.power_limited else part.mac_spacing

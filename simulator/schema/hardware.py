@@ -6,10 +6,12 @@ in `simulator/hardware`; this file only says what can be written.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from simulator.inputs import plugins
+from simulator.inputs.errors import InputError
 from simulator.schema.base import (
     Bytes,
     BytesPerSecond,
@@ -17,6 +19,7 @@ from simulator.schema.base import (
     FlopsPerSecond,
     Fraction,
     Hertz,
+    NonNegative,
     Positive,
     PositiveInt,
     Record,
@@ -44,19 +47,39 @@ class Npu(Record):
 
 
 class GpuAttention(Record):
-    """Constants of a GPU's attention kernels, calibrated on measured vLLM attention (bf16, head_dim 128).
+    """Constants of a framework's attention kernels on a GPU: six of prefill, six of decode, and how the kernels work.
 
-    Defaults: geometric means of A100 and H100.
+    Defaults: geometric means of A100 and H100 with vLLM (bf16, head_dim 128); formulae: simulator.hardware.gpu_attention.
     """
 
-    launch_s: Seconds = Field(default="14.3 us", alias="launch", validate_default=True)  # all kernels of a layer
-    prefill_efficiency: Fraction = 0.627  # share of the 16-bit peak
-    block_s: Seconds = Field(default="0.92 us", alias="block", validate_default=True)  # per block and head
-    block_rows_s: Seconds = Field(default="4.77 us", alias="block_rows", validate_default=True)  # per 128 rows of it
-    decode_efficiency: Fraction = 0.79  # share of DRAM bandwidth
-    task_s: Seconds = Field(default="3.48 us", alias="task", validate_default=True)  # per sequence and KV head
-    task_query_s: Seconds = Field(default="0.034 us", alias="task_query", validate_default=True)  # per query head of it
-    exposed: Share = 0.13  # share of the shorter of task and memory time that does not hide under the longer
+    # prefill
+    launch_s: Seconds = Field(default="7 us", alias="launch", validate_default=True)  # all kernels of a layer
+    prefill_efficiency: Fraction = 0.652  # share of the peak in the tiles of a long prompt
+    block_s: Seconds = Field(default="3.2 us", alias="block", validate_default=True)  # start and end of a block
+    block_rows_s: Seconds = Field(default="0.8 us", alias="block_rows", validate_default=True)  # per 128 rows of it
+    prefill_exposed: Share = 0.14  # share of the longest block that does not hide beside the others
+    new_kv_passes: NonNegative = 6.4  # DRAM time of a chunk's new K and V, in reads of them at peak: they go to pages
+    packs_queries: bool = True  # query heads of a KV head share blocks (FlashAttention-3, FlashInfer)
+    # decode
+    decode_launch_s: Seconds = Field(default="14.5 us", alias="decode_launch", validate_default=True)
+    decode_efficiency: Fraction = 0.833  # share of DRAM bandwidth
+    task_s: Seconds = Field(default="3.45 us", alias="task", validate_default=True)  # per sequence and KV head
+    task_query_s: Seconds = Field(default="0.042 us", alias="task_query", validate_default=True)  # per query head of it
+    exposed: Share = 0.2  # share of the shorter of task and memory time that does not hide under the longer
+    ramp_s: Seconds = Field(default="3.9 us", alias="ramp", validate_default=True)  # first keys, partial results
+    whole_waves: bool = False  # equal tasks run in whole waves: the last, partly filled one takes as long as the others
+    # Query heads per KV head (least, most) that share a task whose context is split; elsewhere every query head is a
+    # task of its own that one block streams at `block_bandwidth`.
+    split_groups: Annotated[tuple[PositiveInt, PositiveInt], Sequence] = (1, 1024)
+    block_bandwidth_bytes_per_s: BytesPerSecond = Field(default="24 GB/s", alias="block_bandwidth", validate_default=True)
+    single_task_s: Seconds | None = Field(default=None, alias="single_task")  # task of one query head, where another
+
+
+class GpuKernels(Record):
+    """What a serving framework's kernels change on a GPU."""
+
+    attention: GpuAttention = GpuAttention()
+    quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)
 
 
 class Gpu(Record):
@@ -78,13 +101,59 @@ class Gpu(Record):
     memory_efficiency: Fraction = 0.765  # share of DRAM bandwidth that kernels reach
     l2_bytes_per_clock: Positive = 37.9  # operand bytes an SM takes from L2 per cycle
     tile_overhead_s: Seconds = Field(default="1 us", alias="tile_overhead", validate_default=True)  # start, write back
-    attention: GpuAttention = GpuAttention()
     calibrated: bool = False  # whether these constants were measured on this device
+    kernels: Literal["vllm", "sglang", "trtllm"] = "vllm"  # whose of the following are used
+    attention: GpuAttention = GpuAttention()  # vLLM's
     quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
+    sglang: GpuKernels | None = None
+    trtllm: GpuKernels | None = None
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
     die_mm2: Positive | None = None  # total silicon of the compute dies
     process_nm: Literal[16, 10, 7, 5] | None = None  # only needed where no price is given
+
+    @model_validator(mode="after")
+    def _known_kernels(self) -> Gpu:
+        if self.kernels != "vllm" and getattr(self, self.kernels) is None:
+            raise ValueError(f"kernels is '{self.kernels}' but this GPU has no section '{self.kernels}'")
+        return self
+
+    @property
+    def chosen(self) -> tuple[GpuAttention, float]:
+        """Attention constants and the quantising kernel's seconds of the framework that `kernels` names."""
+        other = {"vllm": None, "sglang": self.sglang, "trtllm": self.trtllm}[self.kernels]
+        return (self.attention, self.quantise_s) if other is None else (other.attention, other.quantise_s)
+
+
+def _known_plugin(name: str) -> str:
+    try:
+        plugins.find(name)
+    except InputError as error:
+        raise ValueError(error.message) from error
+    return name
+
+
+def _options(value: object) -> object:
+    """A mapping as sorted pairs, lists as tuples, so that records stay hashable."""
+    if not isinstance(value, dict):
+        return value
+    return tuple(sorted((str(key), tuple(v) if isinstance(v, list) else v) for key, v in value.items()))
+
+
+class PluginDevice(Record):
+    """A device that another package models, and the part of its datasheet that rooflines, cost and power need.
+
+    plugin: a name among the entry points `llm_serving_sweeper.devices` (see examples/devices). options: its arguments.
+    """
+
+    plugin: Annotated[str, AfterValidator(_known_plugin)]
+    options: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(_options), PlainSerializer(dict),
+                       WithJsonSchema({"type": "object"})] = ()
+    peak_bf16: FlopsPerSecond
+    peak_8bit: FlopsPerSecond | None = None  # as peak_bf16 where not given
+    price_usd: Dollars = Field(alias="price")
+    power_w: Watts = Field(alias="power")
+    die_mm2: Positive | None = None
 
 
 class Memory(Record):
@@ -100,16 +169,23 @@ class Pim(Record):
     """Processing in memory for decode attention: DRAM stacks with MACs that hold the KV cache.
 
     placement: `none`; `local`, stacks on every NPU's package; `pooled`, stacks of their own behind a link, shared by
-    all NPUs of a replica. `stacks_per_npu` is the ratio PIM stacks : NPUs in both (a fraction only where pooled).
+    all NPUs of a replica; `shared`, the NPU's own memory has the MACs and holds weights and KV cache (NeuPIMs).
+    `stacks_per_npu` is the ratio PIM stacks : NPUs of local and pooled (a fraction only where pooled); `kind` is theirs.
+    Where shared, kind and stacks are the memory's.
+
+    row_buffer: with a `single` one a bank serves either the NPU or PIM: on shared stacks NPU and PIM work in turn, and
+    sub-batches gain nothing. A `dual` one is a latch at every bank for PIM alone (NeuPIMs, ASPLOS 2024): both work at
+    once, the NPU on the command slots that PIM leaves.
     """
 
-    placement: Literal["none", "local", "pooled"] = "none"
+    placement: Literal["none", "local", "pooled", "shared"] = "none"
     kind: MemoryKind = "HBM3"
     stacks_per_npu: Positive = 4
     unit: Literal["bank", "bank_group", "buffer"] = "bank"
     # all_bank: every bank opens and multiplies together (AttAcc). newton: banks open in groups under tFAW, compound
     # commands, refresh deadlines (Newton, NeuPIMs); whole requests on channels, bank units, HBM2 only.
     commands: Literal["all_bank", "newton"] = "all_bank"
+    row_buffer: Literal["single", "dual"] = "dual"
     power_limited: bool = True  # MAC commands spaced to stay inside the stack's power budget
     mapping: Literal["request", "head", "sequence"] = "head"
     sub_batches: Literal["never", "always", "auto"] = "never"  # NPU works on one half while PIM works on the other
@@ -120,7 +196,10 @@ class Pim(Record):
     def _whole_stacks(self) -> Pim:
         if self.placement == "local" and self.stacks_per_npu != int(self.stacks_per_npu):
             raise ValueError(f"stacks_per_npu must be a whole number with placement local, got {self.stacks_per_npu}")
-        if self.commands == "newton" and (self.kind, self.unit, self.mapping) != ("HBM2", "bank", "request"):
+        if self.placement == "shared" and self.row_buffer == "dual" and self.unit != "bank":
+            raise ValueError(f"row_buffer 'dual' is a latch at every bank: it needs unit bank, got {self.unit}")
+        kind = "HBM2" if self.placement == "shared" else self.kind  # the memory's kind is checked beside it
+        if self.commands == "newton" and (kind, self.unit, self.mapping) != ("HBM2", "bank", "request"):
             raise ValueError("commands 'newton' needs kind HBM2, unit bank and mapping request")
         return self
 
@@ -178,6 +257,7 @@ class Hardware(Record):
     source: str = ""
     npu: Npu | None = None
     gpu: Gpu | None = None
+    device: PluginDevice | None = None
     tables: str | None = None  # measured operators (parquet, see simulator.hardware.measured) before the datasheet's model
     memory: Memory
     pim: Pim = Pim()
@@ -189,15 +269,39 @@ class Hardware(Record):
 
     @model_validator(mode="after")
     def _one_device(self) -> Hardware:
-        if (self.npu is None) == (self.gpu is None):
-            raise ValueError("give exactly one of 'npu' and 'gpu'")
+        if (self.npu is not None) + (self.gpu is not None) + (self.device is not None) != 1:
+            raise ValueError("give exactly one of 'npu', 'gpu' and 'device'")
         if self.decode_attention == "pim" and self.pim.placement == "none":
             raise ValueError("decode_attention is 'pim' but pim.placement is 'none'")
-        if self.gpu is not None and self.pim.placement != "none":
-            raise ValueError("pim.placement must be 'none' on a GPU: PIM is modelled beside NPUs")
+        if self.npu is None and self.pim.placement != "none":
+            raise ValueError("pim.placement must be 'none' without an 'npu': PIM is modelled beside NPUs")
+        if self.pim.placement == "shared" and self.pim.row_buffer == "dual" and not self.memory.kind.startswith("HBM"):
+            raise ValueError(f"pim.row_buffer 'dual' needs HBM: MAC commands fill the command bus of {self.memory.kind}")
+        if self.pim.placement == "shared" and self.pim.commands == "newton" and self.memory.kind != "HBM2":
+            raise ValueError(f"pim.commands 'newton' in shared memory needs memory.kind HBM2, got {self.memory.kind}")
         return self
 
     @property
     def attention_on_pim(self) -> bool:
         """Whether decode attention runs in PIM."""
         return self.pim.placement != "none" and self.decode_attention != "device"
+
+    @property
+    def pim_kind(self) -> str:
+        """Kind of the stacks with PIM, where there are any."""
+        return self.memory.kind if self.pim.placement == "shared" else self.pim.kind
+
+    @property
+    def pim_stacks(self) -> float:
+        """Stacks with PIM per NPU."""
+        return {"none": 0.0, "shared": float(self.memory.stacks)}.get(self.pim.placement, float(self.pim.stacks_per_npu))
+
+    @property
+    def added_stacks(self) -> float:
+        """PIM stacks per NPU beside its own memory."""
+        return float(self.pim.stacks_per_npu) if self.pim.placement in ("local", "pooled") else 0.0
+
+    @property
+    def pim_and_npu_in_turn(self) -> bool:
+        """Whether PIM and the NPU's memory accesses exclude each other."""
+        return self.pim.placement == "shared" and self.pim.row_buffer == "single"

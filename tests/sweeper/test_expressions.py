@@ -226,4 +226,4 @@ def test_every_metric_and_numeric_design_key_can_be_read() -> None:
             assert parse_number(name, SYMBOLS).names == {name}
     assert SYMBOLS["ttft_p99"] == Symbol("number", "s", metric=True)
     assert SYMBOLS["hardware.memory.bandwidth"].unit == "B/s"
-    assert SYMBOLS["hardware.pim.placement"].choices == ("none", "local", "pooled")
+    assert SYMBOLS["hardware.pim.placement"].choices == ("none", "local", "pooled", "shared")

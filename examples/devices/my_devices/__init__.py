@@ -1,0 +1,1 @@
+"""Devices of one's own for the sweeper; see the README beside."""
