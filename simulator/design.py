@@ -120,6 +120,15 @@ def validate(plain: dict[str, Any], *, file: str | None = None) -> Design:
         raise as_input_error(error, Design, file) from None
 
 
+def validate_section(section: str, plain: dict[str, Any], *, file: str | None = None) -> Record:
+    """The record of one section in expanded plain data. Raises InputError with the key as the whole design has it."""
+    record = typing.cast("type[Record]", Design.model_fields[section].annotation)
+    try:
+        return record.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, record, file, section) from None
+
+
 def apply_overrides(plain: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """`plain` with dotted keys set: {"hardware.npu.array": [128, 128]}. Whole sections first, then their parts."""
     result = copy.deepcopy(plain)
@@ -164,18 +173,29 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def design_key(design: Design) -> str:
     """Content hash of everything that can change the result: labels and knobs without effect are left out."""
-    plain = design.to_plain()
-    for section in ("model", "hardware", "workload"):
-        plain[section].pop("name", None)
-        plain[section].pop("source", None)
-    if design.hardware.pim.placement == "none":
-        plain["hardware"].pop("pim")
-        plain["hardware"].pop("decode_attention")
-    elif design.hardware.pim.placement == "local":
-        for key in ("link_bandwidth", "link_latency"):
-            plain["hardware"]["pim"].pop(key)
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hash_sections({section: section_text(section, getattr(design, section)) for section in Design.model_fields})
+
+
+def section_text(section: str, record: Record) -> str:
+    """A section's part in the design's key: canonical JSON without what cannot change the result."""
+    plain = record.to_plain()
+    if section in ("model", "hardware", "workload"):
+        plain.pop("name", None)
+        plain.pop("source", None)
+    if isinstance(record, Hardware):
+        if record.pim.placement == "none":
+            plain.pop("pim")
+            plain.pop("decode_attention")
+        elif record.pim.placement == "local":
+            for key in ("link_bandwidth", "link_latency"):
+                plain["pim"].pop(key)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def hash_sections(texts: dict[str, str]) -> str:
+    """The design's key from the `section_text` of each of its sections."""
+    text = ",".join(f'"{section}":{texts[section]}' for section in sorted(texts))
+    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:24]
 
 
 def find_config(name: Any, catalogue: str, folder: Path | None, *, file: str | None = None,
