@@ -33,45 +33,44 @@ class OperatorTime:
 
 def breakdown(curves: list[Curve], device_names: Sequence[str], result: EngineResult, host_s: float) -> list[OperatorTime]:
     """Time and energy by operator. `device_names[i]` says where curve i runs; `host_s` is the engine's CPU time."""
-    weights = _Weights(result)
-    rows = [_operator(curve, device, result, weights) for curve, device in zip(curves, device_names, strict=True)]
-    rows.append(OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic"))
-    return rows
+    by_tokens = [i for i, c in enumerate(curves) if c.part not in ("attention", "head")]
+    by_sequences = [i for i, c in enumerate(curves) if c.part == "head"]
+    rows: dict[int, OperatorTime] = {}
+    for chosen, histogram in ((by_tokens, result.steps_by_tokens), (by_sequences, result.steps_by_sequences)):
+        rows.update(_row_wise(curves, device_names, chosen, histogram))
+    for i, curve in enumerate(curves):
+        if curve.part == "attention":
+            seconds, joules, bound = (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
+            rows[i] = OperatorTime(curve.name, device_names[i], seconds, joules, {bound: seconds} if seconds else {},
+                                   curve.fidelity.name.lower())
+    host = OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic")
+    return [*(rows[i] for i in range(len(curves))), host]
 
 
-class _Weights:
-    """How often each row knot was priced in a run: computed once for all row-wise operators."""
-
-    def __init__(self, result: EngineResult) -> None:
-        self._result = result
-        self._known: dict[tuple[bool, int], Float64] = {}
-
-    def of(self, curve: Curve) -> Float64:
-        """Steps at each of the curve's knots (see `grids.spread`)."""
-        key = (curve.part == "head", len(curve.seconds))
-        if key not in self._known:
-            histogram = self._result.steps_by_sequences if key[0] else self._result.steps_by_tokens
-            self._known[key] = grids.spread(grids.knots_of_size(grids.row_knots, 16384, key[1]), histogram)
-        return self._known[key]
-
-
-def _operator(curve: Curve, device: str, result: EngineResult, weights: _Weights) -> OperatorTime:
-    if curve.part == "attention":
-        seconds, joules, shares = (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
-        by_bound = {name: share * seconds for name, share in shares.items()}
-    else:
-        weight = weights.of(curve) * curve.repeats
-        times = weight * curve.seconds
-        seconds, joules = float(times.sum()), float(weight @ curve.joules)
-        sums = np.bincount(curve.bound.astype(np.int64), times, len(_BOUND_NAMES))
-        by_bound = {name: float(part) for name, part in zip(_BOUND_NAMES, sums, strict=True) if part > 0}
-    return OperatorTime(curve.name, device, seconds, joules, by_bound, curve.fidelity.name.lower())
+def _row_wise(curves: list[Curve], device_names: Sequence[str], chosen: list[int],
+              histogram: NDArray[np.int64]) -> dict[int, OperatorTime]:
+    """Row-wise operators, all at once: how often each knot was priced times its price (see `grids.spread`)."""
+    if not chosen:
+        return {}
+    knots = grids.knots_of_size(grids.row_knots, 16384, len(curves[chosen[0]].seconds))
+    repeats = np.array([curves[i].repeats for i in chosen], dtype=float)[:, None]
+    weight = grids.spread(knots, histogram)[None, :] * repeats
+    times = np.stack([curves[i].seconds for i in chosen]) * weight
+    joules = (np.stack([curves[i].joules for i in chosen]) * weight).sum(axis=1)
+    codes = np.stack([curves[i].bound for i in chosen])
+    split = np.stack([np.where(codes == bound, times, 0.0).sum(axis=1) for bound in Bound], axis=1)
+    found = {}
+    for row, i in enumerate(chosen):
+        by_bound = {name: float(part) for name, part in zip(_BOUND_NAMES, split[row], strict=True) if part > 0}
+        found[i] = OperatorTime(curves[i].name, device_names[i], float(times[row].sum()), float(joules[row]), by_bound,
+                                curves[i].fidelity.name.lower())
+    return found
 
 
-def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str, float]]:
+def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
     """Time as the engine summed it; energy and bound at the mean batch and context (both are close to affine in them)."""
     if result.decode_sequences == 0:
-        return 0.0, 0.0, {}
+        return 0.0, 0.0, ""
     steps = max(int(result.steps_by_tokens.sum()), 1)
     batch = result.decode_sequences / steps
     context = result.decode_context_tokens / result.decode_sequences
@@ -79,13 +78,13 @@ def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str,
     i = int(np.clip(np.searchsorted(knots, batch), 0, len(knots) - 1))
     joules = float(np.interp(context, grids.context_knots(), curve.joules[i])) / knots[i] * result.decode_sequences
     j = int(np.clip(np.searchsorted(grids.context_knots(), context), 0, curve.bound.shape[1] - 1))
-    return result.decode_ns / 1e9, joules * curve.repeats, {_BOUND_NAMES[int(curve.bound[i, j])]: 1.0}
+    return result.decode_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
 
 
-def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str, float]]:
+def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
     """Time as the engine summed it; energy per query-key pair and bound at the mean chunk and context."""
     if result.prefill_chunks == 0 or result.prefill_pairs == 0:
-        return 0.0, 0.0, {}
+        return 0.0, 0.0, ""
     chunk = result.prefill_tokens / result.prefill_chunks
     context = result.prefill_context_tokens / result.prefill_chunks
     chunks, contexts = grids.chunk_knots(), grids.context_knots()
@@ -93,7 +92,7 @@ def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, dict[str
     j = int(np.clip(np.searchsorted(contexts, context), 0, len(contexts) - 1))
     pairs = chunks[i] * contexts[j] + chunks[i] * (chunks[i] + 1) / 2
     joules = float(curve.joules[i, j]) / pairs * result.prefill_pairs
-    return result.prefill_ns / 1e9, joules * curve.repeats, {_BOUND_NAMES[int(curve.bound[i, j])]: 1.0}
+    return result.prefill_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
 
 
 def add_up(parts: Sequence[list[OperatorTime]]) -> list[OperatorTime]:

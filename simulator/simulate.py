@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from simulator.breakdown import OperatorTime, add_up, breakdown, by_bound
-from simulator.costs import capacity, tables
+from simulator.costs import capacity, grids, tables
+from simulator.costs.attention_launch import once_per_step
 from simulator.costs.cache import CostCache
 from simulator.costs.capacity import Capacity
 from simulator.costs.curves import Curve, price_all
+from simulator.costs.launch import capture_sizes
 from simulator.costs.step import StepCosts
 from simulator.design import Design
 from simulator.feasibility import Infeasible, Violation, violations
 from simulator.hardware.build import Devices, build
 from simulator.hardware.cost import Bill, bill
+from simulator.hardware.measured import parquet
+from simulator.hardware.measured.bind import attention_extras, measured_devices
+from simulator.hardware.measured.table import OperatorTable
 from simulator.hardware.priced import Device
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention
@@ -62,16 +68,17 @@ class Result:
 
 
 def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | None = None, log: bool = False,
-             use_reference: bool = False) -> Result:
+             use_reference: bool = False, table: OperatorTable | None = None) -> Result:
     """Serves the design's workload (or `trace`, already loaded) and measures it.
 
     cache: prices shared with other designs. log: keep every step. use_reference: the readable engine (same result, slower).
+    table: measured operators, in place of the file that `hardware.tables` names.
     Raises Infeasible where the design cannot serve at all, InputError where the workload cannot be read.
     """
     found = violations(design)
     if found:
         raise Infeasible(found)
-    priced = price(design, cache or CostCache())
+    priced = price(design, cache or CostCache(), table)
     trace = load_trace(design.workload) if trace is None else trace
     run_engine = reference.run if use_reference else engine.run
     replicas = [Replica(part, run_engine(part, priced.scheduler, priced.costs, log=log))
@@ -83,20 +90,30 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
     return Result(metrics, ops, by_bound(ops), priced.capacity, priced.bill, replicas)
 
 
-def price(design: Design, cache: CostCache) -> Priced:
+def price(design: Design, cache: CostCache, table: OperatorTable | None = None) -> Priced:
     """Prices every operator of the design and derives the step tables and scheduler limits."""
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     room = capacity.predict(arch, design.precision, hardware, parallelism, serving)
     devices = build(hardware, parallelism)
     ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline)
+    if table is None and hardware.tables is not None:
+        table = parquet.read_table(Path(hardware.tables))
+    if table is not None:
+        devices = measured_devices(devices, table, ops)
     curves = price_all(ops, functools.partial(_device_of, devices), cache, serving.max_num_batched_tokens,
                        serving.max_num_seqs)
+    extras = attention_extras(devices.decode, ops, serving.max_num_seqs, grids.context_knots())
+    launch_s = devices.attention_launch_s if extras is None else extras.launch_s
+    curves = once_per_step(curves, launch_s, serving.max_num_batched_tokens)
     layers = stage_layers(arch.layers, parallelism.pipeline)
     decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
     channels = devices.channel_costs(decode) if devices.channel_costs is not None else None
-    costs = tables.step_costs(curves, hardware, layers, serving.max_num_batched_tokens, serving.max_num_seqs, channels)
+    sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
+    costs = tables.step_costs(curves, hardware, layers, serving.max_num_batched_tokens, serving.max_num_seqs, channels,
+                              extras=extras, capture_sizes=sizes)
     names = ["link" if isinstance(op.operator, Collective)
              else "pim" if isinstance(op.operator, DecodeAttention) and hardware.attention_on_pim else "device" for op in ops]
+    names += ["device"] * (len(curves) - len(names))
     longest = arch.max_positions if serving.max_model_len == "auto" else serving.max_model_len
     scheduler = SchedulerConfig(
         max_num_seqs=serving.max_num_seqs, max_num_batched_tokens=serving.max_num_batched_tokens,
@@ -111,8 +128,6 @@ def price(design: Design, cache: CostCache) -> Priced:
 def _device_of(devices: Devices, named: NamedOperator) -> Device:
     if isinstance(named.operator, Collective):
         return devices.link
-    if isinstance(named.operator, PrefillAttention):
-        return devices.prefill
     if isinstance(named.operator, PrefillAttention):
         return devices.prefill
     return devices.decode if isinstance(named.operator, DecodeAttention) else devices.compute

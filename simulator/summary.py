@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from simulator.breakdown import OperatorTime
 from simulator.design import Design
 from simulator.hardware.cost import Bill, cost_per_hour_usd
-from simulator.metrics import PERCENTILES
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace
+from simulator.serving.latency import Statistics
+from simulator.serving.latency import latency as latency_of
 
 Runs = Sequence[tuple[Trace, EngineResult]]
 
@@ -18,54 +20,49 @@ Runs = Sequence[tuple[Trace, EngineResult]]
 def summarise(design: Design, runs: Runs, operators: list[OperatorTime], bill: Bill,
               scheduler: SchedulerConfig) -> dict[str, float]:
     """Every metric of the run. Latencies that no request has (TPOT of one-token outputs) are 0."""
-    metrics = latency(design, runs)
+    metrics = latency(design, runs, scheduler)
     metrics.update(scheduling(runs, scheduler))
     metrics.update(utilisation(design, runs, operators))
     metrics.update(money(design, metrics, operators, bill))
     return metrics
 
 
-def latency(design: Design, runs: Runs) -> dict[str, float]:
+def latency(design: Design, runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
     """TTFT, TPOT, ITL, E2E and queueing statistics, throughput and goodput over all replicas."""
-    arrival = np.concatenate([t.arrival_ns for t, _ in runs])
-    output = np.concatenate([t.output_tokens for t, _ in runs]).astype(np.int64)
-    prompt = np.concatenate([t.prompt_tokens for t, _ in runs]).astype(np.int64)
-    scheduled, first, finish = (np.concatenate([getattr(r, name) for _, r in runs])
-                                for name in ("first_scheduled_ns", "first_token_ns", "finish_ns"))
-    done = finish >= 0
-    ttft_s = (first - arrival)[done] / 1e9
-    e2e_s = (finish - arrival)[done] / 1e9
-    gaps = output[done] - 1
-    decode_s = (finish - first)[done] / 1e9
-    many = gaps > 0
-    tpot_s = decode_s[many] / gaps[many]
-    metrics: dict[str, float] = {}
-    for name, values in (("ttft", ttft_s), ("tpot", tpot_s), ("e2e", e2e_s), ("queueing", (scheduled - arrival)[done] / 1e9)):
-        metrics.update(_statistics(name, values))
-    span_s = max((int(finish.max()) - int(arrival.min())) / 1e9, 1e-9)
-    slo = design.slo
-    met = np.ones(len(ttft_s), dtype=bool)
-    if slo.ttft_s is not None:
-        met &= ttft_s <= slo.ttft_s
-    if slo.e2e_s is not None:
-        met &= e2e_s <= slo.e2e_s
-    if slo.tpot_s is not None:
-        met[many] &= tpot_s <= slo.tpot_s
-    tokens_per_s = float(output[done].sum()) / span_s
-    metrics.update(
-        request_throughput=float(done.sum()) / span_s, prompt_throughput=float(prompt[done].sum()) / span_s,
-        output_throughput=tokens_per_s, output_throughput_per_device=tokens_per_s / design.parallelism.devices,
-        goodput=float(met.sum()) / span_s, slo_attainment=float(met.sum()) / len(arrival), makespan=span_s,
-        requests=float(len(arrival)), rejected=float((~done).sum()))
-    return metrics
+    trace, run = _together(runs)
+    found = latency_of(trace, run, max_model_len=scheduler.max_model_len, ttft_slo_s=design.slo.ttft_s,
+                       tpot_slo_s=design.slo.tpot_s, e2e_slo_s=design.slo.e2e_s)
+    done = run.finish_ns >= 0
+    prompts, outputs = trace.prompt_tokens, np.minimum(trace.output_tokens, scheduler.max_model_len - trace.prompt_tokens)
+    if found.rejected:
+        prompts, outputs = prompts[done], outputs[done]
+    span_s = max((int(run.finish_ns.max()) - int(trace.arrival_ns.min())) / 1e9, 1e-9)
+    tokens_per_s = float(outputs.sum(dtype=np.int64)) / span_s
+    return {
+        **_named("ttft", found.ttft), **_named("tpot", found.tpot), **_named("e2e", found.e2e),
+        **_named("queueing", found.queueing),
+        "request_throughput": found.finished / span_s, "prompt_throughput": float(prompts.sum(dtype=np.int64)) / span_s,
+        "output_throughput": tokens_per_s, "output_throughput_per_device": tokens_per_s / design.parallelism.devices,
+        "goodput": found.met_slo / span_s, "slo_attainment": found.met_slo / len(trace), "makespan": span_s,
+        "requests": float(len(trace)), "rejected": float(found.rejected),
+    }
 
 
-def _statistics(name: str, values: np.ndarray) -> dict[str, float]:
-    if len(values) == 0:
-        return {f"{name}_mean": 0.0, **{f"{name}_p{p}": 0.0 for p in PERCENTILES}}
-    percentiles = np.percentile(values, PERCENTILES)
-    return {f"{name}_mean": float(values.mean()),
-            **{f"{name}_p{p}": float(v) for p, v in zip(PERCENTILES, percentiles, strict=True)}}
+def _named(name: str, of: Statistics) -> dict[str, float]:
+    return {f"{name}_mean": of.mean_s, f"{name}_p50": of.p50_s, f"{name}_p90": of.p90_s, f"{name}_p95": of.p95_s,
+            f"{name}_p99": of.p99_s}
+
+
+def _together(runs: Runs) -> tuple[Trace, EngineResult]:
+    """The replicas' requests one after another, with the times that latencies are computed from."""
+    trace, run = runs[0]
+    if len(runs) == 1:
+        return trace, run
+    joined = {name: np.concatenate([getattr(t, name) for t, _ in runs])
+              for name in ("arrival_ns", "prompt_tokens", "output_tokens")}
+    times = {name: np.concatenate([getattr(r, name) for _, r in runs])
+             for name in ("first_scheduled_ns", "first_token_ns", "finish_ns")}
+    return Trace(**joined), replace(run, **times)
 
 
 def scheduling(runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:

@@ -183,7 +183,7 @@ def code_version() -> str:
     root = Path(__file__).resolve().parent.parent
     digest = blake2b(digest_size=16)
     for room in ("model", "hardware", "costs", "schema"):
-        for path in sorted((root / room).glob("*.py")):
+        for path in sorted((root / room).rglob("*.py")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

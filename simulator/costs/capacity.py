@@ -1,15 +1,33 @@
-"""How many KV blocks fit: predicted from memory, weights, activation peak and the utilisation limit."""
+"""How many KV blocks fit: predicted from memory, weights, activation peak and the utilisation limit.
+
+As vLLM v1 sizes its cache (vllm/v1/worker/gpu_worker.py, determine_available_memory): the share
+`gpu_memory_utilization` of the memory that CUDA reports, less weights, less the peak of a dummy step of
+max_num_batched_tokens tokens and of sampling max_num_seqs sequences, less what the process holds outside the tensors,
+less an estimate of the CUDA graphs.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.costs.launch import capture_sizes
 from simulator.hardware.dram import capacity_bytes, stack_capacity_bytes
 from simulator.model.memory import activation_bytes, kv_bytes_per_token, weight_bytes
 from simulator.model.sharding import stage_layers
 from simulator.schema.hardware import Hardware
 from simulator.schema.model import Architecture, Precision
 from simulator.schema.serving import Parallelism, Serving
+
+
+# What a CUDA process holds beside its tensors once a step has run: kernel modules loaded on first use, cuBLAS workspaces,
+# allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B (LLMServingSim's
+# recorded capacity at two token budgets, less weights and activations).
+CUDA_PROCESS_BYTES = 0.6e9
+# NCCL communicators and custom all-reduce buffers of a rank in a group: the same machine at TP 2, less the above.
+COMMUNICATOR_BYTES = 0.43e9
+# One decoder block in one captured CUDA graph: about ten kernel nodes with their parameters, and its share of the
+# graph's buffers. vLLM logs 0.4 to 0.6 GB for the 86 graphs (51 piecewise, 35 full) of a 32-layer model.
+GRAPH_LAYER_BYTES = 150e3
 
 
 @dataclass(frozen=True)
@@ -19,6 +37,7 @@ class Capacity:
     memory_bytes: float  # what the utilisation limit leaves of the device's memory
     weight_bytes: float
     activation_bytes: float
+    reserve_bytes: float  # context, communicators, CUDA graphs (GPUs; an NPU's runtime is not modelled)
     kv_bytes: float  # room for KV: the rest of the device's memory, or the PIM stacks
     kv_block_bytes: float  # one block on one rank, layers of the fullest stage
     num_gpu_blocks: int  # as vLLM counts them (the null block included); <= 1 where nothing fits
@@ -32,18 +51,32 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
     activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs)
     worst: Capacity | None = None
     weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline)
+    reserve = _reserve_bytes(arch, hardware, parallelism, serving)
     for count, weights in zip(layers, weights_of, strict=True):
         if hardware.pim.placement == "none":
-            room = memory - weights - activation
+            room = memory - weights - activation - reserve
         else:
             room = hardware.pim.stacks_per_npu * stack_capacity_bytes(hardware.pim.kind) * serving.memory_utilization
         block = kv_bytes_per_token(arch, precision, parallelism.tensor, count) * serving.block_size
         blocks = int(room // block) if room > 0 else 0
         if serving.num_gpu_blocks != "auto":
             blocks = serving.num_gpu_blocks
-        found = Capacity(memory, weights, activation, room, block, blocks)
+        found = Capacity(memory, weights, activation, reserve, room, block, blocks)
         fuller = worst is None or (blocks, -(weights + activation)) < (
             worst.num_gpu_blocks, -(worst.weight_bytes + worst.activation_bytes))
         worst = found if fuller else worst
     assert worst is not None
     return worst
+
+
+def _reserve_bytes(arch: Architecture, hardware: Hardware, parallelism: Parallelism, serving: Serving) -> float:
+    if hardware.gpu is None:
+        return 0.0
+    reserve = CUDA_PROCESS_BYTES
+    if parallelism.tensor * parallelism.pipeline > 1:
+        reserve += COMMUNICATOR_BYTES
+    if serving.cuda_graphs:
+        piecewise = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens)
+        full = [size for size in piecewise if size <= serving.max_num_seqs]
+        reserve += (len(piecewise) + len(full)) * GRAPH_LAYER_BYTES * arch.layers / parallelism.pipeline
+    return reserve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from simulator.costs import grids
 from simulator.costs.cache import CostCache, key_of
 from simulator.hardware.priced import Device, Fidelity, Priced
-from simulator.model.operators import DecodeAttention, NamedOperator, PrefillAttention
+from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
 
 Float64 = NDArray[np.float64]
 
@@ -45,14 +46,7 @@ def price_all(operators: list[NamedOperator], device_of: Callable[[NamedOperator
 def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCache, max_rows: int,
            max_sequences: int) -> Curve:
     op = named.operator
-    axes: tuple[Float64, ...]
-    if isinstance(op, PrefillAttention):
-        axes = (grids.chunk_knots()[:, None], grids.context_knots()[None, :])
-    elif isinstance(op, DecodeAttention):
-        axes = (grids.batch_knots(max_sequences)[:, None], grids.context_knots()[None, :])
-    else:
-        axes = (grids.row_knots(max_rows),)
-    shape = np.broadcast_shapes(*(a.shape for a in axes))
+    axes, shape = _axes(type(op), max_rows, max_sequences)
 
     def compute() -> Float64:
         priced = device.price(op, *axes)
@@ -60,10 +54,27 @@ def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCa
         return np.concatenate([priced.seconds.ravel(), priced.joules.ravel(), priced.bound.ravel().astype(float),
                                [float(priced.fidelity)]])
 
-    flat = cache.get(key_of(fingerprint, repr(op), f"{shape} {axes[0].max():g} {axes[-1].max():g}"), compute)
+    flat = cache.get(_key(fingerprint, op, shape), compute)
     n = (len(flat) - 1) // 3
     return Curve(named.name, named.part, named.repeats, flat[:n].reshape(shape), flat[n: 2 * n].reshape(shape),
                  flat[2 * n: 3 * n].reshape(shape), Fidelity(int(flat[-1])))
+
+
+@functools.lru_cache(maxsize=64)
+def _axes(kind: type, max_rows: int, max_sequences: int) -> tuple[tuple[Float64, ...], tuple[int, ...]]:
+    """The canonical shapes of a kind of operator, and the shape of its prices."""
+    axes: tuple[Float64, ...] = (grids.row_knots(max_rows),)
+    if kind is PrefillAttention:
+        axes = (grids.chunk_knots()[:, None], grids.context_knots()[None, :])
+    elif kind is DecodeAttention:
+        axes = (grids.batch_knots(max_sequences)[:, None], grids.context_knots()[None, :])
+    return axes, np.broadcast_shapes(*(a.shape for a in axes))
+
+
+@functools.lru_cache(maxsize=16384)
+def _key(fingerprint: str, operator: Operator, shape: tuple[int, ...]) -> int:
+    """The cache key; the grids are code, and their shape says which of the family is meant."""
+    return key_of(fingerprint, repr(operator), str(shape))
 
 
 def _check(priced: Priced, named: NamedOperator, shape: tuple[int, ...]) -> None:

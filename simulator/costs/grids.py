@@ -1,6 +1,6 @@
 """The canonical shapes that operators are priced at, the same for every design so that designs share prices.
 
-Between two shapes time is interpolated linearly. Shapes stand on both sides of every multiple of 64 (rows) or 8
+Between two shapes time is interpolated linearly. Shapes stand on both sides of every multiple of 16 (rows; 256 above 2,048) or 8
 (sequences), where tiled hardware steps, so that steps stay steps.
 """
 
@@ -28,7 +28,7 @@ def row_knots(max_rows: int) -> Float64:
     top = 16384
     while top < max_rows:
         top *= 2
-    knots = [*range(1, 257), *_both_sides(256, 2048, 64), *_both_sides(2048, top, 256)]
+    knots = [*range(1, 257), *_both_sides(256, 2048, 16), *_both_sides(2048, top, 256)]
     return _frozen(knots)
 
 

@@ -48,6 +48,9 @@ class StepTables(NamedTuple):
     channel_request_ns: float
     channel_token_ns: float
     swap_block_ns: int
+    beside_knots: Float64  # empty: decodes cost the same beside chunks
+    beside_ns: Float64  # [beside knots, n_max + 1, context knots]
+    beside_spread_ns: Float64  # [n_max + 1]
 
 
 def step_tables(costs: StepCosts) -> StepTables:
@@ -70,7 +73,9 @@ def step_tables(costs: StepCosts) -> StepTables:
     if costs.overlap not in (SERIAL, CONCURRENT, INTERLEAVED, BEST):
         raise InputError(f"no overlap mode {costs.overlap}", key="overlap")
     none = np.zeros(len(costs.linear_ns), np.int64)
+    beside_knots, beside, beside_spread = _beside(costs, decode)
     if len(context_knots) == 1:  # a constant is a flat cell
+        beside = np.repeat(beside, 2, axis=2)
         context_knots = np.array([context_knots[0], context_knots[0] + 1.0])
         decode, prefill = np.repeat(decode, 2, axis=1), np.repeat(prefill, 2, axis=1)
     if len(chunk_knots) == 1:
@@ -84,8 +89,21 @@ def step_tables(costs: StepCosts) -> StepTables:
         _int(costs.stage_layers), _int(costs.stage_tokens_ns), _int(costs.stage_sequences_ns), _int(costs.host_ns),
         _int(none if halves[0] is None else halves[0]), _int(none if halves[1] is None else halves[1]),
         int(costs.overlap), int(costs.channels), float(costs.channel_request_ns), float(costs.channel_token_ns),
-        int(costs.swap_block_ns),
+        int(costs.swap_block_ns), beside_knots, beside, beside_spread,
     )
+
+
+def _beside(costs: StepCosts, decode: Float64) -> tuple[Float64, Float64, Float64]:
+    """The beside tables, empty where there are none. Raises InputError where they do not fit the decode table."""
+    if costs.beside_ns is None or costs.beside_knots is None:
+        return np.zeros(0), np.zeros((0, 1, decode.shape[1])), np.zeros(1)
+    knots, table = _float(costs.beside_knots), _float(costs.beside_ns)
+    spread = _float(costs.decode_spread_ns if costs.beside_spread_ns is None else costs.beside_spread_ns)
+    if knots.ndim != 1 or len(knots) == 0 or np.any(np.diff(knots) <= 0):
+        raise InputError("must be a strictly ascending list of numbers", key="beside_knots")
+    if table.shape != (len(knots), *decode.shape) or len(spread) != len(decode):
+        raise InputError(f"must have shape {(len(knots), *decode.shape)}", key="beside_ns")
+    return knots, table, spread
 
 
 def decode_lines(decode_ns: Float64, knots: Float64) -> tuple[Float64, Float64, Float64]:
@@ -144,6 +162,24 @@ def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, kn
 def decode_in_cell_ns(context_sum, longest, base, slope, spread, inverse):  # type: ignore[no-untyped-def]
     """`decode_time_ns` once its cell is known."""
     return int(base + slope * context_sum + spread * (longest - context_sum * inverse) + 0.5)
+
+
+@register_jitable
+def beside_time_ns(batch, context_sum, longest, chunk, beside_knots, table, spread, knots, index):  # type: ignore[no-untyped-def]
+    """Decode attention beside prefill chunks, the longest of them `chunk` tokens: as `decode_time_ns`, lerp along chunk
+    (ends held)."""
+    mean = context_sum / batch
+    c = cell(mean, knots, index)
+    along = (mean - knots[c]) / (knots[c + 1] - knots[c])
+    r = 0
+    while r < len(beside_knots) - 2 and chunk >= beside_knots[r + 1]:
+        r += 1
+    at_mean = table[r, batch, c] + (table[r, batch, c + 1] - table[r, batch, c]) * along
+    if len(beside_knots) > 1 and chunk > beside_knots[r]:
+        share = min((chunk - beside_knots[r]) / (beside_knots[r + 1] - beside_knots[r]), 1.0)
+        upper = table[r + 1, batch, c] + (table[r + 1, batch, c + 1] - table[r + 1, batch, c]) * along
+        at_mean += (upper - at_mean) * share
+    return int(at_mean + spread[batch] * (longest - mean) + 0.5)
 
 
 @register_jitable

@@ -3,7 +3,8 @@
 Time of a step with T new tokens in n requests. An entry with one new token is a decode (context = tokens in the KV
 cache after this step, its own included); any other is a prefill chunk (chunk tokens, context = tokens before it).
 
-    decode  = table by (B decodes, S = sum of contexts, M = longest context), or the busiest PIM channel
+    decode  = table by (B decodes, S = sum of contexts, M = longest context), or the busiest PIM channel;
+              beside prefill chunks, where `beside_ns` is given, its table at the longest chunk of the step instead
     prefill = sum over chunks of prefill(chunk, context)
     blocks  = linear[T] combined with decode and prefill as `overlap` says     (all decoder blocks of the model)
     stage s = ceil(blocks * stage_layers[s] / layers) + stage_tokens_ns[s, T] + stage_sequences_ns[s, n]
@@ -64,3 +65,8 @@ class StepCosts:
     half_before_ns: Int64 | None = None  # [T_max + 1] INTERLEAVED: operators before attention, of one of two halves of T
     half_after_ns: Int64 | None = None  # [T_max + 1] and those after attention
     swap_block_ns: int = 0  # moving one KV block to or from host memory (preemption by swap)
+    # decode attention of a step that also holds prefill chunks (one kernel call serves both and treats decodes otherwise
+    # than a batch of decodes alone): lerp along the longest chunk, then as decode_ns; None: decode_ns holds there too
+    beside_knots: Float64 | None = None  # ascending chunk lengths
+    beside_ns: Float64 | None = None  # [beside knots, n_max + 1, context knots]
+    beside_spread_ns: Float64 | None = None  # [n_max + 1], in place of decode_spread_ns

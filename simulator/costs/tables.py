@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from simulator.costs import grids
 from simulator.costs.curves import Curve
+from simulator.costs.launch import graphless, padded
 from simulator.costs.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
+from simulator.hardware.measured.attention import AttentionExtras
 from simulator.schema.hardware import Hardware
 
 Float64 = NDArray[np.float64]
@@ -17,14 +19,17 @@ Int64 = NDArray[np.int64]
 
 
 def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
-               channels: tuple[int, float, float] | None) -> StepCosts:
+               channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
+               capture_sizes: Sequence[int] = ()) -> StepCosts:
     """The step tables of a design.
 
     stage_layers: decoder blocks of each pipeline stage. channels: (count, seconds per request, seconds per context token)
-    of one layer, where PIM keeps whole requests on channels. Times of operators are summed before they are rounded to ns.
+    of one layer, where PIM keeps whole requests on channels. extras: what measured tables say about mixed and uneven
+    batches. capture_sizes: CUDA graph sizes that rows are padded to. Times of operators are summed before they are
+    rounded to ns.
     """
     rows = grids.row_knots(max(max_tokens, max_sequences))
-    tokens = np.arange(max_tokens + 1, dtype=float)
+    tokens = padded(np.arange(max_tokens + 1), capture_sizes)
     before = _sum(curves, "before", rows)
     after = _sum(curves, "after", rows)
     layers = sum(stage_layers)
@@ -38,12 +43,14 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
     decode = _attention(curves, decode=True)
     prefill = _attention(curves, decode=False)
     host = hardware.host
+    stage_sequences[0, 1:] += _ns(host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1))
+    stage_tokens[0, graphless(np.arange(max_tokens + 1), capture_sizes)] += _ns(np.asarray(host.graphless_step_s))
     overlap, half = _overlap(hardware), tokens / 2
     interleaves = overlap in (INTERLEAVED, BEST)
     return StepCosts(
         linear_ns=_dense(rows, before + after, tokens),
         decode_ns=_per_batch(decode, max_sequences),
-        decode_spread_ns=np.zeros(max_sequences + 1),
+        decode_spread_ns=np.zeros(max_sequences + 1) if extras is None else extras.spread_s * layers * 1e9,
         channels=channels[0] if channels else 0,
         channel_request_ns=channels[1] * layers * 1e9 if channels else 0.0,
         channel_token_ns=channels[2] * layers * 1e9 if channels else 0.0,
@@ -53,11 +60,23 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
         stage_layers=np.asarray(stage_layers, dtype=np.int64),
         stage_tokens_ns=stage_tokens,
         stage_sequences_ns=stage_sequences,
-        host_ns=np.rint((host.step_s + host.sequence_s * np.arange(max_sequences + 1)) * 1e9).astype(np.int64),
+        host_ns=_ns(host.step_s + host.sequence_s * np.arange(max_sequences + 1)),
         overlap=overlap,
         half_before_ns=_dense(rows, before, half) if interleaves else None,
         half_after_ns=_dense(rows, after, half) if interleaves else None,
+        **_beside(extras, layers),
     )
+
+
+def _ns(seconds: Float64) -> Int64:
+    return np.rint(seconds * 1e9).astype(np.int64)
+
+
+def _beside(extras: AttentionExtras | None, layers: int) -> dict[str, Float64 | None]:
+    if extras is None or extras.beside_s is None:
+        return {}
+    return {"beside_knots": extras.chunk_knots, "beside_ns": extras.beside_s * layers * 1e9,
+            "beside_spread_ns": extras.beside_spread_s * layers * 1e9}
 
 
 def _overlap(hardware: Hardware) -> int:

@@ -24,12 +24,15 @@ class Devices:
 
     channel_costs: where PIM keeps whole requests on channels, what decode attention takes on one of them:
     (channels, seconds per request, seconds per token of its context) of one layer. None elsewhere.
+    attention_launch_s: the part of both attention operators' price that a step pays once per layer, whatever its chunks
+    and decodes.
     """
 
     compute: Device
     prefill: Device  # `compute`, told where the KV cache is: apart, so that other operators keep their prices
     decode: Device
     link: Device
+    attention_launch_s: float
     channel_costs: Callable[[DecodeAttention], tuple[int, float, float]] | None = None
 
 
@@ -41,9 +44,12 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
         link = _over_nodes(link, hardware)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
     if not hardware.attention_on_pim:
-        return Devices(compute, attention, attention, link)
+        launch_s = compute.launch_s if isinstance(compute, NpuDevice) else compute.attention.launch_s
+        return Devices(compute, attention, attention, link, launch_s)
     pim = _pim(hardware, parallelism)
-    return Devices(compute, attention, pim, link, pim.channel_costs if pim.mapping == "request" else None)
+    if pim.mapping == "request":  # channel costs leave out all that is fixed: the link's latency counts as launch
+        return Devices(compute, attention, pim, link, pim.fixed_seconds(), pim.channel_costs)
+    return Devices(compute, attention, pim, link, pim.launch_s)
 
 
 def link_device(link: Link) -> LinkDevice:

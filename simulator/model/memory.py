@@ -6,10 +6,10 @@ from simulator.model.layers import STREAM_BYTES
 from simulator.model.sharding import shard, stage_layers
 from simulator.schema.model import Architecture, Precision
 
-# Bytes alive per logit when vLLM sizes its memory (vllm/v1/worker/gpu_model_runner.py, _dummy_sampler_run with top-k and
-# top-p; v1/sample/ops/topk_topp_sampler.py): 16-bit logits 2, fp32 copy 4, sorted values 4 and 64-bit indices 8,
-# probabilities 4, their running sum 4, two masks 2.
-SAMPLER_BYTES_PER_LOGIT = 28
+# Bytes alive per logit when vLLM sizes its memory: 16-bit logits 2 and their fp32 copy 4 (v1/sample/sampler.py). Sorted
+# copies for top-k and top-p would be 20 more, but recorded capacities leave no room for them (scripts/validate_serving.py:
+# on an RTX A6000 the capacity at budgets 2,048 and 8,192 differs by exactly the MLP's buffers).
+SAMPLER_BYTES_PER_LOGIT = 6
 
 
 def parameters(arch: Architecture) -> int:
@@ -56,8 +56,8 @@ def kv_bytes_per_token(arch: Architecture, precision: Precision, tensor: int, la
 def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: int) -> float:
     """Peak bytes of temporaries in a step of `tokens` new tokens in `sequences` sequences, on one rank.
 
-    The larger of a block (residual and hidden states beside the widest pair of live buffers) and of sampling (all that
-    top-k and top-p keep of every sequence's logits, beside the hidden states).
+    The larger of a block (residual and hidden states beside the widest pair of live buffers) and of sampling (gathered
+    16-bit logits and their fp32 copy of every sequence, beside the hidden states; probabilities overwrite the copy).
     """
     part = shard(arch, tensor)
     q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)

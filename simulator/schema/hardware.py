@@ -156,10 +156,19 @@ class Link(Record):
 
 
 class Host(Record):
-    """CPU time of the serving engine: per step, and per sequence in the batch."""
+    """CPU time of the serving engine: per step, and per sequence in the batch.
+
+    `device_step` and `device_sequence` are what every step adds to the device's own time beside the operators of the
+    model (input copies, graph launch, the bubble before it), and `graphless_step` what a step adds that no CUDA graph
+    covers (kernels launched one by one); asynchronous scheduling does not hide them. `python -m simulator calibrate`
+    fits them to a handful of measured steps.
+    """
 
     step_s: Seconds = Field(alias="step")
     sequence_s: Seconds = Field(alias="sequence")
+    device_step_s: Seconds = Field(default="0 s", alias="device_step", validate_default=True)
+    device_sequence_s: Seconds = Field(default="0 s", alias="device_sequence", validate_default=True)
+    graphless_step_s: Seconds = Field(default="0 s", alias="graphless_step", validate_default=True)
 
 
 class Hardware(Record):
@@ -169,6 +178,7 @@ class Hardware(Record):
     source: str = ""
     npu: Npu | None = None
     gpu: Gpu | None = None
+    tables: str | None = None  # measured operators (parquet, see simulator.hardware.measured) before the datasheet's model
     memory: Memory
     pim: Pim = Pim()
     decode_attention: Literal["device", "pim", "auto"] = "auto"  # auto: on PIM where there is one

@@ -35,6 +35,7 @@ class Serving(Record):
     long_prefill_token_threshold: Count = 0
     policy: Literal["fcfs", "priority"] = "fcfs"
     async_scheduling: bool = False
+    cuda_graphs: bool = False  # rows are padded to vLLM's capture sizes (simulator.costs.launch)
     scheduler_reserve_full_isl: bool = True
     watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0
 

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.costs.lookup import StepTables, step_tables
 from simulator.costs.step import StepCosts
 from simulator.inputs.errors import InputError
-from simulator.serving import fast_arrays, fast_general, fast_plain, fast_sync, limits
+from simulator.serving import fast_arrays, fast_cached, fast_general, fast_plain, fast_sync, limits
 from simulator.serving.config import EngineResult, SchedulerConfig, Segments, StepLog, Trace
 from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
@@ -37,9 +37,10 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
     served = limits.served_outputs(trace, config)
     requests, kept = _requests(trace, config, served)
     bounds = _limits(config, tables)
-    if plain_enough(bounds) and not log:
-        outcome, rows = _run_plain(requests, bounds, tables), None
-    else:
+    outcome, rows = None, None
+    if plain_enough(bounds, requests) and not log:
+        outcome = _run_plain(requests, bounds, tables)
+    if outcome is None:
         outcome, rows = _run_general(requests, bounds, tables, log)
     return _result(outcome, rows, kept, len(trace))
 
@@ -47,7 +48,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
 def warm() -> None:
     """Compiles everything, or loads it from numba's cache (in `__pycache__` beside the sources; where that cannot be
     written, in the user's cache directory or NUMBA_CACHE_DIR). Called once before workers start, it spares them all."""
-    for kernel in (fast_sync, fast_plain, fast_general):
+    for kernel in (fast_sync, fast_cached, fast_plain, fast_general):
         compiled(kernel)
     shared = Segments(*(np.array(column, np.int64) for column in ([0, 1, 2], [0, 0], [0, 0], [4, 4])))
     pair = np.array([4, 4], np.int32)
@@ -57,13 +58,19 @@ def warm() -> None:
     block_identities(tokens, np.array([4, 4]), 2)
 
 
-def plain_enough(bounds: Limits) -> bool:
-    """Whether `fast_plain` runs these limits; everything else, and every log, is for `fast_general`."""
-    odd = bounds.by_priority or bounds.caching or bounds.swap or not bounds.chunked
-    return not odd and bounds.long_prefill_threshold == 0 and bounds.channels == 0 and bounds.block_shift >= 0
+def plain_enough(bounds: Limits, requests: Requests) -> bool:
+    """Whether an O(1) engine runs these limits; everything else, and every log, is for `fast_general`."""
+    if bounds.by_priority or bounds.swap or not bounds.chunked or bounds.long_prefill_threshold > 0:
+        return False
+    if bounds.caching:  # fast_prefix: synchronous, and nobody quotes an output
+        prompts = requests.prompt >> max(bounds.block_shift, 0)
+        if bounds.depth > 1 or np.any(np.diff(requests.identity_offsets) > prompts):
+            return False
+    return bounds.channels == 0 and bounds.block_shift >= 0
 
 
-def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcome:
+def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcome | None:
+    """None where prefix caching meets a preemption (see `fast_prefix`)."""
     n = len(requests.arrival_ns)
     outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs)
     state = new_plain(
@@ -75,8 +82,16 @@ def _run_plain(requests: Requests, bounds: Limits, tables: StepTables) -> Outcom
         1 if bounds.asynchronous else bounds.depth,
         len(tables.stage_layers),
     )
-    kernel = fast_sync if bounds.depth == 1 else fast_plain
-    _check_end(compiled(kernel)(requests, bounds, tables, state, outcome))
+    if bounds.depth > 1:
+        _check_end(compiled(fast_plain)(requests, bounds, tables, state, outcome))
+        return outcome
+    kernel = fast_cached if bounds.caching else fast_sync
+    recurring = int(np.diff(requests.identity_offsets).max()) if bounds.caching and n else 0
+    pool = new_pool(bounds.usable_blocks if bounds.caching else 0, bounds.max_num_seqs if bounds.caching else 0, recurring)
+    end = compiled(kernel)(requests, bounds, tables, state, pool, outcome)
+    if end == fast_arrays.PREEMPTS:
+        return None
+    _check_end(end)
     return outcome
 
 

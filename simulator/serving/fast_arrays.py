@@ -105,7 +105,7 @@ class Log(NamedTuple):
 ) = range(18)
 
 
-DONE_ALL, STUCK, LIVELOCK = range(3)  # how a run ended
+DONE_ALL, STUCK, LIVELOCK, PREEMPTS = range(4)  # how a run ended; PREEMPTS: given up, see fast_prefix
 
 
 def _array(dtype: Any, dimensions: int = 1, *, readonly: bool = False) -> Any:

@@ -19,12 +19,15 @@ def compiled(kernel: ModuleType) -> Callable[..., Any]:
     """`kernel.simulate`, compiled for `kernel.SIGNATURE` or loaded from numba's cache.
 
     numba looks only at the file of the function itself to see whether a cached version is stale. So the function gets
-    a name that holds the digest of all sources that are compiled into it.
+    a name that holds the digest of all sources that are compiled into it, and the kernel's own, since two kernels may
+    share their code and differ in constants.
     """
     simulate = kernel.simulate
     if config.DISABLE_JIT:
         return simulate  # type: ignore[no-any-return]
-    named = FunctionType(simulate.__code__, simulate.__globals__, f"simulate_{_digest()}")
+    name = f"{kernel.__name__.rpartition('.')[2]}_{_digest()}"
+    named = FunctionType(simulate.__code__, simulate.__globals__, name)
+    named.__qualname__ = name  # what numba calls the file in its cache by
     compile_now = njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)
     return compile_now(named)  # type: ignore[no-any-return]
 

@@ -6,6 +6,7 @@ from numba import types
 
 from simulator.costs.lookup import (
     StepTables,
+    beside_time_ns,
     decode_time_ns,
     prefill_time_ns,
 )
@@ -37,6 +38,9 @@ TABLES = types.NamedTuple(
         _F64,
         _F64,
         _I64,
+        read(_F64),
+        read(_F64, 3),
+        read(_F64),
     ],
     StepTables,
 )
@@ -69,6 +73,22 @@ def batch_ns(tables, batch, context_sum, longest):
         tables.decode_slope_ns,
         tables.decode_spread_ns,
         tables.inverse,
+        tables.context_knots,
+        tables.context_index,
+    )
+
+
+@part
+def batch_beside_ns(tables, batch, context_sum, longest, chunk):
+    """Decode attention of a batch beside prefill chunks, the longest of them `chunk` tokens."""
+    return beside_time_ns(
+        batch,
+        context_sum,
+        longest,
+        chunk,
+        tables.beside_knots,
+        tables.beside_ns,
+        tables.beside_spread_ns,
         tables.context_knots,
         tables.context_index,
     )

@@ -12,14 +12,13 @@ from numba import types
 from simulator.costs.lookup import blocks_time_ns, channel_time_ns, stage_time_ns
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
-    DONE_ALL,
-    STUCK,
-    LIVELOCK,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
+    DONE_ALL,
     ENTRIES,
     LIMITS,
+    LIVELOCK,
     LOG,
     MAKESPAN_NS,
     OUTCOME,
@@ -32,11 +31,12 @@ from simulator.serving.fast_arrays import (
     PREFILL_TOKENS,
     REQUESTS,
     STEPS,
+    STUCK,
     USED_BLOCK_NS,
     WAITING_NS,
     part,
 )
-from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
+from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
 from simulator.serving.fast_pool import POOL, publish, release
 from simulator.serving.fast_queues import (
     CLOCK,
@@ -66,7 +66,7 @@ from simulator.serving.fast_schedule import blocks_for, schedule
 def _attention(b, queues, tables, outcome):
     """Decode and prefill attention of the batch, its tokens; adds to their totals."""
     totals = outcome.totals
-    decodes = context_sum = longest = prefill = tokens = 0
+    decodes = context_sum = longest = prefill = tokens = longest_chunk = 0
     load = queues.channel_load
     load[:] = 0
     for k in range(queues.batch_size[b]):
@@ -82,6 +82,7 @@ def _attention(b, queues, tables, outcome):
                 load[1, queues.channel[r]] += after
         else:
             chunk, before = np.int64(new), after - new
+            longest_chunk = max(longest_chunk, chunk)
             prefill += chunk_ns(tables, chunk, before)
             totals[PREFILL_CHUNKS] += 1
             totals[PREFILL_TOKENS] += chunk
@@ -90,6 +91,8 @@ def _attention(b, queues, tables, outcome):
     decode = 0
     if decodes > 0 and tables.channels > 0:
         decode = channel_time_ns(load[0], load[1], tables.channel_request_ns, tables.channel_token_ns)
+    elif decodes > 0 and longest_chunk > 0 and len(tables.beside_knots) > 0:
+        decode = batch_beside_ns(tables, decodes, context_sum, longest, longest_chunk)
     elif decodes > 0:
         decode = batch_ns(tables, decodes, context_sum, longest)
     totals[DECODE_SEQUENCES] += decodes

@@ -15,11 +15,10 @@ from simulator.costs.lookup import blocks_time_ns, stage_time_ns
 from simulator.costs.step import SERIAL
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
-    DONE_ALL,
-    STUCK,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
+    DONE_ALL,
     LIMITS,
     MAKESPAN_NS,
     OUTCOME,
@@ -31,11 +30,12 @@ from simulator.serving.fast_arrays import (
     PREFILL_TOKENS,
     REQUESTS,
     STEPS,
+    STUCK,
     USED_BLOCK_NS,
     WAITING_NS,
     part,
 )
-from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
+from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
 from simulator.serving.fast_jump import jump
 from simulator.serving.fast_plain_state import (
     ALL,
@@ -59,6 +59,7 @@ from simulator.serving.fast_plain_state import (
     HEAD,
     JOINED,
     KNOWN,
+    LONGEST_CHUNK,
     LAST_BATCH,
     LAST_DECISION_NS,
     LAST_END_NS,
@@ -134,6 +135,7 @@ def _add_chunk(slot, chunk, plain, tables, outcome):
         chunks[ONES_LONGEST] = max(chunks[ONES_LONGEST], before + 1)
         return
     chunks[CHUNKS_NS] += chunk_ns(tables, chunk, before)
+    chunks[LONGEST_CHUNK] = max(chunks[LONGEST_CHUNK], chunk)
     totals[PREFILL_CHUNKS] += 1
     totals[PREFILL_TOKENS] += chunk
     totals[PREFILL_CONTEXT] += before
@@ -192,9 +194,14 @@ def _price(tokens, sequences, plain, tables, outcome):
     decode = 0
     if batch > 0:
         longest = chunks[ONES_LONGEST]
-        if tables.decode_spread_ns[batch] != 0.0 and group[COUNT] > 0:
+        beside = chunks[LONGEST_CHUNK] > 0 and len(tables.beside_knots) > 0
+        spread = tables.beside_spread_ns[batch] if beside else tables.decode_spread_ns[batch]
+        if spread != 0.0 and group[COUNT] > 0:
             longest = max(longest, longest_context(plain, plain.state[CURRENT]) + 1)
-        decode = batch_ns(tables, batch, context, longest)
+        if beside:
+            decode = batch_beside_ns(tables, batch, context, longest, chunks[LONGEST_CHUNK])
+        else:
+            decode = batch_ns(tables, batch, context, longest)
         totals[DECODE_SEQUENCES] += batch
         totals[DECODE_CONTEXT] += context
         totals[DECODE_NS] += decode

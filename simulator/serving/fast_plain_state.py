@@ -31,7 +31,7 @@ class Plain(NamedTuple):
     stack: Array  # int64 [(depth + 1) * max_num_seqs + 1, 3]: preempted requests, columns WHO, DONE, DUE; head last
     stage_free_ns: Array  # int64 [stages]
     scratch: Array  # int64 [3, MOST_STEPS]: times and blocks of the steps of a jump
-    chunks: Array  # int64 [4] of the pass: one-token chunks, their context, the longest, time of the other chunks
+    chunks: Array  # int64 [5] of the pass: one-token chunks, their context, the longest; time and longest of the others
 
 
 (
@@ -71,7 +71,7 @@ ALL = -1  # as DONE: the last token is in flight
 SPAN_SHIFT = 4  # `busy` counts 16 places together
 MOST_STEPS = 64  # of a jump, priced together
 UNKNOWN = -(1 << 60)  # as LONGEST
-ONES, ONES_CONTEXT, ONES_LONGEST, CHUNKS_NS = range(4)
+ONES, ONES_CONTEXT, ONES_LONGEST, CHUNKS_NS, LONGEST_CHUNK = range(5)
 
 _I32, _I64 = types.int32, types.int64
 PLAIN = types.NamedTuple(
@@ -106,7 +106,7 @@ def new_plain(
         np.zeros(((depth + 1) * max_num_seqs + 1, 3), np.int64),
         np.zeros(stages, np.int64),
         np.zeros((3, MOST_STEPS), np.int64),
-        np.zeros(4, np.int64),
+        np.zeros(5, np.int64),
     )
 
 

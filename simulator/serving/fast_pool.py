@@ -27,17 +27,18 @@ class Pool(NamedTuple):
     twin_older: Array
     twin_newer: Array
     blank: Array  # int32 stack of blank blocks
-    ends: Array  # int64 [4]: blank blocks, LRU head, LRU tail, idle blocks
+    ends: Array  # int64 [5]: BLANK blocks, LRU HEAD and TAIL, IDLE blocks, FRESH
     keys: Array  # int64 [power of two]: identity or NONE
     first: Array  # int32 [same]: oldest published block of the key
     last: Array  # int32 [same]: newest
     table: Array  # int32 [max_num_seqs, blocks of the longest request]: blocks of a running request, by slot
     held: Array  # int32 [max_num_seqs]
     published: Array  # int32 [max_num_seqs]: leading blocks that have been published
+    hits: Array  # int32 [blocks of the longest request]: scratch
     free_slots: Array  # int32 [max_num_seqs + 1]: a stack, its height in the last entry
 
 
-BLANK, HEAD, TAIL, IDLE = range(4)
+BLANK, HEAD, TAIL, IDLE, FRESH = range(5)  # FRESH: see fast_prefix
 
 _I32, _I64 = types.int32, types.int64
 POOL = types.NamedTuple(
@@ -46,7 +47,7 @@ POOL = types.NamedTuple(
     + [write(_I64)] * 2
     + [write(_I32)] * 2
     + [write(_I32, 2)]
-    + [write(_I32)] * 3,
+    + [write(_I32)] * 4,
     Pool,
 )
 
@@ -63,13 +64,14 @@ def new_pool(blocks: int, max_num_seqs: int, longest_blocks: int) -> Pool:
         link[2],
         link[3],
         np.arange(blocks, dtype=np.int32)[::-1].copy(),
-        np.array([blocks, NONE, NONE, 0], np.int64),
+        np.array([blocks, NONE, NONE, 0, blocks], np.int64),
         np.full(entries, NONE, np.int64),
         np.full(entries, NONE, np.int32),
         np.full(entries, NONE, np.int32),
         np.zeros((max_num_seqs, longest_blocks), np.int32),
         np.zeros(max_num_seqs, np.int32),
         np.zeros(max_num_seqs, np.int32),
+        np.zeros(longest_blocks, np.int32),
         np.concatenate([np.arange(max_num_seqs), [max_num_seqs]]).astype(np.int32),
     )
 
@@ -97,7 +99,8 @@ def find(pool, key):
 
 
 @part
-def _publish(pool, block, key):
+def list_published(pool, block, key):
+    """Makes a block findable by its identity."""
     i = _entry(pool, key)
     pool.identity[block] = key
     pool.twin_newer[block] = NONE
@@ -112,7 +115,7 @@ def _publish(pool, block, key):
 
 
 @part
-def _withdraw(pool, block):
+def withdraw(pool, block):
     """Takes a published block out of the hash table."""
     i = _entry(pool, pool.identity[block])
     older, newer = pool.twin_older[block], pool.twin_newer[block]
@@ -146,7 +149,8 @@ def _close_gap(pool, gap):
 
 
 @part
-def _leave_idle(pool, block):
+def leave_idle(pool, block):
+    """Takes a block out of the LRU list."""
     older, newer = pool.older[block], pool.newer[block]
     if older != NONE:
         pool.newer[older] = newer
@@ -160,7 +164,8 @@ def _leave_idle(pool, block):
 
 
 @part
-def _enter_idle(pool, block):
+def enter_idle(pool, block):
+    """Appends a block to the LRU list."""
     tail = pool.ends[TAIL]
     pool.older[block], pool.newer[block] = tail, NONE
     if tail != NONE:
@@ -178,8 +183,8 @@ def _take(pool):
         pool.ends[BLANK] -= 1
         return pool.blank[pool.ends[BLANK]]
     block = pool.ends[HEAD]
-    _leave_idle(pool, block)
-    _withdraw(pool, block)
+    leave_idle(pool, block)
+    withdraw(pool, block)
     return block
 
 
@@ -221,7 +226,7 @@ def take_hits(pool, slot, requests, r, count):
     for k in range(count):
         block = find(pool, identity(requests, r, k))
         if pool.users[block] == 0:
-            _leave_idle(pool, block)
+            leave_idle(pool, block)
         pool.users[block] += 1
         pool.table[slot, k] = block
     pool.held[slot] = count
@@ -242,7 +247,7 @@ def grow(pool, slot, blocks):
 def publish(pool, slot, requests, r, full):
     """Publishes the leading `full` blocks of request r as far as that has not been done."""
     for k in range(pool.published[slot], full):
-        _publish(pool, pool.table[slot, k], identity(requests, r, k))
+        list_published(pool, pool.table[slot, k], identity(requests, r, k))
     pool.published[slot] = max(pool.published[slot], full)
 
 
@@ -259,7 +264,7 @@ def release(pool, slot):
                 pool.blank[pool.ends[BLANK]] = block
                 pool.ends[BLANK] += 1
             else:
-                _enter_idle(pool, block)
+                enter_idle(pool, block)
     pool.free_slots[pool.free_slots[-1]] = slot
     pool.free_slots[-1] += 1
     return freed

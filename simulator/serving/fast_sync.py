@@ -13,14 +13,15 @@ from numba import types
 from simulator.costs.lookup import blocks_time_ns
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
-    DONE_ALL,
     DECODE_CONTEXT,
     DECODE_NS,
     DECODE_SEQUENCES,
+    DONE_ALL,
     LIMITS,
     MAKESPAN_NS,
     OUTCOME,
     PEAK_USED_BLOCKS,
+    PREEMPTS,
     PREFILL_CHUNKS,
     PREFILL_CONTEXT,
     PREFILL_NS,
@@ -32,7 +33,7 @@ from simulator.serving.fast_arrays import (
     WAITING_NS,
     part,
 )
-from simulator.serving.fast_costs import TABLES, batch_ns, chunk_ns
+from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
 from simulator.serving.fast_jump import WORTHWHILE, jump
 from simulator.serving.fast_plain_state import (
     CLOCK,
@@ -74,7 +75,11 @@ from simulator.serving.fast_plain_state import (
     link,
     longest_context,
 )
+from simulator.serving.fast_pool import POOL
+from simulator.serving.fast_prefix import hits_of, publish_recurring, release_blocks, share_hits, take_blocks
 from simulator.serving.fast_shortage import serve_short_of_blocks
+
+CACHING = False  # a constant when the engine is compiled; `fast_cached` is the same code with True
 
 
 @part
@@ -88,9 +93,13 @@ def _store(plain, clock, free, running, joined, head, partial, known, computed, 
 
 
 @part
-def _decode_ns(batch, context, count, longest, tables, plain):
-    if tables.decode_spread_ns[batch] != 0.0 and count > 0:
+def _decode_ns(batch, context, count, longest, longest_chunk, tables, plain):
+    beside = longest_chunk > 0 and len(tables.beside_knots) > 0
+    spread = tables.beside_spread_ns[batch] if beside else tables.decode_spread_ns[batch]
+    if spread != 0.0 and count > 0:
         longest = max(longest, longest_context(plain, 0) + 1)
+    if beside:
+        return batch_beside_ns(tables, batch, context, longest, longest_chunk)
     return batch_ns(tables, batch, context, longest)
 
 
@@ -126,7 +135,7 @@ def _drop(slot, plain):
     plain.slots[after, PREVIOUS] = before
 
 
-def simulate(requests, limits, tables, plain, outcome):
+def simulate(requests, limits, tables, plain, pool, outcome):
     """Serves the trace. Returns whether every request was finished."""
     arrival, state, totals, group = requests.arrival_ns, plain.state, outcome.totals, plain.groups[0]
     n, seqs, budget_of_step = len(arrival), limits.max_num_seqs, limits.token_budget
@@ -154,6 +163,8 @@ def simulate(requests, limits, tables, plain, outcome):
             state[LAST_DECISION_NS], state[LAST_WAITING] = last_decision, last_waiting
             state[LAST_USED], state[LAST_START_NS], state[LAST_END_NS] = 0, clock - duration, clock
             jump(waiting, requests, limits, plain, tables, outcome)
+            if CACHING:
+                take_blocks(pool, free - state[FREE])
             if group[PASS] > now:
                 duration = state[LAST_END_NS] - state[LAST_START_NS]
                 clock, free, context, now, phase = state[CLOCK], state[FREE], group[CONTEXT], group[PASS], group[PHASE]
@@ -163,12 +174,16 @@ def simulate(requests, limits, tables, plain, outcome):
 
         # running requests
         budget, newcomers, ones, ones_context, ones_longest, chunks_ns = budget_of_step - count, 0, 0, 0, 0, 0
-        demand, chunk, preempted = np.int64(plain.residues[0, phase]), 0, False
+        demand, chunk, preempted, longest_chunk = np.int64(plain.residues[0, phase]), 0, False, 0
         if partial >= 0:
             chunk = min(known - computed, budget)
             demand += blocks_for(computed + chunk, limits) - blocks_for(computed, limits)
         if demand <= free:
             free -= demand
+            if CACHING:
+                take_blocks(pool, demand)
+        elif CACHING:
+            return PREEMPTS
         else:
             _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase)
             state[DELIVERED] = state[LAUNCHED]
@@ -180,8 +195,12 @@ def simulate(requests, limits, tables, plain, outcome):
                 ones, ones_context, ones_longest = 1, computed + 1, computed + 1
             else:
                 chunks_ns = _chunk(chunk, computed, tables, totals)
+                longest_chunk = chunk
             computed += chunk
             budget -= chunk
+            if CACHING:
+                blocked = False  # the head of the queue may hit what is published now
+                publish_recurring(pool, partial, requests, plain.slots[partial, REQUEST], computed >> limits.block_shift)
             plain.newcomers[0] = partial
             newcomers = 1
 
@@ -195,10 +214,14 @@ def simulate(requests, limits, tables, plain, outcome):
             else:
                 break
             want = requests.prompt[r] + done
-            chunk = min(want, budget)
+            found = idle = cached = 0
+            if CACHING:
+                found, idle = hits_of(pool, requests, r, (want - 1) >> limits.block_shift)
+                cached = found << limits.block_shift
+            chunk = min(want - cached, budget)
             margin = limits.margin_blocks if running > 0 else 0
-            need = blocks_for(chunk, limits)
-            hold = blocks_for(want, limits) if limits.full_sequence_gate else need
+            need = blocks_for(cached + chunk, limits) - found + idle
+            hold = blocks_for(want, limits) - found + idle if limits.full_sequence_gate else need
             if hold + margin > free:
                 blocked = True
                 break
@@ -212,11 +235,18 @@ def simulate(requests, limits, tables, plain, outcome):
             plain.slots[slot, TOTAL] = want
             plain.newcomers[newcomers] = slot
             newcomers += 1
+            blocked = False
+            if CACHING:
+                outcome.cached_tokens[r] = cached
+                share_hits(pool, slot, found)
+                take_blocks(pool, need - idle)
+                publish_recurring(pool, slot, requests, r, (cached + chunk) >> limits.block_shift)
             if chunk == 1:
-                ones, ones_context, ones_longest = ones + 1, ones_context + 1, max(ones_longest, 1)
+                ones, ones_context, ones_longest = ones + 1, ones_context + cached + 1, max(ones_longest, cached + 1)
             else:
-                chunks_ns += _chunk(chunk, 0, tables, totals)
-            known, computed = want, chunk
+                chunks_ns += _chunk(chunk, cached, tables, totals)
+                longest_chunk = max(longest_chunk, chunk)
+            known, computed = want, cached + chunk
             free -= need
             budget -= chunk
 
@@ -235,7 +265,7 @@ def simulate(requests, limits, tables, plain, outcome):
         if batch > 0:
             group[COUNT], group[PASS] = count, now
             total_context = context + count + ones_context
-            decode = _decode_ns(batch, total_context, count, ones_longest, tables, plain)
+            decode = _decode_ns(batch, total_context, count, ones_longest, longest_chunk, tables, plain)
             decode_total += decode
             decode_sequences += batch
             decode_context += total_context
@@ -260,6 +290,8 @@ def simulate(requests, limits, tables, plain, outcome):
         if slot >= 0:
             blocked = False
             plain.wheel[0, now & mask] = -1
+            if CACHING:
+                slot = _in_order(slot, plain)
         context += count
         now += 1
         phase = (phase + 1) & phases
@@ -269,7 +301,10 @@ def simulate(requests, limits, tables, plain, outcome):
             outcome.finish_ns[row[REQUEST]] = clock
             context -= row[TOTAL]
             count -= 1
-            free += blocks_for(row[TOTAL], limits)
+            if CACHING:
+                free += release_blocks(pool, slot, row[TOTAL], limits.block_shift)
+            else:
+                free += blocks_for(row[TOTAL], limits)
             add_residue(plain, 0, row[KEY], -1)
             if row[TOTAL] - now == group[LONGEST]:
                 group[LONGEST] = UNKNOWN
@@ -294,7 +329,10 @@ def simulate(requests, limits, tables, plain, outcome):
                 outcome.first_token_ns[r] = clock
             if done == output:
                 outcome.finish_ns[r] = clock
-                free += blocks_for(want, limits)
+                if CACHING:
+                    free += release_blocks(pool, slot, want, limits.block_shift)
+                else:
+                    free += blocks_for(want, limits)
                 blocked = False
                 _drop(slot, plain)
                 plain.free_slots[seqs - running] = slot
@@ -325,6 +363,25 @@ def simulate(requests, limits, tables, plain, outcome):
 
 
 @part
+def _in_order(slot, plain):
+    """Sorts slots that finish together by admission: the order in which their blocks are released is that in which
+    they will be reused. Without preemptions the order of admission is that of the trace."""
+    slots, first = plain.slots, np.int64(-1)
+    while slot >= 0:
+        following = slots[slot, LATER]
+        before, after = np.int64(-1), first
+        while after >= 0 and slots[after, REQUEST] < slots[slot, REQUEST]:
+            before, after = after, slots[after, LATER]
+        slots[slot, LATER] = after
+        if before < 0:
+            first = slot
+        else:
+            slots[before, LATER] = slot
+        slot = following
+    return first
+
+
+@part
 def _chunk(chunk, before, tables, totals):
     """Time of a prompt's next `chunk` > 1 tokens, counted in the totals."""
     totals[PREFILL_CHUNKS] += 1
@@ -334,4 +391,4 @@ def _chunk(chunk, before, tables, totals):
     return chunk_ns(tables, chunk, before)
 
 
-SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)
+SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, PLAIN, POOL, OUTCOME)

@@ -44,6 +44,10 @@ def step_time(entries: Sequence[Entry], tables: StepTables, swapped_blocks: int 
             requests[entry.channel] += 1
             tokens_on[entry.channel] += context
         decode_ns = lookup.channel_time_ns(requests, tokens_on, tables.channel_request_ns, tables.channel_token_ns)
+    elif decodes and chunks and len(tables.beside_knots):
+        decode_ns = lookup.beside_time_ns(len(decodes), sum(contexts), max(contexts), max(entry.new for entry in chunks),
+                                          tables.beside_knots, tables.beside_ns, tables.beside_spread_ns,
+                                          tables.context_knots, tables.context_index)
     elif decodes:
         decode_ns = lookup.decode_time_ns(len(decodes), sum(contexts), max(contexts), tables.decode_base_ns,
                                           tables.decode_slope_ns, tables.decode_spread_ns, tables.inverse,

@@ -155,6 +155,7 @@ def draw_costs(integer: Integer, choose: Callable[..., Any], config: SchedulerCo
     chunks = np.unique(np.r_[1.0, np.sort(rng.integers(2, tokens + 2, 3))])
     channels = choose(0, 0, 0, 2, 4)
     overlap = choose(SERIAL, SERIAL, CONCURRENT, INTERLEAVED, BEST)
+    beside = np.unique(np.r_[2.0, np.sort(rng.integers(2, tokens + 2, 2))]) if choose(0, 1) else None
     return StepCosts(
         linear_ns=np.sort(rng.integers(0, 3000, tokens)),
         decode_ns=np.sort(rng.uniform(0, 4000, (sequences, len(contexts)))),
@@ -171,4 +172,7 @@ def draw_costs(integer: Integer, choose: Callable[..., Any], config: SchedulerCo
         half_before_ns=rng.integers(0, 1500, tokens) if overlap >= INTERLEAVED else None,
         half_after_ns=rng.integers(0, 1500, tokens) if overlap >= INTERLEAVED else None,
         swap_block_ns=choose(0, 700),
+        beside_knots=beside,
+        beside_ns=None if beside is None else rng.uniform(0, 6000, (len(beside), sequences, len(contexts))),
+        beside_spread_ns=None if beside is None else rng.uniform(0, 50, sequences) * choose(0, 1),
     )

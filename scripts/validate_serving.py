@@ -1,0 +1,169 @@
+"""Replays a recorded vLLM run on measured operator tables and compares latencies, throughput and load.
+
+    python scripts/validate_serving.py --run DIR --tables DIR [--workload FILE] [--json FILE] [--plot FILE.html]
+
+--run: meta.json, requests.jsonl and, where there are, timeseries.csv, cluster.json, llmservingsim_summary.txt (formats:
+simulator.importers.vllm_run). --tables: an LLMServingSim profile bundle (meta.yaml, tp1/, tp2/ ...). --workload: the
+requests with their token ids, for prefix hits; looked for beside the run when not given. KV capacity is predicted; what
+the run measured is only compared with. Exits 1 when a bar is missed, 2 for input that cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.report import Row, finish, row
+from simulator.costs.cache import CostCache
+from simulator.design import resolve
+from simulator.importers import llmservingsim
+from simulator.importers.vllm_run import RecordedRun, design_of, preset_named, read_run, trace_of, without_contents
+from simulator.inputs.errors import InputError
+from simulator.serving import engine
+from simulator.serving.config import EngineResult, Trace
+from simulator.serving.trace_files import read_trace
+from simulator.simulate import price
+
+STATISTICS = {"mean": np.mean, **{f"p{q}": (lambda v, q=q: np.percentile(v, q)) for q in (50, 90, 95, 99)}}
+BARS = {"ttft": 3.0, "tpot": 1.5, "e2e": 1.5}  # per cent, on mean and p99
+BLOCKS_BAR = 2.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--tables", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--workload", type=Path, metavar="FILE")
+    parser.add_argument("--hardware", help="preset in configs/hardware, where the run's names none")
+    parser.add_argument("--model", help="preset in configs/models or a Hugging Face config.json")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE.html", help="latency CDFs and load over time")
+    args = parser.parse_args(argv)
+    try:
+        run = read_run(args.run)
+        bundle = llmservingsim.read_meta(args.tables)
+        hardware = args.hardware or preset_named(run.device or bundle.gpu, "hardware")
+        design = resolve(design_of(run, hardware=hardware, model=args.model))
+        table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor)
+        trace = _trace(run, args.workload, args.run)
+        priced = price(design, CostCache(), table)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    result = engine.run(trace, priced.scheduler, priced.costs, log=True)
+    print(f"{run.name}: {run.model} on {design.hardware.name}, TP {design.parallelism.tensor}, vLLM {run.vllm_version}, "
+          f"{len(trace)} requests, {priced.scheduler.num_gpu_blocks} KV blocks predicted, {result.steps} steps, "
+          f"{int(result.preemptions.sum())} preemptions\n")
+    summary = args.run / "llmservingsim_summary.txt"
+    rows = compare(run, result, _peer(summary) if summary.is_file() else {})
+    if run.num_gpu_blocks is not None:
+        off = (priced.scheduler.num_gpu_blocks / run.num_gpu_blocks - 1) * 100
+        rows.append(row("kv_blocks/error_pct", off, "%", BLOCKS_BAR, absolute=True))
+    rows += load(run, result)
+    if args.plot:
+        _plot(run, result, args.plot)
+    print()
+    return finish(rows, args.json)
+
+
+def latencies(arrival_s: np.ndarray, first_s: np.ndarray, finish_s: np.ndarray, outputs: np.ndarray) -> dict[str, np.ndarray]:
+    """TTFT, TPOT (requests of one token left out) and E2E in seconds."""
+    several = outputs > 1
+    return {"ttft": first_s - arrival_s, "tpot": (finish_s - first_s)[several] / (outputs[several] - 1),
+            "e2e": finish_s - arrival_s}
+
+
+def compare(run: RecordedRun, result: EngineResult, peer: dict[str, float]) -> list[Row]:
+    """Prints the table of latencies and gives its rows."""
+    served = result.finish_ns >= 0
+    measured = latencies(run.arrival_s[served], run.first_token_s[served], run.finish_s[served], run.output_tokens[served])
+    found = latencies(run.arrival_s[served], result.first_token_ns[served] / 1e9, result.finish_ns[served] / 1e9,
+                      run.output_tokens[served])
+    rows: list[Row] = [row("requests/rejected", float((~served).sum()), "requests", 0)]
+    print(f"{'':14}{'measured':>14}{'simulated':>14}{'error':>9}{'peer':>9}")
+    for name in ("ttft", "tpot", "e2e"):
+        for statistic, of in STATISTICS.items():
+            real, simulated = float(of(measured[name])), float(of(found[name]))
+            off = (simulated / real - 1) * 100
+            theirs = peer.get(f"{name}/{statistic}")
+            print(f"{name.upper() + ' ' + statistic:14}{real * 1e3:11,.2f} ms{simulated * 1e3:11,.2f} ms{off:+8.2f}%"
+                  + ("" if theirs is None else f"{theirs:+8.1f}%"))
+            bar = BARS[name] if statistic in ("mean", "p99") else None
+            label = "median" if statistic == "p50" else statistic
+            rows.append(row(f"{name}/{label}_error_pct", off, "%", bar, absolute=True))
+    tokens = float(run.output_tokens[served].sum())
+    real = tokens / float(run.finish_s[served].max())
+    simulated = tokens / (float(result.finish_ns.max()) / 1e9)
+    print(f"{'throughput':14}{real:9,.1f} tok/s{simulated:9,.1f} tok/s{(simulated / real - 1) * 100:+7.2f}%")
+    rows.append(row("throughput/error_pct", (simulated / real - 1) * 100))
+    return rows
+
+
+def load(run: RecordedRun, result: EngineResult) -> list[Row]:
+    """How far running and waiting requests over time are from the recorded ones: mean absolute difference, as a share of
+    the recorded mean."""
+    if not {"t", "running", "waiting"} <= run.load.keys() or result.log is None:
+        return []
+    rows = []
+    at = np.searchsorted(result.log.end_ns / 1e9, run.load["t"], side="left")
+    inside = at < len(result.log.end_ns)
+    for name, series in (("running", result.log.running), ("waiting", result.log.waiting)):
+        real, simulated = run.load[name][inside], series[at[inside]]
+        if real.mean() > 0:
+            rows.append(row(f"{name}/mean_difference_pct", float(np.abs(simulated - real).mean() / real.mean() * 100)))
+    return rows
+
+
+def _trace(run: RecordedRun, workload: Path | None, folder: Path) -> Trace:
+    if workload is None:
+        near = sorted(folder.parent.glob("*.jsonl.gz")) + sorted(folder.parent.glob("*.jsonl"))
+        for path in near:
+            try:
+                return trace_of(run, read_trace(str(path)))
+            except InputError:
+                continue
+        print("no workload found beside the run: prefix hits are not simulated", file=sys.stderr)
+        return without_contents(run)
+    return trace_of(run, read_trace(str(workload)))
+
+
+def _peer(summary: Path) -> dict[str, float]:
+    """Errors in per cent that the peer's summary claims, by our row names."""
+    names = {"TTFT": "ttft", "TPOT": "tpot", "Latency": "e2e"}
+    statistics = {"Mean": "mean", "Median": "p50", "P90": "p90", "P95": "p95", "P99": "p99"}
+    found = {}
+    for line in summary.read_text().splitlines():
+        words = line.split()
+        if len(words) == 5 and words[0] in names and words[1] in statistics:
+            found[f"{names[words[0]]}/{statistics[words[1]]}"] = float(words[4].rstrip("%"))
+    return found
+
+
+def _plot(run: RecordedRun, result: EngineResult, file: Path) -> None:
+    from plotly import graph_objects as go
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=2, cols=2, subplot_titles=("TTFT (s)", "TPOT (s)", "E2E (s)", "requests over time (s)"))
+    real = latencies(run.arrival_s, run.first_token_s, run.finish_s, run.output_tokens)
+    found = latencies(run.arrival_s, result.first_token_ns / 1e9, result.finish_ns / 1e9, run.output_tokens)
+    for place, name in enumerate(real):
+        for label, values, colour in (("measured", real[name], "black"), ("simulated", found[name], "red")):
+            figure.add_trace(go.Scatter(x=np.sort(values), y=np.linspace(0, 1, len(values)), name=label, showlegend=not place,
+                                        line={"color": colour}), place // 2 + 1, place % 2 + 1)
+    assert result.log is not None
+    for label, dash in (("running", "solid"), ("waiting", "dot")):
+        if label in run.load:
+            figure.add_trace(go.Scatter(x=run.load["t"], y=run.load[label], name=f"{label} measured",
+                                        line={"color": "black", "dash": dash}), 2, 2)
+        figure.add_trace(go.Scatter(x=result.log.end_ns / 1e9, y=getattr(result.log, label), name=f"{label} simulated",
+                                    line={"color": "red", "dash": dash}), 2, 2)
+    figure.write_html(file, include_plotlyjs=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

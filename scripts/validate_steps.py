@@ -1,0 +1,134 @@
+"""Compares step times with recorded engine steps: fitted on 5 % of the rows, and unfitted from datasheet and defaults.
+
+    python scripts/validate_steps.py FILE [--model qwen3-32b] [--hardware b300] [--json FILE]
+
+FILE: CSV (may be gzipped) with columns run (TP degree in its name), phase (decode, mixed, context), ctx_tokens,
+ctx_requests, ctx_kv_tokens, decode_requests, decode_kv_tokens, latency_ms. Model and hardware are taken from the run's
+and the file's name where they name presets. Rows are drawn for the fit per TP degree and phase, every twentieth after a
+fixed shuffle; errors are those on the rest. Parameters: simulator.costs.calibrate. Exits 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import gzip
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.report import finish, row
+from simulator.costs import calibrate
+from simulator.costs.cache import CostCache
+from simulator.costs.calibrate import Steps
+from simulator.costs.launch import LARGEST, capture_sizes
+from simulator.design import CONFIGS, resolve
+from simulator.inputs.errors import InputError
+from simulator.simulate import price
+
+SHARE = 0.05
+SEED = 20
+BARS = {"decode": 2.0, "mixed": 5.0, "context": 5.0}
+UNFITTED_BAR = 15.0
+LEAST = 8  # rows of a phase that the fit gets where 5 % would be fewer
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--model", help="preset in configs/models")
+    parser.add_argument("--hardware", help="preset in configs/hardware")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args(argv)
+    try:
+        with (gzip.open if args.file.suffix == ".gz" else open)(args.file, "rt", newline="") as file:
+            records = list(csv.DictReader(file))
+        rows = [r for tensor, group in _by_tensor(records).items()
+                for r in _compare(tensor, group, args.model or _preset("models", records[0]["run"]),
+                                  args.hardware or _preset("hardware", args.file.name))]
+    except (InputError, OSError, KeyError) as error:
+        print(f"{args.file}: {error!r}" if isinstance(error, KeyError) else error, file=sys.stderr)
+        return 2
+    return finish(rows, args.json)
+
+
+def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: str) -> list[dict[str, object]]:
+    def column(name: str) -> np.ndarray:
+        return np.array([float(r[name]) for r in records])
+
+    whole = {name: column(name).astype(np.int64) for name in ("decode_requests", "ctx_requests")}
+    steps = Steps(whole["decode_requests"], column("decode_kv_tokens"), whole["ctx_requests"], column("ctx_tokens"),
+                  column("ctx_kv_tokens"))
+    measured = column("latency_ms") / 1e3
+    phases = np.array([r["phase"] for r in records])
+    most = int(steps.sequences.max())
+    design = resolve({"model": model, "hardware": hardware, "parallelism": {"tensor": tensor}, "workload": "chat-200",
+                      "serving": {"max_num_seqs": max(most, 64), "max_num_batched_tokens": int(max(8192, steps.tokens.max())),
+                                  "cuda_graphs": True}})
+    found = calibrate.parts(price(design, CostCache()).costs, steps)
+    default = found.host + found.linear + found.decode + found.prefill
+    chosen = _chosen(phases)
+    sizes = [s for s in capture_sizes(most, most) if 8 <= s <= most]
+    calibration = calibrate.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes)
+    fitted = calibrate.predict(found, steps, calibration, LARGEST)
+    print(f"TP {tensor}: {len(records)} steps, fitted on {int(chosen.sum())}: {_told(calibration)}")
+    rows = []
+    for phase, bar in BARS.items():
+        rest = (phases == phase) & ~chosen
+        if not rest.any():
+            continue
+        off, plain = (np.abs(p[rest] / measured[rest] - 1) * 100 for p in (fitted, default))
+        rows += [row(f"tp{tensor}/{phase}/mape", float(off.mean()), "%", bar),
+                 row(f"tp{tensor}/{phase}/median", float(np.median(off))), row(f"tp{tensor}/{phase}/p95", float(np.percentile(off, 95))),
+                 row(f"tp{tensor}/{phase}/unfitted_mape", float(plain.mean()), "%", UNFITTED_BAR)]
+    rows.append(row(f"tp{tensor}/fitted_rows_pct", float(chosen.mean() * 100)))
+    return rows
+
+
+def _chosen(phases: np.ndarray) -> np.ndarray:
+    """Which rows the fit sees: SHARE of each phase, at least LEAST of them, after a fixed shuffle."""
+    chosen = np.zeros(len(phases), dtype=bool)
+    rng = np.random.default_rng(SEED)
+    for phase in BARS:
+        of_phase = rng.permutation(np.flatnonzero(phases == phase))
+        chosen[of_phase[: max(round(SHARE * len(of_phase)), min(LEAST, len(of_phase) // 2))]] = True
+    return chosen
+
+
+def _of(record, chosen):  # type: ignore[no-untyped-def]
+    """The chosen rows of a record of arrays."""
+    return type(record)(*(getattr(record, f.name)[chosen] for f in dataclasses.fields(record)))
+
+
+def _told(c: calibrate.Calibration) -> str:
+    sizes = ", ".join(f"n >= {n}: {s * 1e3:.2f} ms" for n, s in zip(c.sizes, c.size_s, strict=True) if s > 0)
+    return (f"step {c.step_s * 1e3:.2f} ms, sequence {c.sequence_s * 1e6:.0f} us, without graph {c.graphless_s * 1e3:.2f} ms, "
+            f"linear x{c.linear:.3f}, decode attention x{c.decode:.3f}, prefill attention x{c.prefill:.3f}; {sizes}")
+
+
+def _by_tensor(records: list[dict[str, str]]) -> dict[int, list[dict[str, str]]]:
+    groups: dict[int, list[dict[str, str]]] = {}
+    for r in records:
+        found = re.search(r"tp(\d+)", r["run"])
+        if found is None:
+            raise InputError(f"run '{r['run']}' does not say its TP degree (tp1, tp4 ...)")
+        groups.setdefault(int(found[1]), []).append(r)
+    return dict(sorted(groups.items()))
+
+
+def _preset(catalogue: str, text: str) -> str:
+    """The longest preset name that occurs in `text`."""
+    flat = re.sub(r"[^a-z0-9]", "", text.lower())
+    names = [p.stem for p in (CONFIGS / catalogue).glob("*.yaml") if re.sub(r"[^a-z0-9]", "", p.stem) in flat]
+    if not names:
+        raise InputError(f"'{text}' names no preset of configs/{catalogue}; give --{catalogue.rstrip('s')}")
+    return max(names, key=len)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Host and efficiency parameters from a handful of measured engine steps.
+
+The model of a step is a sum of what the tables say, each part with a factor, and what the engine adds:
+
+    step + sequence * n + graphless * [no CUDA graph] + linear * L + decode * D + prefill * P  [+ sum of graph steps]
+
+L, D, P are the seconds of linear operators (collectives and head included), decode and prefill attention from
+`StepCosts`; a factor above one is an efficiency below the table's. `sizes` adds one constant per CUDA graph size from
+which on a decode-only step is dearer: kernels change with the padded batch. Factors and constants are not negative.
+They minimise the sum of absolute relative errors (iteratively reweighted non-negative least squares), so that a few
+outliers among the measured steps do not move them. Measure steps of several batch sizes and contexts, some with a
+prefill chunk: twenty to a hundred are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.costs.step import StepCosts
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+ROUNDS = 30  # of reweighting
+SWEEPS = 2000  # of coordinate descent, over at most a dozen parameters
+LEAST_ERROR = 1e-3  # relative errors below this weigh alike
+PRIOR = 1e-3  # weight of the pull of factors to one and of constants to zero: decides only what the steps leave open
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Measured steps; shapes [steps]. Prefill as one engine step reports it: chunks of equal length and context."""
+
+    decodes: Int64
+    decode_context: Float64  # sum over decodes
+    chunks: Int64
+    chunk_tokens: Float64  # sum of new tokens
+    chunk_context: Float64  # sum of tokens before them
+
+    @property
+    def tokens(self) -> Int64:
+        return self.decodes + self.chunk_tokens.astype(np.int64)
+
+    @property
+    def sequences(self) -> Int64:
+        return self.decodes + self.chunks
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Seconds of each part of every step as the tables have it; [steps]."""
+
+    linear: Float64
+    decode: Float64
+    prefill: Float64
+    host: Float64
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """See the module text. Seconds, and factors on the tables' times; sizes and size_s go together."""
+
+    step_s: float
+    sequence_s: float
+    graphless_s: float
+    linear: float
+    decode: float
+    prefill: float
+    sizes: tuple[int, ...] = ()
+    size_s: tuple[float, ...] = ()
+
+
+def parts(costs: StepCosts, steps: Steps) -> Parts:
+    """What `costs` says of every step (one pipeline stage, serial overlap)."""
+    tokens, sequences = steps.tokens, steps.sequences
+    linear = costs.linear_ns[tokens] + costs.stage_tokens_ns[0, tokens] + costs.stage_sequences_ns[0, sequences]
+    decode, prefill = np.zeros(len(tokens)), np.zeros(len(tokens))
+    for i in np.flatnonzero(steps.decodes):
+        b = int(steps.decodes[i])
+        decode[i] = _at(costs.context_knots, costs.decode_ns[b], steps.decode_context[i] / b)
+    for i in np.flatnonzero(steps.chunks):
+        k = int(steps.chunks[i])
+        along = np.array([_at(costs.context_knots, row, steps.chunk_context[i] / k) for row in costs.prefill_ns])
+        prefill[i] = k * _at(costs.chunk_knots, along, steps.chunk_tokens[i] / k)
+    return Parts(linear / 1e9, decode / 1e9, prefill / 1e9, costs.host_ns[sequences] / 1e9)
+
+
+def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, sizes: Sequence[int] = ()) -> Calibration:
+    """The calibration that reproduces `measured_s` best."""
+    columns = _columns(found, steps, largest_graph, sizes)
+    expected = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, *[0.0] * len(sizes)])
+    scale = np.maximum(columns.max(axis=0), 1e-12)
+    pull = PRIOR * np.diag(columns.mean(axis=0) / measured_s.mean() + 1e-9)
+    weights = np.ones(len(measured_s))
+    found_x = expected
+    for _ in range(ROUNDS):
+        system = np.vstack([columns / measured_s[:, None] * weights[:, None], pull * np.sqrt(len(measured_s))])
+        target = np.concatenate([weights, pull.diagonal() * np.sqrt(len(measured_s)) * expected])
+        found_x = _non_negative(system / scale, target) / scale
+        weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found_x / measured_s - 1), LEAST_ERROR))
+    x = found_x.tolist()
+    return Calibration(*x[:6], tuple(sizes), tuple(x[6:]))
+
+
+def predict(found: Parts, steps: Steps, calibration: Calibration, largest_graph: int) -> Float64:
+    """Seconds of every step under a calibration."""
+    c = calibration
+    x = np.array([c.step_s, c.sequence_s, c.graphless_s, c.linear, c.decode, c.prefill, *c.size_s])
+    return _columns(found, steps, largest_graph, c.sizes) @ x
+
+
+def _columns(found: Parts, steps: Steps, largest_graph: int, sizes: Sequence[int]) -> Float64:
+    ones = np.ones(len(found.linear))
+    return np.stack([ones, steps.sequences.astype(float), (steps.tokens > largest_graph).astype(float), found.linear,
+                     found.decode, found.prefill, *[(steps.decodes >= s).astype(float) for s in sizes]], axis=1)
+
+
+def _non_negative(system: Float64, target: Float64) -> Float64:
+    """The non-negative x that minimises |system x - target|^2, by coordinate descent on the normal equations."""
+    gram, right = system.T @ system, system.T @ target
+    x = np.zeros(len(right))
+    for _ in range(SWEEPS):
+        for i in range(len(x)):
+            x[i] = max(0.0, x[i] + (right[i] - gram[i] @ x) / gram[i, i]) if gram[i, i] > 0 else 0.0
+    return x
+
+
+def _at(knots: Float64, values: Float64, x: float) -> float:
+    """Linear interpolation, the last cell continued beyond the knots."""
+    if x <= knots[-1]:
+        return float(np.interp(x, knots, values))
+    slope = (values[-1] - values[-2]) / (knots[-1] - knots[-2])
+    return float(values[-1] + slope * (x - knots[-1]))

@@ -1,0 +1,37 @@
+"""CUDA graphs: the sizes that vLLM captures, and the rows that a step really runs with.
+
+vLLM v1 pads a batch to the next captured size: full graphs for decodes alone, piecewise ones (attention outside) for any
+other batch up to the largest size; larger batches run unpadded. Sizes from vllm/config/vllm.py,
+`_set_cudagraph_sizes` (v0.19): 1, 2, 4, multiples of 8 below 256, multiples of 16 from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+LARGEST = 512
+
+
+def capture_sizes(max_num_seqs: int, max_num_batched_tokens: int) -> tuple[int, ...]:
+    """Batch sizes vLLM captures by default, ascending."""
+    largest = min(2 * max_num_seqs, LARGEST, max_num_batched_tokens)
+    sizes = [1, 2, 4, *range(8, 256, 8), *range(256, LARGEST + 1, 16)]
+    return tuple(size for size in sizes if size <= largest)
+
+
+def padded(rows: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.float64]:
+    """Rows that run for each count in `rows`: the next of `sizes` (ascending), the count itself above the last."""
+    if not sizes:
+        return rows.astype(np.float64)
+    table = np.asarray(sizes)
+    at = np.searchsorted(table, rows)
+    up = np.where(at < len(table), table[np.minimum(at, len(table) - 1)], rows)
+    return np.where(rows == 0, 0, up).astype(np.float64)
+
+
+def graphless(rows: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.bool_]:
+    """Which counts of rows run without a CUDA graph."""
+    return rows > (sizes[-1] if sizes else 0)

@@ -1,0 +1,39 @@
+"""From a table and a datasheet to the devices that price a model: measured where the table knows the operator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simulator.hardware.build import Devices
+from simulator.hardware.gpu import GpuDevice
+from simulator.hardware.measured.attention import AttentionExtras, extras
+from simulator.hardware.measured.device import MeasuredDevice
+from simulator.hardware.measured.roofline import Peaks
+from simulator.hardware.measured.table import OperatorTable
+from simulator.hardware.priced import Device
+from simulator.inputs.errors import InputError
+from simulator.model.operators import DecodeAttention, NamedOperator, PrefillAttention
+
+
+def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOperator]) -> Devices:
+    """`devices` with everything that the table knows taken from it. Raises InputError for hardware other than a GPU."""
+    if not isinstance(devices.compute, GpuDevice):
+        raise InputError("measured tables describe a GPU; this design has none", key="hardware.tables")
+    names = {op.operator: op.name for op in ops}
+    covered = frozenset(name for name in table.meta.get("covered", "").split(",") if name)
+    device = MeasuredDevice(table, peaks(devices.compute), devices.compute, names, covered)
+    return replace(devices, compute=device, prefill=device, decode=device)
+
+
+def peaks(gpu: GpuDevice) -> Peaks:
+    """The roofline of a datasheet GPU."""
+    return Peaks(gpu.peak_16bit, gpu.peak_8bit, gpu.bandwidth_bytes_per_s, gpu.l2_bytes)
+
+
+def attention_extras(decode: Device, ops: list[NamedOperator], max_sequences: int, contexts: object) -> AttentionExtras | None:
+    """What the tables say about mixed and uneven batches; None for devices without tables."""
+    if not isinstance(decode, MeasuredDevice):
+        return None
+    chunk = next(op.operator for op in ops if isinstance(op.operator, PrefillAttention))
+    token = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
+    return extras(decode, chunk, token, max_sequences, contexts)  # type: ignore[arg-type]

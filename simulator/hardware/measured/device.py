@@ -1,0 +1,87 @@
+"""A device known by measurement: efficiency over the roofline from a table, the rest from a fallback device.
+
+    time = (t0 + roofline(shape)) / efficiency(shape),   efficiency = (t0 + roofline) / measured at the table's points
+
+t0 is the smallest time in the operator's own table (launch and latency that no shape avoids), so that efficiency is a
+smooth number near one where the roofline alone would vanish. Between points efficiency is interpolated, beyond them its
+boundary value is held; nothing is ever priced below the floor of `roofline.floor`.
+
+GEMM time is a staircase in the rows (tiles): where the table is measured every TILE_ROWS rows or closer, a count between
+two of its points costs what the next point costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.hardware.measured import roofline
+from simulator.hardware.measured.roofline import Peaks
+from simulator.hardware.measured.surface import evaluate
+from simulator.hardware.measured.table import OperatorTable, Points, identity_of
+from simulator.hardware.priced import Bound, Device, Fidelity, Priced
+from simulator.model.operators import Collective, Gemm, Operator
+
+Float64 = NDArray[np.float64]
+
+TILE_ROWS = 16  # rows of a tensor-core instruction (PTX mma.m16n8k16): the finest step of a GEMM's time
+
+
+@dataclass(frozen=True)
+class MeasuredDevice:
+    """Prices what `table` knows; asks `fallback` for the rest and for energy.
+
+    names: the name of each operator (vectors are looked up by name). covered: names whose time is inside a neighbour's
+    measurement (a profiler that times the attention layer whole includes the KV-cache write): priced at zero.
+    """
+
+    table: OperatorTable
+    peaks: Peaks
+    fallback: Device
+    names: Mapping[Operator, str] = field(default_factory=dict)
+    covered: frozenset[str] = frozenset()
+
+    def fingerprint(self) -> str:
+        known = sorted((repr(op), name) for op, name in self.names.items())
+        return f"measured.1 {self.table.content_hash} {self.peaks} {sorted(self.covered)} {known} | {self.fallback.fingerprint()}"
+
+    def price(self, operator: Operator, *axes: Float64) -> Priced:
+        """See `Device.price`. Axes are vectors, or one column and one row that span a grid."""
+        name = self.names.get(operator, "")
+        if name in self.covered:
+            zero = np.zeros(np.broadcast_shapes(*(np.shape(a) for a in axes)))
+            return Priced(zero, zero, np.full(zero.shape, int(Bound.MEMORY), np.int8), Fidelity.MEASURED)
+        base = self.fallback.price(operator, *axes)
+        points = self.table.points(*identity_of(operator, name))
+        if points is None or isinstance(operator, Collective):
+            return base
+        shapes = [np.asarray(axis, dtype=np.float64) for axis in axes]
+        seconds, bound, inside = self._seconds(operator, points, shapes)
+        fidelity = Fidelity.INTERPOLATED if inside else Fidelity.CALIBRATED
+        return Priced(seconds, base.joules, bound, fidelity)
+
+    def knows(self, operator: Operator) -> bool:
+        """Whether the table has measurements of this operator."""
+        return self.table.points(*identity_of(operator, self.names.get(operator, ""))) is not None
+
+    def _seconds(self, operator: Operator, points: Points, shapes: list[Float64]) -> tuple[Float64, NDArray[np.int8], bool]:
+        start = float(points.seconds.min())
+        ideal, _ = roofline.nominal(operator, self.peaks, *points.axes)
+        if isinstance(operator, Gemm):
+            shapes = [_up_to_measured(shapes[0], points.axes[0])]
+        efficiency = evaluate(points.axes, (start + ideal) / points.seconds, tuple(s.ravel() for s in shapes))
+        wanted, bound = roofline.nominal(operator, self.peaks, *shapes)
+        seconds = (start + wanted) / efficiency.reshape(wanted.shape)
+        bound[start > wanted] = int(Bound.LAUNCH)
+        inside = all(s.max() <= top for s, top in zip(shapes, points.axes.max(axis=1), strict=True))
+        return np.maximum(seconds, roofline.floor(operator, self.peaks, *shapes)), bound, inside
+
+
+def _up_to_measured(rows: Float64, measured: Float64) -> Float64:
+    """Rows rounded up to the next measured count where that is less than TILE_ROWS away."""
+    at = np.minimum(np.searchsorted(measured, rows), len(measured) - 1)
+    up = measured[at]
+    return np.where((up >= rows) & (up - rows < TILE_ROWS), up, rows)

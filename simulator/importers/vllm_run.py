@@ -1,0 +1,174 @@
+"""Recorded vLLM serving runs: the machine and engine arguments, the requests' times, the load over time.
+
+A run is a folder with `meta.json` (engine arguments), `requests.jsonl` (per request, seconds: `queued_ts`,
+`first_token_ts`, `last_token_ts`, `input_toks`, `output_toks`), and optionally `timeseries.csv` (t, running, waiting) and
+`cluster.json` (link_bw in GB/s and link_latency in ns of the machine). What the run measured of the KV cache is read
+only to be compared with.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.design import CONFIGS
+from simulator.inputs.errors import InputError, nearest
+from simulator.serving.config import Trace
+
+Float64 = NDArray[np.float64]
+
+# Engine arguments that change what is served in a way not modelled here, and their harmless values.
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "data_parallel_size": (None, 1), "enable_expert_parallel": (None, False), "enforce_eager": (None, False),
+    "quantization": (None,), "speculative_config": (None,), "decode_context_parallel_size": (None, 1)}
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """Times in seconds from the first arrival; requests in order of arrival. Shapes [n]; load: columns by name."""
+
+    name: str
+    model: str
+    vllm_version: str
+    engine: Mapping[str, Any]  # engine arguments, resolved where the run recorded that
+    device: str  # as the run or its cluster file names it
+    link: Mapping[str, float]  # bandwidth_gb_per_s, latency_ns; empty where not described
+    arrival_s: Float64
+    first_token_s: Float64
+    finish_s: Float64
+    prompt_tokens: NDArray[np.int32]
+    output_tokens: NDArray[np.int32]
+    request: NDArray[np.int64]  # line of the workload each request came from
+    load: Mapping[str, Float64]
+    num_gpu_blocks: int | None  # measured
+
+
+def read_run(folder: Path) -> RecordedRun:
+    """The run in `folder`. Raises InputError naming the file that is absent or malformed."""
+    meta = _json(folder / "meta.json")
+    cluster = _json(folder / "cluster.json") if (folder / "cluster.json").is_file() else {}
+    engine = dict(meta.get("engine_kwargs") or {})
+    resolved = meta.get("resolved_config") or {}
+    for section in ("cache_config", "scheduler_config", "parallel_config"):
+        for key, value in (resolved.get(section) or {}).items():
+            engine.setdefault(key, value)
+    for key, harmless in _UNSUPPORTED.items():
+        if engine.get(key) not in harmless:
+            raise InputError(f"{key}={engine[key]!r} is not modelled", file=str(folder / "meta.json"), key=key)
+    times = _requests(folder / "requests.jsonl")
+    instances = [i for node in cluster.get("nodes", []) for i in node.get("instances", [])]
+    if len(instances) > 1:
+        raise InputError(f"{len(instances)} instances are not modelled", file=str(folder / "cluster.json"))
+    device = str((meta.get("hardware") or {}).get("device_name") or "")
+    device = str(instances[0].get("hardware") or device) if instances else device
+    link = {"bandwidth_gb_per_s": float(cluster["link_bw"]), "latency_ns": float(cluster["link_latency"])} \
+        if {"link_bw", "link_latency"} <= cluster.keys() else {}
+    blocks = (meta.get("kv_cache") or {}).get("num_gpu_blocks")
+    return RecordedRun(folder.name, str(meta.get("model") or engine.get("model")), str(meta.get("vllm_version", "")), engine,
+                       device, link, *times, load=_load(folder / "timeseries.csv"), num_gpu_blocks=blocks)
+
+
+def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | None = None) -> dict[str, Any]:
+    """The design (plain YAML data) that the run describes. Unknown names raise InputError with the nearest known one."""
+    engine = run.engine
+    plain: dict[str, Any] = {"base": hardware or preset_named(run.device, "hardware")}
+    tensor = int(engine.get("tensor_parallel_size") or 1)
+    if run.link and tensor > 1:  # one latency a transfer: NCCL's launch, which it is of the order of
+        plain["link"] = {"bandwidth": f"{run.link['bandwidth_gb_per_s']:g} GB/s",
+                         "launch": f"{run.link['latency_ns'] / 1e3:g} us"}
+    serving: dict[str, Any] = {"enable_prefix_caching": True, "async_scheduling": True, "cuda_graphs": True}
+    for key in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "enable_prefix_caching",
+                "enable_chunked_prefill", "async_scheduling", "long_prefill_token_threshold", "policy",
+                "scheduler_reserve_full_isl"):
+        if engine.get(key) is not None:
+            serving[key] = engine[key]
+    if engine.get("gpu_memory_utilization") is not None:
+        serving["memory_utilization"] = float(engine["gpu_memory_utilization"])
+    if engine.get("kv_cache_dtype") not in (None, "auto"):
+        raise InputError(f"kv_cache_dtype={engine['kv_cache_dtype']!r} is not modelled", key="kv_cache_dtype")
+    return {"model": model or preset_named(run.model, "models"), "hardware": plain, "serving": serving,
+            "parallelism": {"tensor": tensor, "pipeline": int(engine.get("pipeline_parallel_size") or 1)},
+            "workload": {"trace": "recorded"}}
+
+
+def preset_named(name: str, catalogue: str) -> str:
+    """The preset in configs/ that a device or checkpoint name means: letters and digits of its last part, vendor and
+    tuning words left out."""
+    known = {_plain(p.stem): p.stem for p in (CONFIGS / catalogue).glob("*.yaml")}
+    words = name.rsplit("/", 1)[-1]
+    for word in ("NVIDIA", "GeForce", "Blackwell", "Server Edition", "Workstation Edition", "Instruct"):
+        words = words.replace(word, "")
+    if _plain(words) not in known:
+        raise InputError(f"no preset for '{name}' in configs/{catalogue}; {nearest(_plain(words), known)}; give one by hand")
+    return known[_plain(words)]
+
+
+def trace_of(run: RecordedRun, workload: Trace) -> Trace:
+    """The recorded arrivals with the contents of the workload's prompts. Raises InputError where lengths differ."""
+    if len(workload) < int(run.request.max()) + 1:
+        raise InputError(f"the workload has {len(workload)} requests, the run's last is number {int(run.request.max())}")
+    lengths = workload.prompt_tokens[run.request]
+    if not np.array_equal(lengths, run.prompt_tokens):
+        at = int(np.flatnonzero(lengths != run.prompt_tokens)[0])
+        raise InputError(f"request {int(run.request[at])} has {lengths[at]} prompt tokens in the workload, "
+                         f"{run.prompt_tokens[at]} in the run")
+    trace = replace(workload, arrival_ns=np.rint(run.arrival_s * 1e9).astype(np.int64), prompt_tokens=run.prompt_tokens,
+                    output_tokens=run.output_tokens, priority=None, segments=None)
+    if workload.prompt_ids is None or workload.prompt_id_offsets is None:
+        return trace
+    offsets = workload.prompt_id_offsets
+    ids = [workload.prompt_ids[offsets[r]: offsets[r + 1]] for r in run.request]
+    return replace(trace, prompt_ids=np.concatenate(ids), prompt_id_offsets=np.cumsum([0, *map(len, ids)]))
+
+
+def without_contents(run: RecordedRun) -> Trace:
+    """The recorded requests where no workload says what the prompts contain: nothing is shared."""
+    return Trace(np.rint(run.arrival_s * 1e9).astype(np.int64), run.prompt_tokens, run.output_tokens)
+
+
+def _requests(path: Path) -> tuple[Any, ...]:
+    try:
+        records = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        number = np.array([int(str(r["request_id"]).rsplit("-", 1)[-1]) for r in records])
+        queued, first, last = (np.array([float(r[k]) for r in records]) for k in ("queued_ts", "first_token_ts", "last_token_ts"))
+        prompt, output = (np.array([int(r[k]) for r in records], dtype=np.int32) for k in ("input_toks", "output_toks"))
+    except FileNotFoundError as error:
+        raise InputError("no such file", file=str(path)) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"is not a list of recorded requests: {error}", file=str(path)) from error
+    if not len(records):
+        raise InputError("holds no requests", file=str(path))
+    order = np.lexsort((number, queued))
+    start = queued.min()
+    return (*(column[order] - start for column in (queued, first, last)), *(c[order] for c in (prompt, output, number)))
+
+
+def _load(path: Path) -> dict[str, Float64]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else {})}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError("no such file", file=str(path)) from error
+    except ValueError as error:
+        raise InputError(f"is not JSON: {error}", file=str(path)) from error
+    if not isinstance(found, dict):
+        raise InputError("expected an object", file=str(path))
+    return found
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())
