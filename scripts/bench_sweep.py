@@ -61,6 +61,9 @@ def exhaustive(trials: int) -> Iterator[Row]:
     yield row("exhaustive/designs_per_s_while_evaluating", found["trials_per_s"], "designs/s")
     cpu_ms = 1e3 * found["driver_cpu_s"] / found["trials"]
     yield row("exhaustive/driver_cpu_ms_per_trial", cpu_ms, "ms", "<= 0.2", cpu_ms <= 0.2)
+    worker_ms = 1e3 * found["worker_cpu_s"] / found["trials"]
+    yield row("exhaustive/worker_cpu_ms_per_trial", worker_ms, "ms")
+    yield row("exhaustive/designs_per_s_of_2_free_cores", 2e3 / (worker_ms + cpu_ms), "designs/s")
     yield row("exhaustive/peak_driver_memory", found["peak_bytes"] / 1e6, "MB")
     yield row("exhaustive/wall_100000_designs", 1e5 / rate, "s", "<= 300", 1e5 / rate <= 300)
 
@@ -74,6 +77,7 @@ def model_based(trials: int) -> Iterator[Row]:
     cpu_ms = 1e3 * found["loop_cpu_s"] / found["trials"]
     yield row("model_based/driver_cpu_ms_per_trial", cpu_ms, "ms", "<= 2", cpu_ms <= 2)
     yield row("model_based/driver_cpu_ms_per_trial_all_threads", 1e3 * found["driver_cpu_s"] / found["trials"], "ms")
+    yield row("model_based/worker_cpu_ms_per_trial", 1e3 * found["worker_cpu_s"] / found["trials"], "ms")
     share = found["cache_saved_s"] / max(found["cache_saved_s"] + found["cache_computed_s"], 1e-9)
     yield row("cache/saved_share_cheap_device_model", share, "")
 

@@ -4,7 +4,8 @@ One header line, then one JSON line per finished trial, in the order of finishin
 
 - A line (or a few finished together) is handed to the operating system whole, before anything else hears of the trial:
   killing the driver (SIGKILL included) loses no finished trial.
-- Lines reach the disk (fsync) every 32 lines or every second, and on close: a power cut loses at most that much.
+- Lines reach the disk (fsync) every 32 trials or every second, those written together every second, and on close: a
+  power cut loses at most that much.
 - A torn last line (power cut, full disk) is cut off on open; a damaged line anywhere else is an error, not a skip.
 - One driver per folder: an flock on the file, which dies with the process.
 """
@@ -57,12 +58,14 @@ class Ledger:
 
     def append(self, trial: Trial) -> None:
         """Writes one trial. Raises InputError where the disk is full (the file is left ending in a whole line)."""
-        self.append_lines(trial.to_json_line().encode() + b"\n", 1)
+        _write(self._descriptor, self.path, trial.to_json_line().encode() + b"\n")
+        self._unsynced += 1
+        self.tick()
 
-    def append_lines(self, lines: bytes, count: int) -> None:
-        """Writes `count` trials that are lines already, in one piece. Raises InputError where the disk is full."""
+    def append_lines(self, lines: bytes) -> None:
+        """Writes trials that are lines already, in one piece. Raises InputError where the disk is full."""
         _write(self._descriptor, self.path, lines)
-        self._unsynced += count
+        self._unsynced += 1
         self.tick()
 
     def tick(self) -> None:

@@ -61,6 +61,7 @@ class Pool:
     def __init__(self, make_evaluator: Callable[[], Evaluator], *, workers: int, costs: Snapshot,
                  trial_limit_s: float) -> None:
         self.costs = SharedCosts(costs, ray.put)
+        self.cpu_s = 0.0  # of all workers, evaluating
         self._limit_s = trial_limit_s
         self._queue: deque[Task] = deque()
         self._alone: set[int] = set()  # numbers of tasks that must not share a call
@@ -195,6 +196,7 @@ class Pool:
 
     def _accept(self, reply: Reply, span: Span | None) -> None:
         rows = reply.rows
+        self.cpu_s += reply.cpu_s
         self.costs.add(reply.new_costs, reply.counters, len(reply.trials if rows is None else rows))
         if rows is not None and span is not None:
             self._point_seconds += 0.3 * (min(rows.seconds / len(span), 4 * self._point_seconds) - self._point_seconds)

@@ -174,7 +174,7 @@ class Sweep:
                                   "cache_misses": float(counters.misses)})
 
     def _record_rows(self, rows: Rows) -> None:
-        self._book.append_lines(rows.lines, len(rows))
+        self._book.append_lines(rows.lines)
         for status, count in zip(STATUSES, np.bincount(rows.statuses, minlength=len(STATUSES)).tolist(), strict=True):
             self._counts[status] += count
         complete = np.flatnonzero(rows.statuses == COMPLETE)
@@ -246,6 +246,7 @@ class Sweep:
             "seconds": round(elapsed_s, 3),
             "trials_per_s": round(new / elapsed_s, 3) if elapsed_s > 0 else 0.0,
             "driver_cpu_s": round(self._cpu_s, 3), "loop_cpu_s": round(self._loop_cpu_s, 3),
+            "worker_cpu_s": round(self._pool.cpu_s if self._pool else 0.0, 3),
             "feasible": self._counts["complete"], "infeasible": self._counts["infeasible"],
             "failed": self._counts["failed"],
             "rejected": dict(self._rejected.most_common()),

@@ -62,6 +62,7 @@ class Reply:
     new_costs: Snapshot
     counters: CacheCounters
     rows: Rows | None = None  # the trials of a span
+    cpu_s: float = 0.0  # of the worker's process for this call
 
 
 class NotStartedError(Exception):
@@ -87,14 +88,16 @@ class SimWorker:
 
         costs: Ray references of the shared snapshots, fetched when `version` is new.
         """
+        start_s = time.process_time()
         evaluator = self._ready(version, costs)
         trials = [replace(run_task(evaluator, task), worker=self._name) for task in tasks]
-        return Reply(trials, evaluator.cache.take_new(), evaluator.cache.take_counters())
+        return Reply(trials, evaluator.cache.take_new(), evaluator.cache.take_counters(),
+                     cpu_s=time.process_time() - start_s)
 
     def evaluate_span(self, span: Span, version: int, costs: Sequence[Any]) -> Reply:
         """As `evaluate`, for points given by index; those illegal as written are counted and left out."""
         evaluator = cast("SpanEvaluator", self._ready(version, costs))
-        start_s = time.perf_counter()
+        start_s, start_cpu_s = time.perf_counter(), time.process_time()
         rejected: Counter[str] = Counter()
         trials: list[Trial] = []
         for index in span.indices():
@@ -105,7 +108,8 @@ class SimWorker:
             else:
                 rejected[rule] += 1
         rows = rows_of(trials, evaluator.objectives, rejected, time.perf_counter() - start_s)
-        return Reply([], evaluator.cache.take_new(), evaluator.cache.take_counters(), rows)
+        return Reply([], evaluator.cache.take_new(), evaluator.cache.take_counters(), rows,
+                     time.process_time() - start_cpu_s)
 
     def _ready(self, version: int, costs: Sequence[Any]) -> Evaluator:
         import ray

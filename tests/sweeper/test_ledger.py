@@ -70,7 +70,7 @@ def test_a_torn_tail_is_found_however_long_it_is(tmp_path: Path, monkeypatch: py
 def test_lines_written_together_are_read_one_by_one_and_found_by_offset(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     book = ledger.create(path, HEADER)
-    book.append_lines(b"".join(trial(n).to_json_line().encode() + b"\n" for n in (4, 2, 3)), 3)
+    book.append_lines(b"".join(trial(n).to_json_line().encode() + b"\n" for n in (4, 2, 3)))
     book.close()
     found = {t.number: offset for offset, t in ledger.stream(path)}
     assert list(found) == [4, 2, 3]
