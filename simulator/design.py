@@ -120,6 +120,15 @@ def validate(plain: dict[str, Any], *, file: str | None = None) -> Design:
         raise as_input_error(error, Design, file) from None
 
 
+def validate_section(section: str, plain: dict[str, Any], *, file: str | None = None) -> Record:
+    """The record of one section in expanded plain data. Raises InputError with the key as the whole design has it."""
+    record = typing.cast("type[Record]", Design.model_fields[section].annotation)
+    try:
+        return record.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, record, file, section) from None
+
+
 def apply_overrides(plain: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """`plain` with dotted keys set: {"hardware.npu.array": [128, 128]}. Whole sections first, then their parts."""
     result = copy.deepcopy(plain)
@@ -164,17 +173,28 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def design_key(design: Design) -> str:
     """Content hash of everything that can change the result: labels and knobs without effect are left out."""
-    plain = design.to_plain()
-    for section in ("model", "hardware", "workload"):
-        plain[section].pop("name", None)
-        plain[section].pop("source", None)
-    _drop_idle_hardware(design.hardware, plain["hardware"])
-    if design.hardware.tables is not None:  # what is in the file counts, not where it lies
-        from simulator.hardware.measured.parquet import read_table
+    return hash_sections({section: section_text(section, getattr(design, section)) for section in Design.model_fields})
 
-        plain["hardware"]["tables"] = read_table(Path(design.hardware.tables)).content_hash
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+def section_text(section: str, record: Record) -> str:
+    """A section's part in the design's key: canonical JSON without what cannot change the result."""
+    plain = record.to_plain()
+    if section in ("model", "hardware", "workload"):
+        plain.pop("name", None)
+        plain.pop("source", None)
+    if isinstance(record, Hardware):
+        _drop_idle_hardware(record, plain)
+        if record.tables is not None:  # what is in the file counts, not where it lies
+            from simulator.hardware.measured.parquet import read_table
+
+            plain["tables"] = read_table(Path(record.tables)).content_hash
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def hash_sections(texts: dict[str, str]) -> str:
+    """The design's key from the `section_text` of each of its sections."""
+    text = ",".join(f'"{section}":{texts[section]}' for section in sorted(texts))
+    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:24]
 
 
 def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
