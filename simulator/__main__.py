@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from simulator.inputs.cli import guarded
 
@@ -42,6 +43,12 @@ def main(argv: list[str] | None = None) -> int:
     _add_set(price, "npu.arrays=4")
     price.add_argument("--json", action="store_true", help="print rows as JSON")
     price.add_argument("--plot", metavar="FILE.html", help="write a log-log plot beside the roofline")
+    tables = commands.add_parser("import", help="measured operators of other tools into operator tables (parquet)")
+    tables.add_argument("format", help="llmservingsim: an LLMServingSim profile bundle (meta.yaml, tp1/, tp2/ ...)")
+    tables.add_argument("source", type=Path, metavar="SRC")
+    tables.add_argument("destination", type=Path, metavar="DEST", help="folder for one .parquet per TP degree")
+    tables.add_argument("--model", help="a name from configs/models or a config.json, where the source names none")
+    tables.add_argument("--hardware", help="a name from configs/hardware, for the roofline checks")
     return guarded(lambda: _dispatch(parser.parse_args(argv)))
 
 
@@ -57,6 +64,10 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         return run_command(args.design, args.overrides, as_json=args.json, requests_file=args.requests_csv,
                            steps_file=args.steps_csv, use_reference=args.reference)
+    if args.command == "import":
+        from simulator.commands.import_tables import import_command
+
+        return import_command(args.format, args.source, args.destination, args.model, args.hardware)
     if args.command == "hardware":
         from simulator.commands.hardware import hardware_command
 

@@ -120,6 +120,15 @@ def validate(plain: dict[str, Any], *, file: str | None = None) -> Design:
         raise as_input_error(error, Design, file) from None
 
 
+def validate_section(section: str, plain: dict[str, Any], *, file: str | None = None) -> Record:
+    """The record of one section in expanded plain data. Raises InputError with the key as the whole design has it."""
+    record = typing.cast("type[Record]", Design.model_fields[section].annotation)
+    try:
+        return record.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, record, file, section) from None
+
+
 def apply_overrides(plain: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """`plain` with dotted keys set: {"hardware.npu.array": [128, 128]}. Whole sections first, then their parts."""
     result = copy.deepcopy(plain)
@@ -164,19 +173,30 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def design_key(design: Design) -> str:
     """Content hash of everything that can change the result: labels and knobs without effect are left out."""
-    plain = design.to_plain()
-    for section in ("model", "hardware", "workload"):
-        plain[section].pop("name", None)
-        plain[section].pop("source", None)
-    _drop_idle_hardware(design.hardware, plain["hardware"])
-    serving = design.serving
-    if serving.preemption != "swap":
-        plain["serving"].pop("swap_to")
-    for tier, place in (("host_memory", "host"), ("cxl", "cxl")):
-        if serving.preemption != "swap" or serving.swap_to != place:
-            plain["hardware"].pop(tier, None)
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hash_sections({section: section_text(section, getattr(design, section)) for section in Design.model_fields})
+
+
+def section_text(section: str, record: Record) -> str:
+    """A section's part in the design's key: canonical JSON without what cannot change the result."""
+    plain = record.to_plain()
+    if section in ("model", "hardware", "workload"):
+        plain.pop("name", None)
+        plain.pop("source", None)
+    if isinstance(record, Serving) and record.preemption != "swap":
+        plain.pop("swap_to")
+    if isinstance(record, Hardware):
+        _drop_idle_hardware(record, plain)
+        if record.tables is not None:  # what is in the file counts, not where it lies
+            from simulator.hardware.measured.parquet import read_table
+
+            plain["tables"] = read_table(Path(record.tables)).content_hash
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def hash_sections(texts: dict[str, str]) -> str:
+    """The design's key from the `section_text` of each of its sections."""
+    text = ",".join(f'"{section}":{texts[section]}' for section in sorted(texts))
+    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:24]
 
 
 def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
@@ -195,7 +215,7 @@ def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
         if hardware.pim_and_npu_in_turn:
             idle |= {"sub_batches"}
         if not hardware.attention_on_pim:
-            idle |= {"unit", "commands", "row_buffer", "power_limited", "mapping", "sub_batches"}
+            idle |= {"unit", "commands", "row_buffer", "power_limited", "stack_power", "mapping", "sub_batches"}
         plain["pim"] = {key: value for key, value in plain["pim"].items() if key not in idle}
         plain["decode_attention"] = hardware.attention_on_pim
     if hardware.gpu is not None:
@@ -337,8 +357,9 @@ def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> 
 
 
 def _local(section: str, plain: dict[str, Any], folder: Path | None) -> dict[str, Any]:
-    """Relative trace paths are relative to the file that names them."""
-    trace = plain.get("trace") if section == "workload" else None
-    if isinstance(trace, str) and folder is not None and (folder / trace).is_file():
-        return {**plain, "trace": str((folder / trace).resolve())}
+    """Relative paths of traces and operator tables are relative to the file that names them."""
+    key = {"workload": "trace", "hardware": "tables"}.get(section)
+    path = plain.get(key) if key is not None else None
+    if key is not None and isinstance(path, str) and folder is not None and (folder / path).is_file():
+        return {**plain, key: str((folder / path).resolve())}
     return plain

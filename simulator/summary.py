@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -58,11 +59,11 @@ def _together(runs: Runs) -> tuple[Trace, EngineResult]:
     trace, run = runs[0]
     if len(runs) == 1:
         return trace, run
-    joined = {name: np.concatenate([getattr(t, name) for t, _ in runs])
+    joined: dict[str, Any] = {name: np.concatenate([getattr(t, name) for t, _ in runs])
               for name in ("arrival_ns", "prompt_tokens", "output_tokens")}
-    times = {name: np.concatenate([getattr(r, name) for _, r in runs])
+    times: dict[str, Any] = {name: np.concatenate([getattr(r, name) for _, r in runs])
              for name in ("first_scheduled_ns", "first_token_ns", "finish_ns")}
-    counts = None if run.gap_counts is None else sum(r.gap_counts for _, r in runs if r.gap_counts is not None)
+    counts: Any = None if run.gap_counts is None else sum(r.gap_counts for _, r in runs if r.gap_counts is not None)
     return Trace(**joined), replace(run, **times, gap_counts=counts)
 
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from simulator.costs.cache import CostCache
-from simulator.design import Design, design_key
+from simulator.design import Design
 from simulator.feasibility import Infeasible
 from simulator.inputs.errors import InputError
 from simulator.schema.workload import Workload
 from simulator.serving.config import Trace
 from simulator.serving.trace import load_trace
 from simulator.simulate import simulate
-from sweeper.judge import Verdict, check, check_design, judge
-from sweeper.space import Space
+from sweeper.enumeration import Enumeration
+from sweeper.judge import check, check_design, impossible, judge
+from sweeper.proposals import broken_rule
+from sweeper.space import Space, Values
 from sweeper.trial import Trial
-from sweeper.worker import Task
+from sweeper.worker import Task, run_task
 
 MAX_TRACES = 32  # kept per worker when designs differ in workload
 
@@ -30,8 +35,22 @@ class SimEvaluator:
     def __init__(self, space: Space, traces: Mapping[str, Trace]) -> None:
         self.cache = CostCache()
         self._space = space
+        self.objectives = [objective.name for objective in space.objectives]
         self._traces = dict(traces)
+        self._last: tuple[Workload | None, Any] = (None, None)  # the workload before and its trace
         self._baselines = {baseline.name: baseline.design for baseline in space.baselines}
+
+    @cached_property
+    def _enumeration(self) -> Enumeration:
+        return Enumeration(self._space)
+
+    def point(self, index: int) -> Values:
+        """The canonical point of that index in the space's enumeration."""
+        return self._enumeration.at(index)
+
+    def broken_rule(self, point: Mapping[str, Any]) -> str | None:
+        """The constraint that the point misses by its settings alone."""
+        return broken_rule(self._space, point)
 
     def evaluate(self, task: Task) -> Trial:
         """The judged trial; what needs no simulation is checked first."""
@@ -47,18 +66,20 @@ class SimEvaluator:
                 metrics = simulate(checked.design, cache=self.cache, trace=self._trace(checked.design.workload)).metrics
                 verdict = judge(self._space, checked.flat, metrics)
             except Infeasible as infeasible:
-                amounts = {violation.name: violation.amount for violation in infeasible.violations}
-                verdict = Verdict("infeasible", {}, amounts, str(infeasible))
+                verdict = impossible(infeasible.violations)
         return Trial(task.number, dict(task.parameters), verdict.status, metrics=metrics, objectives=verdict.objectives,
                      constraints=verdict.constraints, reason=verdict.reason, baseline=task.baseline,
-                     design_key=design_key(checked.design) if checked.design is not None else "")
+                     design_key=checked.design_key)
 
     def _trace(self, workload: Workload) -> Trace:
+        if workload is self._last[0]:  # designs share the record where they share the workload
+            return self._last[1]
         key = workload_key(workload)
         if key not in self._traces:
             if len(self._traces) >= MAX_TRACES:
                 self._traces.pop(next(iter(self._traces)))
             self._traces[key] = load_trace(workload)
+        self._last = (workload, self._traces[key])
         return self._traces[key]
 
 
@@ -78,6 +99,19 @@ def warm(space: Space) -> None:
     for design in (*(b.design for b in space.baselines), *_some_design(space)):
         with contextlib.suppress(Infeasible):
             simulate(design, trace=trace)
+
+
+def measured_seconds(space: Space, trials: int = 12) -> float:
+    """Wall time of one evaluation in this process, the mean over random points after a few to warm up."""
+    warm(space)
+    evaluator = SimEvaluator(space, load_traces(space))
+    rng = random.Random(0)
+    points = [space.sample(rng) for _ in range(2 * trials)]
+    for i, point in enumerate(points):
+        if i == trials:
+            start_s = time.perf_counter()
+        run_task(evaluator, Task(i, point))
+    return (time.perf_counter() - start_s) / trials
 
 
 def workload_key(workload: Workload) -> str:

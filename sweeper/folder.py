@@ -45,10 +45,11 @@ def create(folder: Path, space: Space, settings: Settings) -> Ledger:
     """A new study. Raises InputError where the folder holds one already, saying what to do about it."""
     path = folder / ledger.FILE_NAME
     if path.exists() and path.stat().st_size:
-        header, trials = ledger.read(path)
+        header = ledger.read_header(path)
         if header.space_hash != space.hash:
             raise InputError("holds a study of another space; choose another folder with --out", file=str(folder))
-        raise InputError(f"holds this study already ({len(trials)} of {header.settings.get('trials')} trials); continue "
+        count = sum(1 for _ in ledger.stream(path))
+        raise InputError(f"holds this study already ({count} of {header.settings.get('trials')} trials); continue "
                          f"it with `python -m sweeper resume {folder}`, or choose another folder with --out",
                          file=str(folder))
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.design import Design
-from simulator.feasibility import violations
+from simulator.design import Design, design_key
+from simulator.feasibility import Violation
 from simulator.inputs.errors import InputError
 from sweeper.expressions import UndefinedError
 from sweeper.space import Constraint, Space
@@ -34,6 +34,7 @@ class Checked:
     design: Design | None
     flat: Flat
     verdict: Verdict | None
+    design_key: str = ""
 
 
 def check(space: Space, values: Mapping[str, Any]) -> Checked:
@@ -43,16 +44,21 @@ def check(space: Space, values: Mapping[str, Any]) -> Checked:
     if verdict is not None:
         return Checked(None, flat, verdict)
     try:
-        design = space.design(values)
+        design, key = space.keyed_design(values)
     except InputError as error:
         return Checked(None, flat, Verdict("infeasible", {}, {ILLEGAL: 1.0}, _without_file(error)))
-    return Checked(design, flat, _impossible(design))
+    return Checked(design, flat, None, key)
 
 
 def check_design(space: Space, design: Design) -> Checked:
     """As `check`, for a design that is given as such (a baseline)."""
     flat = flatten(design)
-    return Checked(design, flat, _static(space, flat) or _impossible(design))
+    return Checked(design, flat, _static(space, flat), design_key(design))
+
+
+def impossible(found: Sequence[Violation]) -> Verdict:
+    """What the simulator itself rules out: memory fit, divisibility, ..."""
+    return Verdict("infeasible", {}, {v.name: v.amount for v in found}, f"{found[0].name}: {found[0].message}")
 
 
 def judge(space: Space, flat: Flat, metrics: Mapping[str, float]) -> Verdict:
@@ -79,14 +85,6 @@ def judge(space: Space, flat: Flat, metrics: Mapping[str, float]) -> Verdict:
 def _static(space: Space, flat: Flat) -> Verdict | None:
     violated, reason = _violations(space.static_constraints, flat)
     return Verdict("infeasible", {}, violated, reason) if reason else None
-
-
-def _impossible(design: Design) -> Verdict | None:
-    """What the simulator itself rules out: memory fit, divisibility, ..."""
-    found = violations(design)
-    if not found:
-        return None
-    return Verdict("infeasible", {}, {v.name: v.amount for v in found}, f"{found[0].name}: {found[0].message}")
 
 
 def _violations(constraints: Iterable[Constraint], values: Mapping[str, Any]) -> tuple[dict[str, float], str]:

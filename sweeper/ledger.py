@@ -2,9 +2,10 @@
 
 One header line, then one JSON line per finished trial, in the order of finishing. Durability contract:
 
-- A line is handed to the operating system whole, before anything else hears of the trial: killing the driver
-  (SIGKILL included) loses no finished trial.
-- Lines reach the disk (fsync) every 32 lines or every second, and on close: a power cut loses at most that much.
+- A line (or a few finished together) is handed to the operating system whole, before anything else hears of the trial:
+  killing the driver (SIGKILL included) loses no finished trial.
+- Lines reach the disk (fsync) every 32 trials or every second, those written together every second, and on close: a
+  power cut loses at most that much.
 - A torn last line (power cut, full disk) is cut off on open; a damaged line anywhere else is an error, not a skip.
 - One driver per folder: an flock on the file, which dies with the process.
 """
@@ -15,10 +16,10 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from simulator.inputs.errors import InputError
 from sweeper.trial import Trial, from_json_line
@@ -27,6 +28,7 @@ SCHEMA = 1
 FILE_NAME = "trials.jsonl"
 SYNC_LINES = 32
 SYNC_SECONDS = 1.0
+TAIL_BYTES = 1 << 20  # read at once when looking for the last newline
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,27 @@ class Header:
 
 
 class Ledger:
-    """An open, locked ledger: its `header` and the `trials` found on open, in the order of finishing."""
+    """An open, locked ledger."""
 
-    def __init__(self, path: Path, descriptor: int, header: Header, trials: Sequence[Trial]) -> None:
-        self.path, self.header, self.trials = path, header, tuple(trials)
+    def __init__(self, path: Path, descriptor: int, header: Header) -> None:
+        self.path, self.header = path, header
         self._descriptor = descriptor
         self._unsynced = 0
         self._last_sync = time.monotonic()
 
+    def trials(self) -> Iterator[Trial]:
+        """The trials written so far, in the order of finishing. Raises InputError at a damaged line."""
+        return (trial for _, trial in stream(self.path))
+
     def append(self, trial: Trial) -> None:
         """Writes one trial. Raises InputError where the disk is full (the file is left ending in a whole line)."""
-        _write_line(self._descriptor, self.path, trial.to_json_line())
+        _write(self._descriptor, self.path, trial.to_json_line().encode() + b"\n")
+        self._unsynced += 1
+        self.tick()
+
+    def append_lines(self, lines: bytes) -> None:
+        """Writes trials that are lines already, in one piece. Raises InputError where the disk is full."""
+        _write(self._descriptor, self.path, lines)
         self._unsynced += 1
         self.tick()
 
@@ -82,31 +94,54 @@ def create(path: Path, header: Header) -> Ledger:
     if os.fstat(descriptor).st_size:
         os.close(descriptor)
         raise InputError("holds a study already", file=str(path))
-    _write_line(descriptor, path, json.dumps({"ledger": asdict(header)}, separators=(",", ":")))
-    ledger = Ledger(path, descriptor, header, [])
+    _write(descriptor, path, json.dumps({"ledger": asdict(header)}, separators=(",", ":")).encode() + b"\n")
+    ledger = Ledger(path, descriptor, header)
     ledger.sync()
     return ledger
 
 
 def reopen(path: Path) -> Ledger:
-    """An existing ledger, locked, its torn tail cut. Raises InputError where it is missing, damaged or in use."""
+    """An existing ledger, locked, its torn tail cut. Raises InputError where it is missing, no ledger, or in use."""
     descriptor = _open_locked(path, 0)
     try:
-        whole = _cut_torn_tail(descriptor, path)
-        header, trials = _parse(whole, path)
+        _cut_torn_tail(descriptor)
+        header = read_header(path)
     except BaseException:
         os.close(descriptor)
         raise
-    return Ledger(path, descriptor, header, trials)
+    return Ledger(path, descriptor, header)
+
+
+def read_header(path: Path) -> Header:
+    """Without a lock. Raises InputError where the file is missing or no ledger."""
+    with _readable(path) as file:
+        return _parse_header(file.readline(), path)
 
 
 def read(path: Path) -> tuple[Header, list[Trial]]:
-    """Header and trials without a lock and without changing the file: for reports beside a running driver."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=str(path)) from error
-    return _parse(data[: data.rfind(b"\n") + 1], path)
+    """Header and trials without a lock and without changing the file. For large studies see `stream`."""
+    return read_header(path), [trial for _, trial in stream(path)]
+
+
+def stream(path: Path) -> Iterator[tuple[int, Trial]]:
+    """(byte offset of the line, trial) in the order of finishing, one at a time; a torn last line is left out.
+
+    Raises InputError at a damaged line.
+    """
+    with _readable(path) as file:
+        offset = len(file.readline())
+        for number, line in enumerate(file, start=2):
+            if line.endswith(b"\n"):
+                yield offset, _parse(line, number, path)
+            offset += len(line)
+
+
+def at_offsets(path: Path, offsets: Iterable[int]) -> Iterator[Trial]:
+    """The trials whose lines begin at `offsets`, in that order."""
+    with _readable(path) as file:
+        for offset in offsets:
+            file.seek(offset)
+            yield _parse(file.readline(), 0, path)
 
 
 def in_use(path: Path) -> bool:
@@ -140,8 +175,14 @@ def _open_locked(path: Path, flags: int) -> int:
     return descriptor
 
 
-def _write_line(descriptor: int, path: Path, line: str) -> None:
-    data = (line + "\n").encode()
+def _readable(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=str(path)) from error
+
+
+def _write(descriptor: int, path: Path, data: bytes) -> None:
     end = os.fstat(descriptor).st_size
     try:
         written = 0
@@ -153,25 +194,26 @@ def _write_line(descriptor: int, path: Path, line: str) -> None:
                          file=str(path)) from error
 
 
-def _cut_torn_tail(descriptor: int, path: Path) -> bytes:
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    if end < len(data):
+def _cut_torn_tail(descriptor: int) -> None:
+    """Cuts what follows the last newline, looking for it from the end."""
+    size = start = os.fstat(descriptor).st_size
+    while start > 0:
+        start = max(0, start - TAIL_BYTES)
+        newline = os.pread(descriptor, min(TAIL_BYTES, size - start), start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+    else:
+        end = 0
+    if end < size:
         os.ftruncate(descriptor, end)
-    return data[:end]
 
 
-def _parse(data: bytes, path: Path) -> tuple[Header, list[Trial]]:
-    lines = data.splitlines()
-    header = _parse_header(lines[0] if lines else b"", path)
-    trials: list[Trial] = []
-    for number, line in enumerate(lines[1:], start=2):
-        try:
-            trials.append(from_json_line(line.decode()))
-        except (InputError, UnicodeDecodeError) as error:
-            raise InputError(f"line {number} is damaged ({error}); restore the file from a copy",
-                             file=str(path)) from error
-    return header, trials
+def _parse(line: bytes, number: int, path: Path) -> Trial:
+    try:
+        return from_json_line(line.decode())
+    except (InputError, UnicodeDecodeError) as error:
+        raise InputError(f"line {number} is damaged ({error}); restore the file from a copy", file=str(path)) from error
 
 
 def _parse_header(line: bytes, path: Path) -> Header:

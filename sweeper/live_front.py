@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeper.pareto import Points, hypervolume, points, reference_point
 from sweeper.space import Space
@@ -17,26 +20,42 @@ class LiveFront:
         self._front: Points = np.empty((0, len(space.objectives)))
         self._extremes: Points | None = None  # [2, objectives]: best and worst of all complete trials
         self._hypervolume: float | None = 0.0
-        self._keys: set[str] = set()
+        self._keys: set[str] = set()  # of designs that were on the front once
 
     def add(self, trial: Trial) -> None:
         """Takes a trial into account."""
-        if trial.status != "complete" or (trial.baseline and not trial.parameters):
+        if trial.status == "complete" and (trial.parameters or not trial.baseline):
+            self.add_rows(points([trial], self._objectives), [trial.design_key])
+
+    def add_rows(self, table: Points, design_keys: Sequence[str]) -> None:
+        """Takes complete trials into account: [n, objectives], smaller is better, and the keys of their designs."""
+        if not len(table):
             return
-        if trial.design_key and trial.design_key in self._keys:
-            return
-        self._keys.add(trial.design_key)
-        row = points([trial], self._objectives)[0]
-        extremes = np.stack([row, row]) if self._extremes is None else np.stack(
-            [np.minimum(self._extremes[0], row), np.maximum(self._extremes[1], row)])
+        extremes = np.stack([table.min(axis=0), table.max(axis=0)])
+        if self._extremes is not None:
+            extremes = np.stack([np.minimum(self._extremes[0], extremes[0]), np.maximum(self._extremes[1], extremes[1])])
         if self._extremes is None or not np.array_equal(extremes, self._extremes):
             self._extremes, self._hypervolume = extremes, None
-        better = np.all(self._front <= row, axis=1) & np.any(self._front < row, axis=1)
-        if bool(np.any(better)):
+        for i in np.flatnonzero(~self._dominated(table)).tolist():
+            self._add_row(table[i], design_keys[i])
+
+    def _add_row(self, row: Points, key: str) -> None:
+        if (key and key in self._keys) or bool(self._dominated(row[None])[0]):
             return
+        self._keys.add(key)
         worse = np.all(row <= self._front, axis=1) & np.any(row < self._front, axis=1)
         self._front = np.vstack([self._front[~worse], row])
         self._hypervolume = None
+
+    def _dominated(self, table: Points) -> NDArray[np.bool_]:
+        """Which rows some design of the front beats."""
+        no_worse = np.ones((len(table), len(self._front)), dtype=bool)
+        better = np.zeros_like(no_worse)
+        for column in range(table.shape[1]):
+            own, best = table[:, column, None], self._front[None, :, column]
+            no_worse &= best <= own
+            better |= best < own
+        return np.asarray((no_worse & better).any(axis=1))
 
     def __len__(self) -> int:
         return len(self._front)

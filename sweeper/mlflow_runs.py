@@ -76,24 +76,22 @@ class SweepRun:
         self.run_id = self._find_run()
         self.steps = self._logged_steps()
 
-    def log_trials(self, trials: Sequence[Trial], extra: Mapping[int, Mapping[str, float]]) -> None:
-        """Logs trials that the run does not have yet. `extra`: further metrics by trial number."""
+    def log_steps(self, steps: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Logs (step, metrics) that the run does not have yet; STEP_METRIC is among the metrics."""
         from mlflow.entities import Metric
 
         metrics: list[Metric] = []
-        steps: list[int] = []
-        for trial in trials:
-            if trial.number in self.steps:
+        logged: list[int] = []
+        for step, values in steps:
+            if step in self.steps:
                 continue
-            values = {**trial.objectives, "trial_seconds": trial.seconds, **extra.get(trial.number, {}),
-                      STEP_METRIC: float(trial.status == "complete")}
             now_ms = _now_ms()
             if len(metrics) + len(values) > MAX_BATCH_METRICS:
-                self._log(metrics, steps)
-                metrics, steps = [], []
-            metrics.extend(Metric(name, value, now_ms, trial.number) for name, value in values.items())
-            steps.append(trial.number)
-        self._log(metrics, steps)
+                self._log(metrics, logged)
+                metrics, logged = [], []
+            metrics.extend(Metric(name, value, now_ms, step) for name, value in values.items())
+            logged.append(step)
+        self._log(metrics, logged)
 
     def log_children(self, trials: Iterable[Trial]) -> None:
         """One finished child run for each trial; children of earlier calls that are not wanted any more are deleted."""

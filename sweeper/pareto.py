@@ -34,9 +34,13 @@ def eligible(trials: Sequence[Trial]) -> list[Trial]:
 
 def points(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Points:
     """[trials, objectives], smaller is better."""
-    signs = np.array([1.0 if o.direction == "minimize" else -1.0 for o in objectives])
     rows = [[t.objectives[o.name] for o in objectives] for t in trials]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * signs
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * signs(objectives)
+
+
+def signs(objectives: Sequence[Objective]) -> Points:
+    """What turns objectives into costs: 1 for minimised ones, -1 for maximised ones."""
+    return np.array([1.0 if o.direction == "minimize" else -1.0 for o in objectives])
 
 
 def front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:

@@ -21,12 +21,15 @@ from ray.exceptions import RayError, RayTaskError
 from simulator.costs.cache import Snapshot
 from sweeper.pool_errors import PoolError
 from sweeper.shared_costs import SharedCosts
+from sweeper.spans import Rows, Span
 from sweeper.trial import Trial
 from sweeper.worker import Evaluator, NotStartedError, Reply, SimWorker, Task
 
 IN_FLIGHT = 2  # calls per actor: the next one waits there while a result travels
 CALL_SECONDS = 0.035  # what a grouped call should last
 MAX_GROUP = 32
+SPAN_SECONDS = 0.15  # what a span should last: its driver cost is that of one call
+MAX_SPAN = 2048
 MAX_ATTEMPTS = 2
 START_SECONDS = 120.0  # for an actor to come (back) up
 PING_PAUSE_SECONDS = 0.1
@@ -36,6 +39,7 @@ PING_PAUSE_SECONDS = 0.1
 class _Call:
     reference: Any
     tasks: list[Task]
+    span: Span | None = None  # instead of tasks
 
 
 @dataclass
@@ -57,12 +61,17 @@ class Pool:
     def __init__(self, make_evaluator: Callable[[], Evaluator], *, workers: int, costs: Snapshot,
                  trial_limit_s: float) -> None:
         self.costs = SharedCosts(costs, ray.put)
+        self.cpu_s = 0.0  # of all workers, evaluating
         self._limit_s = trial_limit_s
         self._queue: deque[Task] = deque()
         self._alone: set[int] = set()  # numbers of tasks that must not share a call
         self._attempts: dict[int, int] = {}
         self._trial_seconds = CALL_SECONDS  # running mean of one trial
+        self._point_seconds = SPAN_SECONDS  # the same of one point of a span
+        self._spans: deque[Span] = deque()
         self._done: list[Trial] = []
+        self._rows: list[Rows] = []
+        self._broken: list[Span] = []
         self._maker = ray.put(make_evaluator)  # space and trace travel once; kept, since restarted actors need it
         remote = ray.remote(SimWorker).options(num_cpus=1, max_restarts=-1, max_task_retries=0,
                                                scheduling_strategy="SPREAD")
@@ -73,15 +82,39 @@ class Pool:
         """Tasks that one call should hold, from the measured time of a trial."""
         return max(1, min(MAX_GROUP, round(CALL_SECONDS / max(self._trial_seconds, 1e-6))))
 
+    @property
+    def span_size(self) -> int:
+        """Points that one span should hold."""
+        return max(1, min(MAX_SPAN, round(SPAN_SECONDS / max(self._point_seconds, 1e-7))))
+
+    def span_room(self) -> int:
+        """How many more spans keep every actor busy."""
+        under_way = sum(len(lane.calls) for lane in self._lanes) + len(self._queue) + len(self._spans)
+        return max(0, len(self._lanes) * IN_FLIGHT - under_way)
+
     def room(self) -> int:
         """How many more tasks keep every actor busy; 0 when there is enough."""
         waiting = len(self._queue) + sum(len(c.tasks) for lane in self._lanes for c in lane.calls)
         return max(0, len(self._lanes) * IN_FLIGHT * self.group - waiting)
 
-    def submit(self, tasks: Iterable[Task]) -> None:
-        """Queues tasks; each comes back exactly once from `collect`."""
+    def submit(self, tasks: Iterable[Task], *, alone: bool = False) -> None:
+        """Queues tasks; each comes back exactly once from `collect`. alone: they must not share a call."""
+        tasks = list(tasks)
         self._queue.extend(tasks)
+        if alone:
+            self._alone.update(task.number for task in tasks)
         self._dispatch()
+
+    def submit_span(self, span: Span) -> None:
+        """Queues a span; `take_rows` has its trials once `collect` saw them."""
+        self._spans.append(span)
+        self._dispatch()
+
+    def take_rows(self) -> tuple[list[Rows], list[Span]]:
+        """Trials of finished spans, and spans that killed their worker: send the tasks of these one by one."""
+        taken = self._rows, self._broken
+        self._rows, self._broken = [], []
+        return taken
 
     def collect(self, timeout_s: float) -> list[Trial]:
         """Finished trials, waiting at most `timeout_s` for the first. Raises PoolError when no actor can start."""
@@ -89,7 +122,8 @@ class Pool:
         references = {call.reference: lane for lane in self._lanes for call in lane.calls}
         pings = {lane.ping: lane for lane in self._lanes if lane.ping is not None}
         waiting = [*references, *pings]
-        if waiting and not self._done:
+        done = bool(self._done or self._rows or self._broken)
+        if waiting and not done:
             wait_s = min(timeout_s, PING_PAUSE_SECONDS) if any(not lane.up for lane in self._lanes) else timeout_s
             ready, _ = ray.wait(waiting, num_returns=1, timeout=wait_s)
             if ready:  # whatever else is ready is taken along
@@ -99,13 +133,13 @@ class Pool:
                     self._pinged(pings[reference])
                 else:
                     self._answered(references[reference], reference)
-        elif not waiting and not self._done:
+        elif not waiting and not done:
             time.sleep(min(timeout_s, PING_PAUSE_SECONDS))
         self._enforce_limit()
         self.costs.publish_if_due()
         self._dispatch()
-        done, self._done = self._done, []
-        return done
+        finished, self._done = self._done, []
+        return finished
 
     def close(self) -> None:
         """Kills the actors; unfinished tasks are dropped."""
@@ -117,11 +151,14 @@ class Pool:
         free = [lane for lane in self._lanes if lane.up and len(lane.calls) < IN_FLIGHT]
         free.sort(key=lambda lane: len(lane.calls))
         slots = sum(IN_FLIGHT - len(lane.calls) for lane in free)
-        while self._queue and slots:
+        while (self._queue or self._spans) and slots:
             lane = min(free, key=lambda lane: len(lane.calls))
             if len(lane.calls) >= IN_FLIGHT:
                 break
-            self._send(lane, self._take(math.ceil(len(self._queue) / slots)))
+            if self._queue:
+                self._send(lane, self._take(math.ceil(len(self._queue) / slots)), None)
+            else:
+                self._send(lane, [], self._spans.popleft())
             slots -= 1
 
     def _take(self, share: int) -> list[Task]:
@@ -131,11 +168,11 @@ class Pool:
             tasks.append(self._queue.popleft())
         return tasks
 
-    def _send(self, lane: _Lane, tasks: list[Task]) -> None:
+    def _send(self, lane: _Lane, tasks: list[Task], span: Span | None) -> None:
         if not lane.calls:
             lane.head_since_s = time.monotonic()
-        reference = lane.actor.evaluate.remote(tasks, self.costs.version, self.costs.references)
-        lane.calls.append(_Call(reference, tasks))
+        method, what = (lane.actor.evaluate, tasks) if span is None else (lane.actor.evaluate_span, span)
+        lane.calls.append(_Call(method.remote(what, self.costs.version, self.costs.references), tasks, span))
 
     def _answered(self, lane: _Lane, reference: Any) -> None:
         call = next((c for c in lane.calls if c.reference is reference), None)
@@ -148,16 +185,23 @@ class Pool:
         except RayTaskError as error:  # not the simulator's (those are trials) but the worker's own
             reason = " ".join(str(error.cause or error).split())[:500]
             self._finish([task.failed(reason) for task in call.tasks])
+            self._broken.extend([call.span] if call.span else [])
             lane.calls.remove(call)
         except RayError as error:
             self._lane_died(lane, f"crashed the worker ({type(error).__name__})")
         else:
             lane.calls.remove(call)
-            self._accept(reply)
+            self._accept(reply, call.span)
         lane.head_since_s = time.monotonic()
 
-    def _accept(self, reply: Reply) -> None:
-        self.costs.add(reply.new_costs, reply.counters, len(reply.trials))
+    def _accept(self, reply: Reply, span: Span | None) -> None:
+        rows = reply.rows
+        self.cpu_s += reply.cpu_s
+        self.costs.add(reply.new_costs, reply.counters, len(reply.trials if rows is None else rows))
+        if rows is not None and span is not None:
+            self._point_seconds += 0.3 * (min(rows.seconds / len(span), 4 * self._point_seconds) - self._point_seconds)
+            self._rows.append(rows)
+            return
         for trial in reply.trials:
             seconds = min(trial.seconds, 4 * self._trial_seconds)  # a first trial that compiles is not the rule
             self._trial_seconds += 0.1 * (seconds - self._trial_seconds)
@@ -179,12 +223,15 @@ class Pool:
         for call in calls:
             reply = _reply_if_ready(call.reference)
             if reply is not None:
-                self._accept(reply)
+                self._accept(reply, call.span)
             elif suspect is None:
                 suspect = call
             else:
                 again.extend(call.tasks)
-        if suspect is not None:
+                self._spans.extendleft([call.span] if call.span else [])
+        if suspect is not None and suspect.span is not None:
+            (self._broken if counts_as else self._spans).append(suspect.span)
+        elif suspect is not None:
             again = self._accuse(suspect.tasks, reason, counts_as) + again
         self._queue.extendleft(reversed(again))
 

@@ -37,7 +37,7 @@ class Proposals:
     def next(self, search: Search) -> Proposal | None:
         """A new, legal point, marked as under evaluation; None when there is none left."""
         repeats = 0
-        while repeats < MAX_REPEATS or search.name == "exhaustive":
+        while repeats < MAX_REPEATS:
             proposal = search.ask()
             if proposal is None:
                 return None

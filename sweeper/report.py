@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -17,9 +16,10 @@ from typing import Any
 
 from simulator.design import validate
 from simulator.metrics import METRICS
+from sweeper.digest import Digest
 from sweeper.grammar import Name
 from sweeper.parameters import Choices, Parameter, label
-from sweeper.pareto import convergence, front, points
+from sweeper.pareto import convergence, points
 from sweeper.results import KEY_METRICS, MAX_BEST
 from sweeper.space import Space
 from sweeper.trial import Trial
@@ -27,8 +27,11 @@ from sweeper.trial import Trial
 SUMMARY_FILE = "summary.json"  # what the driver counted, where the study has it
 
 
-def write_report(folder: Path, space: Space, trials: Sequence[Trial]) -> Path:
-    """Writes `report.html` into the study's folder and returns its path."""
+def write_report(folder: Path, space: Space, found: Digest) -> Path:
+    """Writes `report.html` into the study's folder and returns its path.
+
+    It draws every trial, or of more than digest.MAX_SAMPLE an even sample with the whole front.
+    """
     from plotly.offline import get_plotlyjs
 
     page = files("sweeper") / "report_page"
@@ -36,7 +39,7 @@ def write_report(folder: Path, space: Space, trials: Sequence[Trial]) -> Path:
         "TITLE": escape(f"{space.name}: design-space exploration"),
         "STYLE": (page / "page.css").read_text(encoding="utf-8"),
         "PLOTLY": get_plotlyjs(),
-        "DATA": _script_safe(report_data(space, trials, _summary(folder))),
+        "DATA": _script_safe(report_data(space, found, _summary(folder))),
         "PAGE": (page / "page.js").read_text(encoding="utf-8"),
     }
     text = (page / "page.html").read_text(encoding="utf-8")
@@ -49,16 +52,16 @@ def write_report(folder: Path, space: Space, trials: Sequence[Trial]) -> Path:
     return path
 
 
-def report_data(space: Space, trials: Sequence[Trial], summary: dict[str, Any]) -> dict[str, Any]:
+def report_data(space: Space, found: Digest, summary: dict[str, Any]) -> dict[str, Any]:
     """All the page shows, as plain JSON data. Numbers are rounded to 6 digits; trials.parquet has them in full."""
-    ordered = sorted(trials, key=lambda t: t.number)
-    pareto = front(trials, space.objectives)
+    ordered = found.sample()
+    pareto = found.front
     on_front = {t.number for t in pareto}
     metrics = [m for m in KEY_METRICS if any(m in t.metrics for t in ordered)]
     own = {o.expression.tree.name for o in space.objectives if isinstance(o.expression.tree, Name)}
     return {
         "name": space.name, "description": space.description, "maxBest": MAX_BEST,
-        "facts": _facts(space, trials, pareto), "cache": _cache_facts(summary),
+        "facts": _facts(space, found, len(ordered)), "cache": _cache_facts(summary),
         "objectives": [{"name": o.name, "label": o.label, "direction": o.direction} for o in space.objectives],
         "constraints": [c.expression.text for c in space.constraints],
         "parameters": [_parameter(p) for p in space.parameters],
@@ -74,23 +77,24 @@ def report_data(space: Space, trials: Sequence[Trial], summary: dict[str, Any]) 
             "settings": {p.name: [_setting(t, p) for t in ordered] for p in space.parameters},
         },
         "front": [t.number for t in pareto],
-        "convergence": _convergence(space, trials),
-        "reasons": Counter(t.reason.split(":")[0] for t in ordered if t.status != "complete").most_common(15),
+        "convergence": _convergence(space, ordered),
+        "reasons": found.reasons.most_common(15),
         "baselines": _baselines(space, ordered, pareto),
     }
 
 
-def _facts(space: Space, trials: Sequence[Trial], pareto: Sequence[Trial]) -> list[tuple[str, str]]:
+def _facts(space: Space, found: Digest, drawn: int) -> list[tuple[str, str]]:
     base = validate(space.base)
-    status = Counter(t.status for t in trials)
+    status = found.statuses
     size = space.size()
     return [
         ("model", base.model.name), ("workload", base.workload.name),
         ("designs in the space", f"{size:,}" if size is not None else "a continuum"),
-        ("evaluated", f"{len(trials):,}"), ("feasible", f"{status['complete']:,}"),
+        ("evaluated", f"{found.count:,}" + (f" ({drawn:,} drawn)" if drawn < found.count else "")),
+        ("feasible", f"{status['complete']:,}"),
         ("infeasible", f"{status['infeasible']:,}"), ("failed", f"{status['failed']:,}"),
-        ("served from earlier trials", f"{sum(t.cached for t in trials):,}"),
-        ("on the Pareto front", f"{len(pareto):,}"), ("space hash", space.hash),
+        ("served from earlier trials", f"{found.cached:,}"),
+        ("on the Pareto front", f"{len(found.front):,}"), ("space hash", space.hash),
     ]
 
 

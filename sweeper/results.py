@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import yaml
 
 from simulator.design import Design
 from simulator.metrics import METRICS
+from sweeper.digest import Digest
 from sweeper.grammar import Name
-from sweeper.parameters import Grid, Parameter, label
+from sweeper.parameters import Choices, Grid, Parameter, label
 from sweeper.pareto import eligible, front
 from sweeper.portable import portable_plain
 from sweeper.space import Objective, Space
@@ -25,15 +27,15 @@ from sweeper.trial import Trial
 KEY_METRICS = ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99", "e2e_p99", "output_throughput", "goodput",
                "slo_attainment", "energy_per_token", "power", "devices", "capital", "cost_per_hour",
                "cost_per_million_tokens", "kv_use_peak", "preemptions")
+ROW_GROUP = 8192  # trials in memory at once while trials.parquet is written
 MAX_BEST = 50  # designs of the front written to best/
 
 
-def write_results(folder: Path, space: Space, trials: Sequence[Trial]) -> None:
+def write_results(folder: Path, space: Space, found: Digest) -> None:
     """Writes pareto.csv, trials.parquet and best/ into `folder`, each replaced as a whole."""
-    pareto = front(trials, space.objectives)
-    write_pareto(folder / "pareto.csv", space, pareto)
-    write_trials(folder / "trials.parquet", space, trials)
-    write_best(folder / "best", space, trials)
+    write_pareto(folder / "pareto.csv", space, found.front)
+    write_trials(folder / "trials.parquet", space, found)
+    write_best(folder / "best", space, found.kept)
 
 
 def write_pareto(path: Path, space: Space, pareto: Sequence[Trial]) -> None:
@@ -56,50 +58,62 @@ def write_pareto(path: Path, space: Space, pareto: Sequence[Trial]) -> None:
     _replacing(path).replace(path)
 
 
-def write_trials(path: Path, space: Space, trials: Sequence[Trial]) -> None:
+def write_trials(path: Path, space: Space, found: Digest) -> None:
     """Every trial as a typed table; columns as in pareto.csv, all metrics, violations as `violation: <constraint>`."""
-    pq.write_table(trials_table(space, trials), _replacing(path))
+    schema = trials_schema(space, found)
+    on_front = {t.number for t in found.front}
+    trials = found.trials()
+    with pq.ParquetWriter(_replacing(path), schema) as writer:
+        while batch := list(islice(trials, ROW_GROUP)):
+            writer.write_table(trials_table(space, batch, schema, on_front))
     _replacing(path).replace(path)
 
 
-def trials_table(space: Space, trials: Sequence[Trial]) -> pa.Table:
-    """Every trial, by number. Absent values are null; `pareto` says whether the trial is on the front."""
-    ordered = sorted(trials, key=lambda t: t.number)
-    on_front = {t.number for t in front(trials, space.objectives)}
-    columns: dict[str, list[Any]] = {
-        "trial": [t.number for t in ordered], "status": [t.status for t in ordered],
-        "reason": [t.reason for t in ordered], "baseline": [t.baseline for t in ordered],
-        "pareto": [t.number in on_front for t in ordered],
-    }
-    for objective in space.objectives:
-        columns[objective_column(objective)] = _floats(t.objectives.get(objective.name) for t in ordered)
-    for parameter in space.parameters:
-        columns[parameter_column(parameter)] = [t.parameters.get(parameter.name) for t in ordered]
+def trials_schema(space: Space, found: Digest) -> pa.Schema:
+    """Names and types of the columns; a metric or a constraint that no trial has is left out."""
+    columns: dict[str, pa.DataType] = {"trial": pa.int64(), "status": pa.string(), "reason": pa.string(),
+                                       "baseline": pa.string(), "pareto": pa.bool_()}
+    columns |= {objective_column(o): pa.float64() for o in space.objectives}
+    columns |= {parameter_column(p): _parameter_type(p) for p in space.parameters}
     for name, metric in METRICS.items():
-        if metric.column not in columns and any(name in t.metrics for t in ordered):
-            columns[metric.column] = _floats(t.metrics.get(name) for t in ordered)
-    for name in dict.fromkeys(name for t in ordered for name in t.constraints):
-        columns[f"violation: {name}"] = _floats(t.constraints.get(name) for t in ordered)
-    columns |= {"design_key": [t.design_key for t in ordered], "evaluation_s": [t.seconds for t in ordered],
-                "worker": [t.worker for t in ordered], "attempt": [t.attempt for t in ordered],
-                "cached": [t.cached for t in ordered]}
-    return pa.table({name: _typed(values) for name, values in columns.items()})
+        if name in found.metrics:
+            columns.setdefault(metric.column, pa.float64())
+    columns |= {f"violation: {name}": pa.float64() for name in found.violations}
+    columns |= {"design_key": pa.string(), "evaluation_s": pa.float64(), "worker": pa.string(), "attempt": pa.int64(),
+                "cached": pa.bool_()}
+    return pa.schema(list(columns.items()))
 
 
-def _floats(values: Iterable[float | None]) -> list[float | None]:
-    return [None if value is None else float(value) for value in values]
+def trials_table(space: Space, trials: Sequence[Trial], schema: pa.Schema, on_front: Set[int]) -> pa.Table:
+    """Trials in the columns of `schema`. Absent values are null; `pareto` says whether the trial is on the front."""
+    columns: dict[str, list[Any]] = {
+        f"violation: {name}": [t.constraints.get(name) for t in trials]
+        for name in dict.fromkeys(n for t in trials for n in t.constraints)}
+    columns |= {metric.column: [t.metrics.get(name) for t in trials] for name, metric in METRICS.items()}
+    columns |= {objective_column(o): [t.objectives.get(o.name) for t in trials] for o in space.objectives}
+    for parameter in space.parameters:
+        text = pa.types.is_string(schema.field(parameter_column(parameter)).type)
+        values = [t.parameters.get(parameter.name) for t in trials]
+        columns[parameter_column(parameter)] = [None if v is None else label(v) for v in values] if text else values
+    columns |= {"trial": [t.number for t in trials], "status": [t.status for t in trials],
+                "reason": [t.reason for t in trials], "baseline": [t.baseline for t in trials],
+                "pareto": [t.number in on_front for t in trials], "design_key": [t.design_key for t in trials],
+                "evaluation_s": [t.seconds for t in trials], "worker": [t.worker for t in trials],
+                "attempt": [t.attempt for t in trials], "cached": [t.cached for t in trials]}
+    nothing = [None] * len(trials)
+    return pa.table([pa.array(columns.get(f.name, nothing), f.type) for f in schema], schema=schema)
 
 
-def _typed(values: list[Any]) -> pa.Array:
+def _parameter_type(parameter: Parameter) -> pa.DataType:
     """The narrowest column type that holds all values; lists and mixtures as text."""
-    types = {type(v) for v in values if v is not None}
+    domain = parameter.domain
+    values = domain.values if isinstance(domain, Choices) else (domain.low, *(() if domain.whole else (0.5,)))
+    types = {type(v) for v in values}
     if types <= {bool}:
-        return pa.array(values, pa.bool_())
+        return pa.bool_()
     if types <= {int}:
-        return pa.array(values, pa.int64())
-    if types <= {int, float}:
-        return pa.array([None if v is None else float(v) for v in values], pa.float64())
-    return pa.array([None if v is None else label(v) for v in values], pa.string())
+        return pa.int64()
+    return pa.float64() if types <= {int, float} else pa.string()
 
 
 def write_best(folder: Path, space: Space, trials: Sequence[Trial]) -> list[Path]:

@@ -14,7 +14,8 @@ from typing import Any
 from simulator.costs.cache import CacheCounters, Snapshot, merge
 
 PUBLISH_RESULTS = 16
-PUBLISH_SECONDS = 0.5
+PUBLISH_SECONDS = 2.0
+WORTH = 4.0  # times what publishing costs the driver, in seconds that another worker would compute: then at once
 MAX_BYTES = 64 * 1024 * 1024  # beyond this nothing is added: two copies must fit the object store while they merge
 
 
@@ -26,6 +27,8 @@ class SharedCosts:
         self._parts: list[tuple[Snapshot, Any]] = [(snapshot, put(snapshot))] if len(snapshot) else []
         self._new: list[Snapshot] = []
         self._results = 0
+        self._worth_s = 0.0  # what computing the new entries took
+        self._cost_s = 0.001  # of the last publishing
         self._published_s = time.monotonic()
         self.counters = CacheCounters()
         self.version = 0
@@ -45,17 +48,21 @@ class SharedCosts:
         self.counters.add(counters)
         if len(new_costs) and self.nbytes < MAX_BYTES:
             self._new.append(new_costs)
+            self._worth_s += float(new_costs.seconds.sum())
 
     def publish_if_due(self) -> None:
-        """Publishes what is new when 16 results or half a second have passed."""
+        """Publishes what is new after 16 results if that pays, at the latest after two seconds."""
         waited_s = time.monotonic() - self._published_s
-        if self._new and (self._results >= PUBLISH_RESULTS or waited_s >= PUBLISH_SECONDS):
+        worth = self._results >= PUBLISH_RESULTS and self._worth_s >= WORTH * self._cost_s
+        if self._new and (worth or waited_s >= PUBLISH_SECONDS):
+            start_s = time.perf_counter()
             fresh, self._new = merge(self._new), []
             while self._parts and self._parts[-1][0].nbytes < 2 * fresh.nbytes:
                 fresh = merge([self._parts.pop()[0], fresh])
             self._parts.append((fresh, self._put(fresh)))
             self.version += 1
-            self._results, self._published_s = 0, time.monotonic()
+            self._results, self._worth_s, self._published_s = 0, 0.0, time.monotonic()
+            self._cost_s = time.perf_counter() - start_s
 
     def snapshot(self) -> Snapshot:
         """Everything known so far, merged."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from simulator.inputs.errors import InputError, nearest
 from sweeper.expressions import Expression, UndefinedError
 from sweeper.parameters import Parameter, label
 from sweeper.portable import portable_plain
+from sweeper.sections import Sections
 from sweeper.space_schema import StudySpec
 from sweeper.symbols import Flat, Symbol, design_symbols, flatten, read_leaf
 
@@ -82,6 +84,7 @@ class Space:
     baselines: tuple[Baseline, ...]
     study: StudySpec
     _skeletons: dict[str, Flat] = field(default_factory=dict, repr=False, compare=False)
+    _leaves: dict[tuple[str, str], Flat] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def hash(self) -> str:
@@ -95,7 +98,11 @@ class Space:
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
-    @property
+    @cached_property
+    def _sections(self) -> Sections:
+        return Sections(self.base, self.file)
+
+    @cached_property
     def static_constraints(self) -> tuple[Constraint, ...]:
         """Constraints that the design alone decides."""
         return tuple(c for c in self.constraints if c.expression.static)
@@ -143,7 +150,11 @@ class Space:
 
     def design(self, values: Mapping[str, Any]) -> Design:
         """The design at a canonical point. Raises InputError for a combination that the schema refuses."""
-        return self.design_with(self.overrides(values))
+        return self._sections.build(self.overrides(values))[0]
+
+    def keyed_design(self, values: Mapping[str, Any]) -> tuple[Design, str]:
+        """As `design`, with its `simulator.design.design_key`. Raises InputError."""
+        return self._sections.build(self.overrides(values))
 
     def design_with(self, overrides: dict[str, Any]) -> Design:
         """The base design with any dotted overrides. Raises InputError."""
@@ -152,13 +163,11 @@ class Space:
 
     def flat(self, values: Mapping[str, Any]) -> Flat:
         """What expressions read at a canonical point: every design key. Much cheaper than `design`; checks nothing."""
-        named = {p.name: values[p.name] for p in self.parameters if p.name in values and is_structural(p)}
+        named = {p.name: values[p.name] for p in self._structural if p.name in values}
         flat = dict(self._skeleton(named))
-        symbols = design_symbols()
         for parameter in self.parameters:
             if parameter.name in values and parameter.name not in named:
-                for key in parameter.keys:
-                    flat.update(read_leaf(key, parameter.written(values[parameter.name]), symbols[key]))
+                flat.update(self._leaves_of(parameter, values[parameter.name]))
         flat["devices"] = flat["parallelism.tensor"] * flat["parallelism.pipeline"] * flat["parallelism.replicas"]
         return flat
 
@@ -176,18 +185,18 @@ class Space:
         """How many canonical points there are; None for a continuum (or too many conditions to count)."""
         if any(p.domain.count is None for p in self.parameters):
             return None
-        readers = [p for p in self.parameters if p.when is not None]
-        read = {p.name for p in self.parameters for r in readers if r.when and reads(r.when, p)}
         total = 0
-        for counted, (_, flat) in enumerate(self._combinations(0, {}, self.base_flat, read)):
+        for counted, (_, free) in enumerate(self.blocks()):
             if counted == MAX_COUNTED:
                 return None
-            product = 1
-            for parameter in self.parameters:
-                if parameter.name not in read and self._exists(parameter, flat):
-                    product *= parameter.domain.count or 1
-            total += product
+            total += math.prod(parameter.domain.count or 1 for parameter in free)
         return total
+
+    def blocks(self) -> Iterator[tuple[Values, list[Parameter]]]:
+        """The space as full grids: the parameters that conditions read, fixed, and the others that exist there."""
+        read = {p.name for p in self.parameters for r in self.parameters if r.when and reads(r.when, p)}
+        for values, flat in self._combinations(0, {}, self.base_flat, read):
+            yield values, [p for p in self.parameters if p.name not in read and self._exists(p, flat)]
 
     def sample(self, rng: random.Random) -> Values:
         """A random canonical point: each parameter even over its values."""
@@ -237,6 +246,22 @@ class Space:
         for value in parameter.values():
             inner = {**values, parameter.name: value}
             yield from self._combinations(at + 1, inner, self._with(flat, parameter, inner), among)
+
+    @cached_property
+    def _structural(self) -> tuple[Parameter, ...]:
+        return tuple(p for p in self.parameters if is_structural(p))
+
+    def _leaves_of(self, parameter: Parameter, value: Any) -> Flat:
+        """What the flat view says of a parameter's keys; read once for each value of a discrete parameter."""
+        known = self._leaves.get((parameter.name, repr(value)))
+        if known is not None:
+            return known
+        symbols = design_symbols()
+        written = parameter.written(value)
+        leaves = {k: v for key in parameter.keys for k, v in read_leaf(key, written, symbols[key]).items()}
+        if parameter.domain.count is not None:
+            self._leaves[parameter.name, repr(value)] = leaves
+        return leaves
 
     def _skeleton(self, named: Values) -> Flat:
         """The flat base design after whole records were exchanged (a combination that cannot be built: the base's)."""

@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,28 +14,36 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from simulator.costs import cache
 from simulator.costs.cache import Snapshot
 from sweeper import folder as study_folder
 from sweeper.cluster import connected
+from sweeper.digest import Digest, digest
+from sweeper.enumeration import Enumeration
 from sweeper.evaluator import SimEvaluator, load_traces, warm
+from sweeper.exhaustive import Plan, SpanLoop, run_spans
 from sweeper.folder import COSTS_FILE, SUMMARY_FILE, Settings
 from sweeper.ledger import Ledger
 from sweeper.live_front import LiveFront
 from sweeper.loop import Loop, run_free, run_in_step
 from sweeper.mlflow_runs import Labels, default_uri
-from sweeper.pareto import front
-from sweeper.progress import Progress, Status
+from sweeper.pareto import signs
+from sweeper.progress import Progress
+from sweeper.progress import Status as ShownStatus
 from sweeper.proposals import Proposals
 from sweeper.search.build import build_search, resumed_seed
 from sweeper.space import Space
+from sweeper.spans import COMPLETE, FAILED, STATUSES, Rows
 from sweeper.tracking import Closing, Tracker
-from sweeper.trial import Trial
+from sweeper.trial import Status, Trial
 from sweeper.worker import Task
 
 TRIAL_LIMIT_S = 300.0  # wall time of one simulation before it counts as hung
 MAX_FAILURES = 5  # failed designs in a row before the sweep stops: something is wrong with all of them
 SAVE_COSTS_SECONDS = 60.0
+NOTE_SECONDS = 2.0  # between two steps of an exhaustive sweep in MLflow
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,7 @@ class Ending:
     """How a sweep ended. why: complete, exhausted (no design left), timeout, interrupted, failing."""
 
     why: str
-    trials: Sequence[Trial]
-    pareto: Sequence[Trial]
+    found: Digest
     summary: dict[str, Any]
     reason: str = ""  # of `failing`
 
@@ -55,12 +62,20 @@ class Sweep:
     def __init__(self, folder: Path, space: Space, book: Ledger, settings: Settings, progress: Progress) -> None:
         self._folder, self._space, self._book, self._settings = folder, space, book, settings
         self._progress = progress
-        self._trials = list(book.trials)
+        self._exhaustive = settings.sampler == "exhaustive"
+        self._trials: list[Trial] = []  # all of them for a search, which learns from them; else only their numbers
+        self._numbers: list[int] = []  # of trials that were there before
         self._front = LiveFront(space)
-        self._counts = Counter(trial.status for trial in self._trials)
-        for trial in self._trials:
+        self._counts: Counter[Status] = Counter()
+        self._rejected: Counter[str] = Counter()  # points illegal as written, by the constraint they miss
+        for trial in book.trials():
+            self._counts[trial.status] += 1
             self._front.add(trial)
-        self._failures: list[Trial] = []  # in a row, by now
+            self._numbers.append(trial.number)
+            if not self._exhaustive:
+                self._trials.append(trial)
+        self._failures, self._failure = 0, ""  # failed trials in a row, by now, and the last one's reason
+        self._noted_s = 0.0
         self._signal = 0
         self._started_s = self._saved_s = time.monotonic()
         self._cpu_s = self._loop_cpu_s = 0.0  # of the driver while trials ran: all threads, and the loop's own
@@ -74,7 +89,7 @@ class Sweep:
     def run(self, *, address: str | None, costs: Snapshot) -> Ending:
         """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies."""
         self._tracker.start()
-        before = len(self._trials)
+        before = self._done
         with self._signals():
             if self._missing():
                 self._progress.say(f"starting {self._settings.workers} workers ...")
@@ -84,10 +99,14 @@ class Sweep:
             else:
                 self._why = "complete"
             self._book.sync()
-            return self._finish(costs, new=len(self._trials) - before)
+            return self._finish(costs, new=self._done - before)
+
+    @property
+    def _done(self) -> int:
+        return self._counts.total()
 
     def _missing(self) -> int:
-        return self._settings.trials - len(self._trials)
+        return self._settings.trials - self._done
 
     def _evaluate(self, costs: Snapshot) -> Snapshot:
         from sweeper.pool import Pool
@@ -97,25 +116,9 @@ class Sweep:
         self._pool = pool = Pool(partial(SimEvaluator, space, load_traces(space)), workers=settings.workers,
                                  costs=costs, trial_limit_s=TRIAL_LIMIT_S)
         self._started_s = time.monotonic()
-        done = {trial.number: trial for trial in self._trials}
-        baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines) if n < settings.trials]
-        numbers = range(len(baselines), settings.trials)
-        # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
-        finished = 0 if settings.deterministic else len(done)
-        seed = resumed_seed(settings.seed, finished)
-        proposals = Proposals(space, seed)
-        search = build_search(settings.sampler, space, seed=seed, trials=settings.trials,
-                              in_flight=2 * settings.workers, skip=proposals.skip)
-        loop = Loop(pool, search, proposals, self._record, self._tick)
         loop_cpu_s = time.thread_time()
         try:
-            if settings.deterministic:
-                end = run_in_step(loop, baselines, numbers, done)
-            else:
-                proposals.remember(self._trials)
-                search.replay(self._trials)
-                end = run_free(loop, [task for task in baselines if task.number not in done],
-                               (number for number in numbers if number not in done))
+            end = self._enumerate(pool) if self._exhaustive else self._search(pool)
             self._why = self._why or end
             self._cpu_s = time.process_time() - self._cpu_s
             self._loop_cpu_s = time.thread_time() - loop_cpu_s
@@ -124,15 +127,67 @@ class Sweep:
         finally:
             pool.close()
 
+    def _enumerate(self, pool: Any) -> str:
+        """Every point in order, in ranges."""
+        points = Enumeration(self._space)
+        baselines = self._space.baselines
+        done = np.zeros(len(points), dtype=bool)
+        numbers = np.array(self._numbers, dtype=np.int64)
+        done[numbers[numbers >= len(baselines)] - len(baselines)] = True
+        plan = Plan(done, len(baselines), self._missing())
+        tasks = [Task(n, baseline=b.name) for n, b in enumerate(baselines)
+                 if n < self._settings.trials and n not in self._numbers]
+        return run_spans(SpanLoop(pool, self._space, points, plan, self._record, self._record_rows,
+                                  self._rejected.update, self._tick), tasks)
+
+    def _search(self, pool: Any) -> str:
+        """What the sampler proposes."""
+        space, settings = self._space, self._settings
+        done = {trial.number: trial for trial in self._trials}
+        baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines) if n < settings.trials]
+        numbers = range(len(baselines), settings.trials)
+        # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
+        finished = 0 if settings.deterministic else len(done)
+        seed = resumed_seed(settings.seed, finished)
+        proposals = Proposals(space, seed)
+        self._rejected = proposals.rejected
+        search = build_search(settings.sampler, space, seed=seed, in_flight=2 * settings.workers,
+                              skip=proposals.skip)
+        loop = Loop(pool, search, proposals, self._record, self._tick)
+        if settings.deterministic:
+            return run_in_step(loop, baselines, numbers, done)
+        proposals.remember(self._trials)
+        search.replay(self._trials)
+        return run_free(loop, [task for task in baselines if task.number not in done],
+                        (number for number in numbers if number not in done))
+
     def _record(self, trial: Trial) -> None:
         self._book.append(trial)
-        self._trials.append(trial)
+        if not self._exhaustive:
+            self._trials.append(trial)
         self._counts[trial.status] += 1
         self._front.add(trial)
-        self._failures = [*self._failures, trial] if trial.status == "failed" else []
+        self._failures = self._failures + 1 if trial.status == "failed" else 0
+        self._failure = trial.reason
         counters = self._pool.costs.counters
         self._tracker.add(trial, {"pareto_size": float(len(self._front)), "cache_hits": float(counters.hits),
                                   "cache_misses": float(counters.misses)})
+
+    def _record_rows(self, rows: Rows) -> None:
+        self._book.append_lines(rows.lines)
+        for status, count in zip(STATUSES, np.bincount(rows.statuses, minlength=len(STATUSES)).tolist(), strict=True):
+            self._counts[status] += count
+        complete = np.flatnonzero(rows.statuses == COMPLETE)
+        self._front.add_rows(rows.objectives[complete] * signs(self._space.objectives),
+                             [rows.design_keys[i] for i in complete])
+        succeeded = np.flatnonzero(rows.statuses != FAILED)
+        self._failures = len(rows) - 1 - int(succeeded[-1]) if len(succeeded) else self._failures + len(rows)
+        self._failure = rows.reason
+        if time.monotonic() - self._noted_s > NOTE_SECONDS:
+            self._noted_s = time.monotonic()
+            self._tracker.note(self._done, {
+                "pareto_size": float(len(self._front)), "hypervolume": self._front.hypervolume(),
+                "feasible_trials": float(self._counts["complete"])})
 
     def _tick(self) -> bool:
         """Whether to stop; looks after everything that is due now and then."""
@@ -148,48 +203,53 @@ class Sweep:
             self._why = "interrupted"
         elif timeout_s is not None and now_s - self._started_s > timeout_s:
             self._why = "timeout"
-        elif len(self._failures) >= MAX_FAILURES:
+        elif self._failures >= MAX_FAILURES:
             self._why = "failing"
         return bool(self._why)
 
     def _show(self) -> None:
         counters = self._pool.costs.counters
         lookups = max(1, counters.hits + counters.misses)
-        self._progress.show(Status(
-            len(self._trials), self._settings.trials, self._counts["complete"], self._counts["infeasible"],
+        self._progress.show(ShownStatus(
+            self._done, self._settings.trials - self._left_out(), self._counts["complete"], self._counts["infeasible"],
             self._counts["failed"], len(self._front), self._front.hypervolume(), counters.hits / lookups,
             counters.saved_s))
 
     def _finish(self, costs: Snapshot, *, new: int) -> Ending:
         from sweeper.results import write_results
 
-        trials = sorted(self._trials, key=lambda t: t.number)
         cache.save(costs, self._folder / COSTS_FILE)
-        write_results(self._folder, self._space, trials)
+        found = digest(self._space, self._book.path)
+        write_results(self._folder, self._space, found)
         summary = self._summary(costs, new)
         if new or not (self._folder / SUMMARY_FILE).exists():  # a resume that finds nothing to do keeps the last one
             (self._folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        write_report(self._folder, self._space, trials, self._progress.say)
-        pareto = front(trials, self._space.objectives)
-        children = [*(t for t in trials if t.baseline), *(t for t in pareto if not t.baseline)]
+        write_report(self._folder, self._space, found, self._progress.say)
+        children = [*(t for t in found.kept if t.baseline), *(t for t in found.front if not t.baseline)]
         self._progress.say("writing to MLflow ...")
         self._tracker.close(Closing(
             {"interrupted": "KILLED", "failing": "FAILED"}.get(self._why, "FINISHED"), children,
             [self._folder / name for name in study_folder.ARTIFACTS],
             {name: value for name, value in summary.items() if isinstance(value, int | float)},
             {"sweeper.end": self._why}))
-        reason = self._failures[-1].reason if self._why == "failing" else ""
-        return Ending(self._why, trials, pareto, summary, reason)
+        return Ending(self._why, found, summary, self._failure if self._why == "failing" else "")
+
+    def _left_out(self) -> int:
+        """Points of an exhaustive sweep that became no trial."""
+        return self._rejected.total() if self._exhaustive else 0
 
     def _summary(self, costs: Snapshot, new: int) -> dict[str, Any]:
         elapsed_s = time.monotonic() - self._started_s
         counters = self._pool.costs.counters if self._pool else cache.CacheCounters()
         return {
-            "end": self._why, "trials": len(self._trials), "trials_this_run": new, "seconds": round(elapsed_s, 3),
+            "end": self._why, "sampler": self._settings.sampler, "trials": self._done, "trials_this_run": new,
+            "seconds": round(elapsed_s, 3),
             "trials_per_s": round(new / elapsed_s, 3) if elapsed_s > 0 else 0.0,
             "driver_cpu_s": round(self._cpu_s, 3), "loop_cpu_s": round(self._loop_cpu_s, 3),
+            "worker_cpu_s": round(self._pool.cpu_s if self._pool else 0.0, 3),
             "feasible": self._counts["complete"], "infeasible": self._counts["infeasible"],
             "failed": self._counts["failed"],
+            "rejected": dict(self._rejected.most_common()),
             "pareto_size": len(self._front), "hypervolume": self._front.hypervolume(),
             "cache_hits": counters.hits, "cache_misses": counters.misses, "cache_entries": len(costs),
             "cache_bytes": costs.nbytes, "cache_computed_s": round(counters.computed_s, 6),
@@ -213,12 +273,12 @@ class Sweep:
                 signal.signal(number, handler)
 
 
-def write_report(folder: Path, space: Space, trials: Sequence[Trial], say: Callable[[str], None]) -> None:
+def write_report(folder: Path, space: Space, found: Digest, say: Callable[[str], None]) -> None:
     """The HTML report; a failure is a line, not the end of a finished sweep."""
     try:
         from sweeper.report import write_report as write
 
-        write(folder, space, trials)
+        write(folder, space, found)
     except Exception as error:
         say(f"the report could not be written ({type(error).__name__}: {error}); "
             f"try `python -m sweeper report {folder}`")

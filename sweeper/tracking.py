@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.mlflow_runs import Labels, SweepRun
+from sweeper.mlflow_runs import STEP_METRIC, Labels, SweepRun
 from sweeper.trial import Trial
 
 BATCH_TRIALS = 32
@@ -37,8 +37,7 @@ class Tracker:
 
     def __init__(self, uri: str, labels: Labels, warn: Callable[[str], None], earlier: Sequence[Trial] = ()) -> None:
         self._uri, self._labels, self._warn = uri, labels, warn
-        self._trials = list(earlier)
-        self._extra: dict[int, Mapping[str, float]] = {}
+        self._steps = [step_of(trial, {}) for trial in earlier]
         self._sent = 0
         self._run: SweepRun | None = None
         self._closing: Closing | None = None
@@ -53,10 +52,13 @@ class Tracker:
 
     def add(self, trial: Trial, extra: Mapping[str, float]) -> None:
         """Hands a finished trial over, with numbers of the sweep at that moment."""
-        self._extra[trial.number] = extra
-        self._trials.append(trial)
-        if len(self._trials) - self._sent >= BATCH_TRIALS:
+        self._steps.append(step_of(trial, extra))
+        if len(self._steps) - self._sent >= BATCH_TRIALS:
             self._wake.set()
+
+    def note(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Numbers of the sweep after `step` trials, where single trials are too many to log."""
+        self._steps.append((step, {**numbers, STEP_METRIC: 1.0}))
 
     def close(self, closing: Closing) -> bool:
         """Waits until everything is logged, at most two minutes; False where MLflow could not be written."""
@@ -92,9 +94,9 @@ class Tracker:
         if self._run is None:
             self._run = SweepRun(self._uri, self._labels)
             self._run.close_dead_runs()
-        while self._sent < len(self._trials):
-            batch = self._trials[self._sent: self._sent + BATCH_TRIALS]
-            self._run.log_trials(batch, self._extra)
+        while self._sent < len(self._steps):
+            batch = self._steps[self._sent: self._sent + BATCH_TRIALS]
+            self._run.log_steps(batch)
             self._sent += len(batch)
         if closing is not None:
             self._run.log_children(closing.children)
@@ -102,6 +104,12 @@ class Tracker:
             self._run.log_summary(closing.numbers, closing.tags)
             self._run.end(closing.status)
             self.complete = True
+
+
+def step_of(trial: Trial, extra: Mapping[str, float]) -> tuple[int, Mapping[str, float]]:
+    """A trial as a step of the run: its number and metrics."""
+    return trial.number, {**trial.objectives, "trial_seconds": trial.seconds, **extra,
+                          STEP_METRIC: float(trial.status == "complete")}
 
 
 def _first_line(error: Exception) -> str:

@@ -6,11 +6,13 @@ import os
 import socket
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from simulator.costs.cache import CacheCounters, CostCache, Snapshot
+from sweeper.spans import Rows, Span, rows_of
 from sweeper.trial import Trial
 
 
@@ -38,6 +40,20 @@ class Evaluator(Protocol):
         ...
 
 
+class SpanEvaluator(Evaluator, Protocol):
+    """An evaluator that also knows the space's enumeration."""
+
+    objectives: Sequence[str]  # names, in order
+
+    def point(self, index: int) -> Mapping[str, Any]:
+        """The canonical point of that index."""
+        ...
+
+    def broken_rule(self, point: Mapping[str, Any]) -> str | None:
+        """The constraint that the point misses as written; None where it must be evaluated."""
+        ...
+
+
 @dataclass(frozen=True)
 class Reply:
     """What one call brings back: trials, the operator prices it had to compute, and what the cache did for it."""
@@ -45,6 +61,8 @@ class Reply:
     trials: list[Trial]
     new_costs: Snapshot
     counters: CacheCounters
+    rows: Rows | None = None  # the trials of a span
+    cpu_s: float = 0.0  # of the worker's process for this call
 
 
 class NotStartedError(Exception):
@@ -70,17 +88,38 @@ class SimWorker:
 
         costs: Ray references of the shared snapshots, fetched when `version` is new.
         """
+        start_s = time.process_time()
+        evaluator = self._ready(version, costs)
+        trials = [replace(run_task(evaluator, task), worker=self._name) for task in tasks]
+        return Reply(trials, evaluator.cache.take_new(), evaluator.cache.take_counters(),
+                     cpu_s=time.process_time() - start_s)
+
+    def evaluate_span(self, span: Span, version: int, costs: Sequence[Any]) -> Reply:
+        """As `evaluate`, for points given by index; those illegal as written are counted and left out."""
+        evaluator = cast("SpanEvaluator", self._ready(version, costs))
+        start_s, start_cpu_s = time.perf_counter(), time.process_time()
+        rejected: Counter[str] = Counter()
+        trials: list[Trial] = []
+        for index in span.indices():
+            point = evaluator.point(index)
+            rule = evaluator.broken_rule(point)
+            if rule is None:
+                trials.append(replace(run_task(evaluator, Task(span.offset + index, point)), worker=self._name))
+            else:
+                rejected[rule] += 1
+        rows = rows_of(trials, evaluator.objectives, rejected, time.perf_counter() - start_s)
+        return Reply([], evaluator.cache.take_new(), evaluator.cache.take_counters(), rows,
+                     time.process_time() - start_cpu_s)
+
+    def _ready(self, version: int, costs: Sequence[Any]) -> Evaluator:
         import ray
 
-        evaluator = self._evaluator
-        if evaluator is None:
+        if self._evaluator is None:
             raise NotStartedError
-        cache = evaluator.cache
         if version != self._version:
-            cache.use(*ray.get(list(costs)))
+            self._evaluator.cache.use(*ray.get(list(costs)))
             self._version = version
-        trials = [replace(run_task(evaluator, task), worker=self._name) for task in tasks]
-        return Reply(trials, cache.take_new(), cache.take_counters())
+        return self._evaluator
 
 
 def run_task(evaluator: Evaluator, task: Task) -> Trial:

@@ -2,14 +2,17 @@
 
 The model of a step is a sum of what the tables say, each part with a factor, and what the engine adds:
 
-    step + sequence * n + graphless * [no CUDA graph] + linear * L + decode * D + prefill * P  [+ sum of graph steps]
+    step + sequence * n + graphless * [no CUDA graph] + linear(T) * L + decode(B) * D + prefill * P  [+ sum of graph steps]
 
 L, D, P are the seconds of linear operators (collectives and head included), decode and prefill attention from
-`StepCosts`; a factor above one is an efficiency below the table's. `sizes` adds one constant per CUDA graph size from
-which on a decode-only step is dearer: kernels change with the padded batch. Factors and constants are not negative.
-They minimise the sum of absolute relative errors (iteratively reweighted non-negative least squares), so that a few
-outliers among the measured steps do not move them. Measure steps of several batch sizes and contexts, some with a
-prefill chunk: twenty to a hundred are enough.
+`StepCosts`; a factor above one is an efficiency below the table's. The factor of L is interpolated over the step's
+tokens T between ROWS (memory-bound, compute-bound and power-limited steps reach other shares of the peaks), that of D
+over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). `sizes` adds one constant
+per batch size from which on a step is dearer: kernels change with the (padded) batch. Nothing fitted is negative.
+
+The fit minimises the sum of absolute relative errors (iteratively reweighted non-negative least squares), so that a few
+outliers among the measured steps do not move it. Measure steps of several batch sizes and contexts, some with a prefill
+chunk: twenty to a hundred are enough.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ Int64 = NDArray[np.int64]
 ROUNDS = 30  # of reweighting
 SWEEPS = 2000  # of coordinate descent, over at most a dozen parameters
 LEAST_ERROR = 1e-3  # relative errors below this weigh alike
-PRIOR = 1e-3  # weight of the pull of factors to one and of constants to zero: decides only what the steps leave open
+ROWS = (64, 512, 1024, 2048, 4096, 8192)  # tokens at which linear operators have a factor of their own; ends held
+BATCHES = (1, 8, 24, 32, 64)  # the same for decodes and decode attention
+PRIOR = 3.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero (step: free)
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ class Calibration:
     step_s: float
     sequence_s: float
     graphless_s: float
-    linear: float
-    decode: float
+    linear: tuple[float, ...]  # at ROWS
+    decode: tuple[float, ...]  # at BATCHES
     prefill: float
     sizes: tuple[int, ...] = ()
     size_s: tuple[float, ...] = ()
@@ -92,31 +97,44 @@ def parts(costs: StepCosts, steps: Steps) -> Parts:
 def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, sizes: Sequence[int] = ()) -> Calibration:
     """The calibration that reproduces `measured_s` best."""
     columns = _columns(found, steps, largest_graph, sizes)
-    expected = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, *[0.0] * len(sizes)])
-    scale = np.maximum(columns.max(axis=0), 1e-12)
-    pull = PRIOR * np.diag(columns.mean(axis=0) / measured_s.mean() + 1e-9)
+    expected = np.array([0.0] * 3 + [1.0] * (len(ROWS) + len(BATCHES) + 1) + [0.0] * len(sizes))
+    relative = columns / measured_s[:, None]
+    scale = np.maximum(relative.max(axis=0), 1e-12)
+    present = np.maximum((columns > 0).sum(axis=0), 1)
+    pull = np.diag(PRIOR * relative.sum(axis=0) / present)
+    pull[0] = 0.0  # the step's constant is what is sought
     weights = np.ones(len(measured_s))
     found_x = expected
     for _ in range(ROUNDS):
-        system = np.vstack([columns / measured_s[:, None] * weights[:, None], pull * np.sqrt(len(measured_s))])
-        target = np.concatenate([weights, pull.diagonal() * np.sqrt(len(measured_s)) * expected])
+        system = np.vstack([relative * weights[:, None], pull])
+        target = np.concatenate([weights, pull @ expected])
         found_x = _non_negative(system / scale, target) / scale
         weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found_x / measured_s - 1), LEAST_ERROR))
     x = found_x.tolist()
-    return Calibration(*x[:6], tuple(sizes), tuple(x[6:]))
+    rows, rest = tuple(x[3: 3 + len(ROWS)]), x[3 + len(ROWS):]
+    batches, rest = tuple(rest[: len(BATCHES)]), rest[len(BATCHES):]
+    return Calibration(x[0], x[1], x[2], rows, batches, rest[0], tuple(sizes), tuple(rest[1:]))
 
 
 def predict(found: Parts, steps: Steps, calibration: Calibration, largest_graph: int) -> Float64:
     """Seconds of every step under a calibration."""
     c = calibration
-    x = np.array([c.step_s, c.sequence_s, c.graphless_s, c.linear, c.decode, c.prefill, *c.size_s])
+    x = np.array([c.step_s, c.sequence_s, c.graphless_s, *c.linear, *c.decode, c.prefill, *c.size_s])
     return _columns(found, steps, largest_graph, c.sizes) @ x
 
 
 def _columns(found: Parts, steps: Steps, largest_graph: int, sizes: Sequence[int]) -> Float64:
     ones = np.ones(len(found.linear))
-    return np.stack([ones, steps.sequences.astype(float), (steps.tokens > largest_graph).astype(float), found.linear,
-                     found.decode, found.prefill, *[(steps.decodes >= s).astype(float) for s in sizes]], axis=1)
+    shares = _shares(steps.tokens, ROWS)
+    among = _shares(np.maximum(steps.decodes, 1), BATCHES)
+    return np.stack([ones, steps.sequences.astype(float), (steps.tokens > largest_graph).astype(float),
+                     *(shares * found.linear), *(among * found.decode), found.prefill,
+                     *[(steps.decodes >= s).astype(float) for s in sizes]], axis=1)
+
+
+def _shares(at: Int64, knots: Sequence[int]) -> Float64:
+    """How much each knot counts at each value, by interpolation over the logarithm: [knots, values]."""
+    return np.array([np.interp(np.log(at), np.log(knots), unit) for unit in np.eye(len(knots))])
 
 
 def _non_negative(system: Float64, target: Float64) -> Float64:

@@ -46,7 +46,8 @@ def price_all(operators: list[NamedOperator], device_of: Callable[[NamedOperator
 def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCache, max_rows: int,
            max_sequences: int) -> Curve:
     op = named.operator
-    axes, shape = _axes(type(op), max_rows, max_sequences)
+    kind: type = type(op)
+    axes, shape = _axes(kind, max_rows, max_sequences)
 
     slow = getattr(device, "grid", "canonical") == "coarse"
 

@@ -50,6 +50,7 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
     overlap, half = _overlap(hardware), tokens / 2
     half_before, half_after = (before, after) if beside is None else (_sum(beside, part, rows) for part in ("before", "after"))
     interleaves = overlap in (INTERLEAVED, BEST)
+    mixed = _beside(extras, layers)
     return StepCosts(
         linear_ns=_dense(rows, before + after, tokens),
         decode_ns=_per_batch(decode, max_sequences),
@@ -68,7 +69,9 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
         half_before_ns=_dense(rows, half_before, half) if interleaves else None,
         half_after_ns=_dense(rows, half_after, half) if interleaves else None,
         swap_block_ns=round(swap_block_s * 1e9),
-        **_beside(extras, layers),
+        beside_knots=mixed[0],
+        beside_ns=mixed[1],
+        beside_spread_ns=mixed[2],
     )
 
 
@@ -76,11 +79,10 @@ def _ns(seconds: Float64) -> Int64:
     return np.rint(seconds * 1e9).astype(np.int64)
 
 
-def _beside(extras: AttentionExtras | None, layers: int) -> dict[str, Float64 | None]:
+def _beside(extras: AttentionExtras | None, layers: int) -> tuple[Float64 | None, Float64 | None, Float64 | None]:
     if extras is None or extras.beside_s is None:
-        return {}
-    return {"beside_knots": extras.chunk_knots, "beside_ns": extras.beside_s * layers * 1e9,
-            "beside_spread_ns": extras.beside_spread_s * layers * 1e9}
+        return None, None, None
+    return extras.chunk_knots, extras.beside_s * layers * 1e9, extras.beside_spread_s * layers * 1e9
 
 
 def _overlap(hardware: Hardware) -> int:

@@ -45,7 +45,7 @@ ATTENTION_COLUMNS = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "ti
 SKEW_COLUMNS = ("n", "nb", "pc", "kp", "kv_big", "kv_mean", "t_mean_us", "t_skew_us")
 FEW_LONG = 0.125  # share of long sequences up to which an uneven batch is like those of a trace
 
-Columns = dict[str, NDArray[np.generic]]
+Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _dense(path: Path, axis: str, ops: list[NamedOperator]) -> Columns:
 def _attention(folder: Path, ops: list[NamedOperator], bundle: Bundle) -> list[Columns]:
     operator = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
     identity = {key: getattr(operator, key) for key in ATTENTION}
-    raw = read_csv(folder / "attention.csv", ATTENTION_COLUMNS)
+    raw: dict[str, Any] = dict(read_csv(folder / "attention.csv", ATTENTION_COLUMNS))
     chunk, decodes = raw["prefill_chunk"], raw["n_decode"]
     kind = np.where(chunk == 0, "decode_attention", np.where(decodes == 0, "prefill_attention", "mixed_attention"))
     parts = [_with(identity, {
@@ -136,7 +136,7 @@ def _attention(folder: Path, ops: list[NamedOperator], bundle: Bundle) -> list[C
 def _skew(path: Path, iterations: int) -> Columns:
     """Added time of uneven batches. `t_*` are sums over the measurement iterations (t_mean is `iterations` times the
     attention.csv time of the same batch), so they are divided; only chunks without context and few long sequences."""
-    raw = read_csv(path, SKEW_COLUMNS)
+    raw: dict[str, Any] = dict(read_csv(path, SKEW_COLUMNS))
     keep = (raw["kp"] == 0) & (raw["nb"] <= np.maximum(1, FEW_LONG * raw["n"])) & (raw["kv_big"] > raw["kv_mean"])
     added = (raw["t_skew_us"] - raw["t_mean_us"])[keep] / iterations * US
     return {"kind": np.full(int(keep.sum()), "decode_spread"), "chunk": raw["pc"][keep], "sequences": raw["n"][keep],
@@ -162,7 +162,7 @@ def _with(identity: dict[str, int], columns: Columns) -> Columns:
     return {**columns, **{key: np.full(count, value) for key, value in identity.items()}}
 
 
-def _column(part: Columns, name: str) -> NDArray[np.generic]:
+def _column(part: Columns, name: str) -> NDArray[Any]:
     if name in part:
         return part[name]
     count = len(part["seconds"])

@@ -62,7 +62,7 @@ def read_run(folder: Path) -> RecordedRun:
     for key, harmless in _UNSUPPORTED.items():
         if engine.get(key) not in harmless:
             raise InputError(f"{key}={engine[key]!r} is not modelled", file=str(folder / "meta.json"), key=key)
-    times = _requests(folder / "requests.jsonl")
+    times: Any = _requests(folder / "requests.jsonl")
     instances = [i for node in cluster.get("nodes", []) for i in node.get("instances", [])]
     if len(instances) > 1:
         raise InputError(f"{len(instances)} instances are not modelled", file=str(folder / "cluster.json"))
@@ -71,8 +71,9 @@ def read_run(folder: Path) -> RecordedRun:
     link = {"bandwidth_gb_per_s": float(cluster["link_bw"]), "latency_ns": float(cluster["link_latency"])} \
         if {"link_bw", "link_latency"} <= cluster.keys() else {}
     blocks = (meta.get("kv_cache") or {}).get("num_gpu_blocks")
-    return RecordedRun(folder.name, str(meta.get("model") or engine.get("model")), str(meta.get("vllm_version", "")), engine,
-                       device, link, *times, load=_load(folder / "timeseries.csv"), num_gpu_blocks=blocks)
+    fields: Any = [folder.name, str(meta.get("model") or engine.get("model")), str(meta.get("vllm_version", "")), engine,
+                   device, link, *times, _load(folder / "timeseries.csv"), blocks]
+    return RecordedRun(*fields)
 
 
 def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | None = None) -> dict[str, Any]:
@@ -80,9 +81,9 @@ def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | Non
     engine = run.engine
     plain: dict[str, Any] = {"base": hardware or preset_named(run.device, "hardware")}
     tensor = int(engine.get("tensor_parallel_size") or 1)
-    if run.link and tensor > 1:  # one latency a transfer: NCCL's launch, which it is of the order of
+    if run.link and tensor > 1:  # the cluster file's latency is of one transfer, launch included
         plain["link"] = {"bandwidth": f"{run.link['bandwidth_gb_per_s']:g} GB/s",
-                         "launch": f"{run.link['latency_ns'] / 1e3:g} us"}
+                         "latency": f"{run.link['latency_ns'] / 1e3:g} us", "launch": "0 s"}
     serving: dict[str, Any] = {"enable_prefix_caching": True, "async_scheduling": True, "cuda_graphs": True}
     for key in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "enable_prefix_caching",
                 "enable_chunked_prefill", "async_scheduling", "long_prefill_token_threshold", "policy",

@@ -245,7 +245,7 @@ class Host(Record):
 
     `device_step` and `device_sequence` are what every step adds to the device's own time beside the operators of the
     model (input copies, graph launch, the bubble before it), and `graphless_step` what a step adds that no CUDA graph
-    covers (kernels launched one by one); asynchronous scheduling does not hide them. `python -m simulator calibrate`
+    covers (kernels launched one by one); asynchronous scheduling does not hide them. `simulator.costs.calibrate`
     fits them to a handful of measured steps.
     """
 

@@ -13,19 +13,20 @@ A decision without tokens takes no time, neither on the host nor on the device, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from simulator.costs.lookup import step_tables
+from simulator.costs.lookup import StepTables, step_tables
 from simulator.costs.step import StepCosts
 from simulator.serving import limits
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace
 from simulator.serving.identities import BlockIdentities, block_identities
 from simulator.serving.policies import SCHEDULERS
 from simulator.serving.record import Record
-from simulator.serving.requests import Batch, Request
+from simulator.serving.requests import Batch, Entry, Request
 from simulator.serving.scheduler import Scheduler
-from simulator.serving.step_time import step_time
+from simulator.serving.step_time import StepTime, step_time
 
+Pricer = Callable[[Sequence[Entry], StepTables, int], StepTime]
 SchedulerFactory = Callable[[SchedulerConfig, BlockIdentities | None, int], Scheduler]
 
 
@@ -35,14 +36,16 @@ def run(
     costs: StepCosts,
     *,
     scheduler: SchedulerFactory | None = None,
+    pricer: Pricer = step_time,
     log: bool = False,
     gaps: bool = False,
 ) -> EngineResult:
     """Serves `trace` and returns when every request was finished or rejected.
 
-    `scheduler`: a `Scheduler` subclass of your own; otherwise the one that `config.scheduler` names. `log` keeps every
-    step, `gaps` counts the gaps between tokens. Rejected requests (see `limits.served_outputs`) have times of -1. Raises
-    InputError for impossible limits, tables or traces, and RuntimeError when a scheduler leaves requests waiting for ever or in a livelock (see
+    `scheduler`: a `Scheduler` subclass of your own; otherwise the one that `config.scheduler` names. `pricer`: your own
+    price of a batch, where the tables of `costs` cannot say it. `log` keeps every step, `gaps` counts the gaps between
+    tokens. Rejected requests (see `limits.served_outputs`) have times of -1. Raises InputError for impossible limits,
+    tables or traces, and RuntimeError when a scheduler leaves requests waiting for ever or in a livelock (see
     `limits.most_idle_preemptions`).
     """
     limits.check_config(config)
@@ -72,7 +75,7 @@ def run(
             start = batch.end_ns = max(clock, stage_free[-1])
             time = None
             if batch.entries:
-                time = step_time(batch.entries, tables, engine.swapped_blocks)
+                time = pricer(batch.entries, tables, engine.swapped_blocks)
                 engine.swapped_blocks = 0
                 clock += time.host_ns
                 start = end = max(clock, stage_free[0])

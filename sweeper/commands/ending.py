@@ -34,26 +34,29 @@ def print_ending(console: Console, folder: Path, space: Space, settings: Setting
     s = ending.summary
     say(f"{_ENDS[ending.why]}: {s['trials']} trials ({s['feasible']} feasible, {s['infeasible']} infeasible, "
         f"{s['failed']} failed), {s['trials_this_run']} in {clock(s['seconds'])} ({s['trials_per_s']:.1f} trials/s)")
+    if s["rejected"]:
+        counts = ", ".join(f"{name} {count:,}" for name, count in s["rejected"].items())
+        say(f"left out without a trial, since their settings miss a constraint: {counts}")
     if ending.reason:
         say(f"last failure: {ending.reason}")
     say(f"cost cache: {s['cache_hits']} hits, {s['cache_misses']} misses, {s['cache_bytes'] / 1e6:.1f} MB, "
         f"{s['cache_computed_s']:.2f} s spent, {s['cache_saved_s']:.2f} s saved")
-    if ending.pareto:
+    if ending.found.front:
         _print_front(console, space, ending)
     else:
         say("no feasible design; the constraints that were missed most often:")
-        for reason, count in _common_reasons(ending):
+        for reason, count in ending.found.reasons.most_common(5):
             say(f"  {count} x {reason}")
     say(f"written to {folder}: pareto.csv, trials.parquet, best/, report.html, costs.npz, trials.jsonl")
     if ending.why in ("timeout", "interrupted", "failing"):
         say(f"continue with:    python -m sweeper resume {folder}")
     say(f"look at it with:  python -m sweeper ui {folder}    (MLflow), or open {folder / 'report.html'}")
-    if ending.pareto:
-        say(f"run a design:     python -m simulator run {folder}/best/trial-{ending.pareto[0].number:05d}.yaml")
+    if ending.found.front:
+        say(f"run a design:     python -m simulator run {folder}/best/trial-{ending.found.front[0].number:05d}.yaml")
 
 
 def _print_front(console: Console, space: Space, ending: Ending) -> None:
-    pareto = list(ending.pareto)
+    pareto = list(ending.found.front)
     varied = [p.name for p in space.parameters if len({_shown(t, p.name) for t in pareto}) > 1]
     same = [f"{p.name}={_shown(pareto[0], p.name)}" for p in space.parameters
             if p.name not in varied and p.name in pareto[0].parameters]
@@ -62,7 +65,7 @@ def _print_front(console: Console, space: Space, ending: Ending) -> None:
     columns = [f"{o.name}\n{o.unit} {'↓' if o.direction == 'minimize' else '↑'}".replace("\n ", "\n")
                for o in space.objectives]
     table = Table("trial", *columns, *(["parameters"] if wide else []), title=title, title_justify="left")
-    for trial in [*_spread(pareto), *(t for t in ending.trials if t.baseline and t.status == "complete")]:
+    for trial in [*_spread(pareto), *(t for t in ending.found.kept if t.baseline and t.status == "complete")]:
         numbers = [f"{trial.objectives[o.name]:.4g}" for o in space.objectives]
         settings = " ".join(f"{n.rsplit('.', 1)[-1]}={_shown(trial, n)}" for n in varied if n in trial.parameters)
         table.add_row(trial.baseline or str(trial.number), *numbers, *([settings] if wide else []))
@@ -80,11 +83,3 @@ def _spread(pareto: list[Trial]) -> list[Trial]:
     if len(pareto) <= SHOWN:
         return pareto
     return [pareto[round(i * (len(pareto) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
-
-
-def _common_reasons(ending: Ending) -> list[tuple[str, int]]:
-    counts: dict[str, int] = {}
-    for trial in ending.trials:
-        reason = trial.reason.split(":")[0] if trial.status == "infeasible" else trial.reason
-        counts[reason] = counts.get(reason, 0) + 1
-    return sorted(counts.items(), key=lambda item: -item[1])[:5]

@@ -16,13 +16,16 @@ from simulator.inputs import units
 from simulator.inputs.errors import InputError
 from sweeper import folder as study_folder
 from sweeper.commands.ending import print_ending
+from sweeper.enumeration import Enumeration
 from sweeper.folder import COSTS_FILE, Settings
 from sweeper.ledger import Ledger
 from sweeper.mlflow_runs import check_uri
 from sweeper.progress import Progress
+from sweeper.search.choose import Choice, choose
 from sweeper.space import Space
 from sweeper.space_file import load_space
 
+AUTO_MAX = 200_000  # designs; `auto` does not consider enumerating more
 EXIT_CODES = {"interrupted": 130, "failing": 1}
 
 
@@ -32,12 +35,18 @@ def run(args: Namespace) -> int:
     spec = space.study
     sampler = args.sampler or spec.sampler
     trials = _positive(args.trials, "--trials") or spec.trials
-    size = space.size()
-    if size is not None and ((sampler == "exhaustive" and not args.trials) or size < trials):
-        trials = size + len(space.baselines)
+    workers = _workers(args.workers or spec.workers)
+    if sampler == "auto":
+        choice = _choose(space, trials, workers, fixed=args.trials is not None)
+        sampler = choice.sampler
+        if not args.quiet:
+            Console(stderr=True).print(f"searching with {sampler}: {choice.why}", highlight=False, soft_wrap=True)
+    if sampler == "exhaustive":
+        size = len(Enumeration(space)) + len(space.baselines)
+        trials = min(trials, size) if args.trials else size
     settings = Settings(
         trials=trials,
-        workers=_workers(args.workers or spec.workers),
+        workers=workers,
         seed=spec.seed if args.seed is None else args.seed,
         sampler=sampler,
         deterministic=args.deterministic,
@@ -85,6 +94,17 @@ def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: 
     if not args.quiet:
         print_ending(Console(width=None if sys.stdout.isatty() else 160), folder, space, settings, ending)
     return EXIT_CODES.get(ending.why, 0)
+
+
+def _choose(space: Space, trials: int, workers: int, *, fixed: bool) -> Choice:
+    """What `auto` means here; costs are measured only where they decide. fixed: the user gave the number of trials."""
+    size = space.size()
+    open_question = not fixed and size is not None and trials < size <= AUTO_MAX
+    if not open_question:
+        return choose(space, trials=trials, seconds_per_trial=None)
+    from sweeper.evaluator import measured_seconds
+
+    return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
 
 
 def _workers(wanted: int | None) -> int:

@@ -12,10 +12,10 @@ from rich.console import Console
 from simulator.inputs.errors import InputError
 from sweeper import folder as study_folder
 from sweeper import ledger
+from sweeper.digest import Digest, digest
 from sweeper.mlflow_runs import default_uri
 from sweeper.results import best_trial, write_results
 from sweeper.space import Space, describe
-from sweeper.trial import Trial
 
 
 def report(args: Namespace) -> int:
@@ -23,9 +23,9 @@ def report(args: Namespace) -> int:
     from sweeper.report import write_report
 
     folder = Path(args.folder)
-    space, trials = _load(folder)
-    write_results(folder, space, trials)
-    write_report(folder, space, trials)
+    space, found = _load(folder)
+    write_results(folder, space, found)
+    write_report(folder, space, found)
     print(f"written to {folder}: report.html, pareto.csv, trials.parquet, best/")
     return 0
 
@@ -33,11 +33,11 @@ def report(args: Namespace) -> int:
 def best(args: Namespace) -> int:
     """Prints the best design of each objective, and writes best/."""
     folder = Path(args.folder)
-    space, trials = _load(folder)
+    space, found = _load(folder)
     console = Console()
-    write_results(folder, space, trials)
+    write_results(folder, space, found)
     for objective in space.objectives:
-        trial = best_trial(trials, objective)
+        trial = best_trial(found.kept, objective)
         if trial is None:
             raise InputError("has no feasible design yet", file=str(folder))
         others = ", ".join(f"{o.label} {trial.objectives[o.name]:.4g}" for o in space.objectives if o is not objective)
@@ -63,9 +63,10 @@ def ui(args: Namespace) -> None:
     os.execvpe(command[0], command, environment)
 
 
-def _load(folder: Path) -> tuple[Space, list[Trial]]:
-    header, trials = ledger.read(folder / ledger.FILE_NAME)
-    return study_folder.space_of(folder, header), sorted(trials, key=lambda t: t.number)
+def _load(folder: Path) -> tuple[Space, Digest]:
+    path = folder / ledger.FILE_NAME
+    space = study_folder.space_of(folder, ledger.read_header(path))
+    return space, digest(space, path)
 
 
 def _tracking_uri(folder: Path) -> str:
@@ -77,7 +78,7 @@ def _tracking_uri(folder: Path) -> str:
     if len(ledgers) > 1:
         others = ", ".join(str(path.parent) for path in ledgers[1:6])
         print(f"the latest study is {ledgers[0].parent}; others: {others}")
-    header, _ = ledger.read(ledgers[0])
+    header = ledger.read_header(ledgers[0])
     uri = header.settings.get("tracking_uri") or default_uri(ledgers[0].parent)
     if uri == default_uri(ledgers[0].parent) and not (ledgers[0].parent / "mlflow.db").exists():
         raise InputError("MLflow has nothing of this study yet", file=str(ledgers[0].parent))

@@ -9,28 +9,23 @@ import numpy as np
 
 from simulator.inputs.errors import InputError, nearest
 from sweeper.search.base import Search, Skip
-from sweeper.search.simple import Exhaustive, Random
+from sweeper.search.simple import Random
 from sweeper.space import Space
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-NAMES = ("auto", "exhaustive", "tpe", "nsga2", "random", "qmc")
+NAMES = ("tpe", "nsga2", "random", "qmc")
 
 
-def build_search(name: str, space: Space, *, seed: int, trials: int, in_flight: int, skip: Skip) -> Search:
-    """The search called `name`; `auto`: all points where they are no more than `trials`, else TPE.
+def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Skip) -> Search:
+    """The search called `name` (`sweeper.search.choose` says what `auto` means; `exhaustive` needs no search).
 
     in_flight: how many points will be under evaluation at once. skip: points that need no proposal.
-    Raises InputError for an unknown name, or `exhaustive` over a continuum.
+    Raises InputError for an unknown name.
     """
     if name not in NAMES:
         raise InputError(f"unknown sampler '{name}'; {nearest(name, NAMES)}", key="study.sampler")
-    size = space.size()
-    if name == "auto":
-        name = "exhaustive" if size is not None and size <= trials else "tpe"
-    if name == "exhaustive":
-        return Exhaustive(space)
     if name == "random":
         return Random(space, seed)
     return _optuna(name, space, seed, in_flight, skip)

@@ -39,7 +39,7 @@ def test_the_tier_must_hold_the_cache_it_backs():
     assert [v.name for v in missing] == ["swap_fit"]
 
 
-def test_tiers_nobody_uses_do_not_make_another_design():
-    plain, tiered = (design_key(load_design("h100-chat", change)) for change in ({}, {"hardware.cxl": {"capacity": "1 TB"}}))
-    assert plain == tiered
+def test_where_nothing_is_swapped_its_place_does_not_make_another_design():
+    base, cxl = (design_key(load_design("h100-chat", change)) for change in ({}, {"serving.swap_to": "cxl"}))
+    assert base == cxl
     assert design_key(load_design("h100-chat", SWAP)) != design_key(load_design("h100-chat", {"workload": "chat-200"}))

@@ -37,27 +37,27 @@ def difference(one: EngineResult | str, other: EngineResult | str) -> str | None
     return None
 
 
-def plain(scenario: Scenario) -> Scenario:
+def plain(scenario: Scenario, *, caching: bool = False) -> Scenario:
     """The scenario with the settings that the O(1) engines are for."""
     limits = dataclasses.replace(
         scenario.config,
         policy="fcfs",
-        enable_prefix_caching=False,
+        enable_prefix_caching=caching,
         enable_chunked_prefill=True,
         long_prefill_token_threshold=0,
         preemption="recompute",
+        async_scheduling=scenario.config.async_scheduling and not caching,
     )
     return scenario._replace(config=limits, costs=dataclasses.replace(scenario.costs, channels=0))
 
 
 def compare(seeds: range) -> None:
-    """Every seed twice: as drawn with the log, and with plain settings without."""
+    """Every seed thrice: as drawn with the log, and with plain settings, without and with prefix caching."""
     for seed in seeds:
         drawn = random_scenario(seed)
-        both = [outcome(run, drawn, log=True, gaps=seed % 2 == 0) for run in (reference.run, engine.run)]
-        assert difference(*both) is None, (seed, difference(*both))
-        both = [outcome(run, plain(drawn), gaps=seed % 2 == 0) for run in (reference.run, engine.run)]
-        assert difference(*both) is None, (seed, difference(*both))
+        for scenario, log in ((drawn, True), (plain(drawn), False), (plain(drawn, caching=True), False)):
+            both = [outcome(run, scenario, log=log, gaps=seed % 2 == 0) for run in (reference.run, engine.run)]
+            assert difference(*both) is None, (seed, scenario.config, difference(*both))
 
 
 def test_recorded_scenarios_are_identical():
@@ -81,6 +81,12 @@ def test_drawn_scenarios_are_identical(scenario):
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios(preemptions=("recompute",)).map(plain))
 def test_drawn_plain_scenarios_are_identical(scenario):
+    assert difference(*(outcome(run, scenario) for run in (reference.run, engine.run))) is None
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios(preemptions=("recompute",)).map(lambda scenario: plain(scenario, caching=True)))
+def test_drawn_scenarios_with_shared_prefixes_are_identical(scenario):
     assert difference(*(outcome(run, scenario) for run in (reference.run, engine.run))) is None
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from sweeper.evaluator import SimEvaluator
 from sweeper.judge import ILLEGAL, check, check_design, judge
+from sweeper.worker import Task
 from tests.sweeper.spaces import OBJECTIVES, space_of
 
 PLAIN = "  parallelism.tensor: {ordinal: [1, 2, 4]}"
@@ -25,11 +27,11 @@ def test_what_the_design_decides_needs_no_metrics(tmp_path: Path) -> None:
 def test_the_simulators_own_limits_are_named(tmp_path: Path) -> None:
     # 70B in bf16 needs 141 GB; a device of npu-base holds less
     space = space_of(tmp_path, PLAIN, design="{base: npu-chat, model: llama-3.1-70b}")
-    verdict = check(space, {"parallelism.tensor": 1}).verdict
-    assert verdict is not None
-    assert list(verdict.constraints) == ["memory_fit"]
-    assert verdict.constraints["memory_fit"] > 0
-    assert "GB" in verdict.reason
+    trial = SimEvaluator(space, {}).evaluate(Task(0, {"parallelism.tensor": 1}))
+    assert trial.status == "infeasible"
+    assert list(trial.constraints) == ["memory_fit"]
+    assert trial.constraints["memory_fit"] > 0
+    assert trial.reason.startswith("memory_fit: ") and "GB" in trial.reason
 
 
 def test_a_combination_that_the_schema_refuses_is_infeasible_by_name(tmp_path: Path) -> None:

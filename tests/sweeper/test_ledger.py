@@ -31,7 +31,7 @@ def test_replays_what_was_appended(tmp_path: Path) -> None:
     written(path, 0, 2, 1)
     book = ledger.reopen(path)
     assert book.header == HEADER
-    assert book.trials == (trial(0), trial(2), trial(1))
+    assert tuple(book.trials()) == (trial(0), trial(2), trial(1))
     book.close()
 
 
@@ -50,10 +50,31 @@ def test_a_torn_tail_is_cut_and_the_next_line_is_whole(tmp_path: Path, torn: byt
     with path.open("ab") as file:
         file.write(torn)
     book = ledger.reopen(path)
-    assert book.trials == (trial(0), trial(1))
+    assert tuple(book.trials()) == (trial(0), trial(1))
     book.append(trial(2))
     book.close()
     assert ledger.read(path)[1] == [trial(0), trial(1), trial(2)]
+
+
+def test_a_torn_tail_is_found_however_long_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "TAIL_BYTES", 16)
+    path = tmp_path / "trials.jsonl"
+    written(path, 0, 1)
+    with path.open("ab") as file:
+        file.write(b'{"number": 2' + b" " * 100)
+    book = ledger.reopen(path)
+    assert tuple(book.trials()) == (trial(0), trial(1))
+    book.close()
+
+
+def test_lines_written_together_are_read_one_by_one_and_found_by_offset(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    book = ledger.create(path, HEADER)
+    book.append_lines(b"".join(trial(n).to_json_line().encode() + b"\n" for n in (4, 2, 3)))
+    book.close()
+    found = {t.number: offset for offset, t in ledger.stream(path)}
+    assert list(found) == [4, 2, 3]
+    assert list(ledger.at_offsets(path, [found[2], found[3], found[4]])) == [trial(2), trial(3), trial(4)]
 
 
 def test_reading_beside_a_writer_changes_nothing(tmp_path: Path) -> None:
@@ -72,7 +93,7 @@ def test_damage_in_the_middle_is_an_error_that_names_the_line(tmp_path: Path) ->
     with path.open("ab") as file:
         file.write(b"garbage\n" + trial(2).to_json_line().encode() + b"\n")
     with pytest.raises(InputError, match="line 3 is damaged"):
-        ledger.reopen(path)
+        ledger.read(path)
 
 
 def test_a_second_driver_is_refused_and_the_lock_dies_with_its_process(tmp_path: Path) -> None:

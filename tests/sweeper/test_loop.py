@@ -8,6 +8,7 @@ from simulator.inputs.errors import InputError
 from sweeper.loop import BATCH, Loop, run_free, run_in_step
 from sweeper.proposals import Proposals
 from sweeper.search.build import NAMES, build_search, resumed_seed
+from sweeper.search.choose import AUTO_SECONDS, choose
 from sweeper.space import Space
 from sweeper.space_file import load_space
 from sweeper.trial import Trial
@@ -31,7 +32,7 @@ class Run:
         self.pool = InlinePool(smooth(space), size=size, order=order)
         seed = resumed_seed(seed, 0 if in_step else len(earlier))
         proposals = Proposals(space, seed)
-        search = build_search(sampler, space, seed=seed, trials=trials, in_flight=size, skip=proposals.skip)
+        search = build_search(sampler, space, seed=seed, in_flight=size, skip=proposals.skip)
         loop = Loop(self.pool, search, proposals, self.trials.append,
                     lambda: stop_after is not None and len(self.trials) >= stop_after)
         baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines)]
@@ -100,18 +101,22 @@ def test_a_small_space_ends_when_every_design_was_evaluated() -> None:
     def evaluate(task: Task) -> Trial:
         return Trial(task.number, dict(task.parameters), "failed", reason="not asked here")
 
-    for sampler in ("exhaustive", "random", "tpe"):
+    for sampler in ("random", "tpe"):
         proposals = Proposals(quick, 0)
         trials: list[Trial] = []
-        search = build_search(sampler, quick, seed=0, trials=10_000, in_flight=4, skip=proposals.skip)
+        search = build_search(sampler, quick, seed=0, in_flight=4, skip=proposals.skip)
         end = run_free(Loop(InlinePool(evaluate), search, proposals, trials.append, lambda: False), [], range(10_000))
         assert end == "exhausted"
         assert {quick.key(t.parameters) for t in trials} == {quick.key(p) for p in quick.enumerate()}
         assert len(trials) == size
 
 
-def test_auto_enumerates_what_the_budget_covers_and_searches_what_it_does_not(space: Space) -> None:
+def test_auto_enumerates_what_the_budget_or_half_a_minute_covers_and_searches_the_rest(space: Space) -> None:
     quick = load_space("quick")
-    for chosen, expected, trials in ((quick, "exhaustive", 200), (space, "tpe", 200), (quick, "tpe", 5)):
-        search = build_search("auto", chosen, seed=0, trials=trials, in_flight=4, skip=lambda _: False)
-        assert search.name == expected
+    size = space.size()
+    assert quick.size() == 24 and size is not None
+    assert choose(quick, trials=24, seconds_per_trial=None).sampler == "exhaustive"
+    assert choose(quick, trials=23, seconds_per_trial=None).sampler == "tpe"
+    assert choose(quick, trials=23, seconds_per_trial=1.0).sampler == "exhaustive"
+    assert choose(space, trials=200, seconds_per_trial=0.9 * AUTO_SECONDS / size).sampler == "exhaustive"
+    assert choose(space, trials=200, seconds_per_trial=1.1 * AUTO_SECONDS / size).sampler == "tpe"

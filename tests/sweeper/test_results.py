@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulator.design import design_key, load_design
+from sweeper import ledger
+from sweeper.digest import Digest, digest
 from sweeper.report import report_data, write_report
 from sweeper.results import objective_column, write_results
 from sweeper.space import Space
@@ -42,8 +44,18 @@ def trials() -> list[Trial]:
     ]
 
 
+def of(folder: Path, space: Space, trials: list[Trial]) -> Digest:
+    """What a study with these trials, finished in this order, has found."""
+    (folder / "trials.jsonl").unlink(missing_ok=True)
+    book = ledger.create(folder / "trials.jsonl", ledger.Header("s1", space.hash, "1", 0))
+    for trial in trials:
+        book.append(trial)
+    book.close()
+    return digest(space, book.path)
+
+
 def test_pareto_csv_has_the_front_with_units(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
-    write_results(tmp_path, space, trials)
+    write_results(tmp_path, space, of(tmp_path, space, trials))
     rows = list(csv.DictReader((tmp_path / "pareto.csv").open()))
     assert next(iter(rows[0])) == "trial"
     assert [row["trial"] for row in rows] == ["3", "1"]  # by the first objective
@@ -51,12 +63,12 @@ def test_pareto_csv_has_the_front_with_units(tmp_path: Path, space: Space, trial
     assert float(rows[0]["output_throughput_tokens_per_s"]) == 300
     assert (rows[0]["array"], rows[0]["hardware.npu.clock_GHz"]) == ("[128,128]", "1.5")
     before = (tmp_path / "pareto.csv").read_bytes()
-    write_results(tmp_path, space, trials[::-1])
+    write_results(tmp_path, space, of(tmp_path, space, trials[::-1]))
     assert (tmp_path / "pareto.csv").read_bytes() == before
 
 
 def test_the_table_of_all_trials_is_typed(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
-    write_results(tmp_path, space, trials)
+    write_results(tmp_path, space, of(tmp_path, space, trials))
     table = pq.read_table(tmp_path / "trials.parquet")
     assert table.column("trial").to_pylist() == [0, 1, 2, 3, 4]
     assert table.column("parallelism.tensor").to_pylist() == [None, 1, 1, 2, 4]
@@ -70,26 +82,27 @@ def test_the_table_of_all_trials_is_typed(tmp_path: Path, space: Space, trials: 
 
 
 def test_best_designs_run_by_themselves(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
-    write_results(tmp_path, space, trials)
+    write_results(tmp_path, space, of(tmp_path, space, trials))
     assert sorted(p.name for p in (tmp_path / "best").iterdir()) == [
         "best-output_throughput.yaml", "best-tpot_p95.yaml", "trial-00001.yaml", "trial-00003.yaml"]
     design = load_design(tmp_path / "best" / "trial-00003.yaml")
     assert design_key(design) == design_key(space.design(trials[3].parameters))
     assert load_design(tmp_path / "best" / "best-output_throughput.yaml").hardware.npu.array == (64, 64)  # type: ignore[union-attr]
-    write_results(tmp_path, space, trials[:2])
+    write_results(tmp_path, space, of(tmp_path, space, trials[:2]))
     assert not (tmp_path / "best" / "trial-00003.yaml").exists()
 
 
 def test_a_study_without_results_is_empty_tables(tmp_path: Path, space: Space) -> None:
-    write_results(tmp_path, space, [])
+    write_results(tmp_path, space, of(tmp_path, space, []))
     assert len((tmp_path / "pareto.csv").read_text().splitlines()) == 1
     assert pq.read_table(tmp_path / "trials.parquet").num_rows == 0
-    assert write_report(tmp_path, space, []).stat().st_size > 1e6
+    assert write_report(tmp_path, space, of(tmp_path, space, [])).stat().st_size > 1e6
 
 
 def test_the_report_needs_no_network_and_runs_no_text(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)> @@PAGE@@"
-    path = write_report(tmp_path, space, [*trials, Trial(5, point(4, [64, 64], 0.5), "failed", reason=evil)])
+    failed = Trial(5, point(4, [64, 64], 0.5), "failed", reason=evil)
+    path = write_report(tmp_path, space, of(tmp_path, space, [*trials, failed]))
     text = path.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "<img src=x" not in text
@@ -105,8 +118,8 @@ def plotly_source() -> str:
     return get_plotlyjs()
 
 
-def test_the_report_compares_the_front_with_the_baselines(space: Space, trials: list[Trial]) -> None:
-    data = report_data(space, trials, {"cache_hits": 30, "cache_misses": 10, "cache_saved_s": 1.5, "cache_bytes": 2e6})
+def test_the_report_compares_the_front_with_the_baselines(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
+    data = report_data(space, of(tmp_path, space, trials), {"cache_hits": 30, "cache_misses": 10, "cache_saved_s": 1.5, "cache_bytes": 2e6})
     (gpu,) = data["baselines"]
     assert gpu["dominated"] == 0
     # the best TPOT on the front is 10 ms against 9, the best throughput 500 against 800

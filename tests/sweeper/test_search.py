@@ -32,7 +32,7 @@ def test_the_installed_optuna_has_what_the_batched_tpe_leans_on() -> None:
 def test_another_optuna_falls_back_to_its_own_tpe(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_tpe.TPESampler, "_build_parzen_estimator", lambda self, everything, anew: None)
     assert not usable()
-    search = build_search("tpe", space, seed=0, trials=100, in_flight=4, skip=lambda _: False)
+    search = build_search("tpe", space, seed=0, in_flight=4, skip=lambda _: False)
     assert isinstance(search, OptunaSearch)
     assert type(search._study.sampler) is TPESampler
     assert search.ask() is not None
@@ -59,7 +59,7 @@ def test_a_batch_shares_one_split_of_the_history(space: Space, monkeypatch: pyte
 
 
 def test_results_are_told_by_what_they_are(space: Space) -> None:
-    search = build_search("tpe", space, seed=1, trials=100, in_flight=4, skip=lambda _: False)
+    search = build_search("tpe", space, seed=1, in_flight=4, skip=lambda _: False)
     assert isinstance(search, OptunaSearch)
     objectives = {o.name: 1.0 for o in space.objectives}
     told = [
@@ -82,7 +82,7 @@ def test_results_are_told_by_what_they_are(space: Space) -> None:
 
 def test_replayed_trials_are_the_history_that_was_told(space: Space) -> None:
     run = Run(space, "tpe", trials=40)
-    first = build_search("tpe", space, seed=1, trials=100, in_flight=4, skip=lambda _: False)
+    first = build_search("tpe", space, seed=1, in_flight=4, skip=lambda _: False)
     assert isinstance(first, OptunaSearch)
     first.replay(run.trials)
     ours = [t for t in run.trials if not t.baseline]
@@ -91,7 +91,7 @@ def test_replayed_trials_are_the_history_that_was_told(space: Space) -> None:
 
 
 def test_points_unasked_for_are_learned_from_too(space: Space) -> None:
-    search = build_search("tpe", space, seed=1, trials=100, in_flight=4, skip=lambda _: False)
+    search = build_search("tpe", space, seed=1, in_flight=4, skip=lambda _: False)
     assert isinstance(search, OptunaSearch)
     point = next(space.enumerate())
     search.tell(Proposal(point), Trial(0, point, "complete", objectives={o.name: 1.0 for o in space.objectives}))
@@ -102,7 +102,7 @@ def test_asking_warns_nobody(space: Space) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in ("tpe", "nsga2", "qmc", "random"):
-            search = build_search(name, space, seed=1, trials=100, in_flight=4, skip=lambda _: False)
+            search = build_search(name, space, seed=1, in_flight=4, skip=lambda _: False)
             assert search.ask() is not None
 
 
@@ -113,7 +113,7 @@ def test_the_sampler_is_an_optuna_sampler() -> None:
 def test_trials_are_split_as_optuna_splits_them(space: Space) -> None:
     """The same number of good trials, all of better ranks, and in the rank that is cut nearly as much hypervolume."""
     run = Run(space, "random", trials=150)
-    search = build_search("tpe", space, seed=1, trials=200, in_flight=4, skip=lambda _: False)
+    search = build_search("tpe", space, seed=1, in_flight=4, skip=lambda _: False)
     assert isinstance(search, OptunaSearch)
     search.replay(run.trials)
     study, trials = search._study, search._study.trials

@@ -26,6 +26,19 @@ def test_a_snapshot_is_published_after_sixteen_results_not_before() -> None:
     assert costs.version == 1 and puts[0].hashes.tolist() == list(range(16))
 
 
+def test_what_is_cheaper_to_compute_than_to_share_waits_for_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(shared_costs.time, "monotonic", lambda: now_s[0])
+    costs = SharedCosts(empty(), lambda s: s)
+    for key in range(64):
+        costs.add(from_entries({key: (np.ones(8), 1e-6)}), CacheCounters(), 1)
+        costs.publish_if_due()
+    assert costs.version == 0
+    now_s[0] += shared_costs.PUBLISH_SECONDS
+    costs.publish_if_due()
+    assert costs.version == 1 and len(costs.snapshot()) == 64
+
+
 def test_nothing_new_publishes_nothing() -> None:
     costs = SharedCosts(entry(1), lambda s: s)
     for _ in range(40):

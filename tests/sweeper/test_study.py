@@ -7,8 +7,10 @@ from rich.console import Console
 
 from simulator.costs.cache import CostCache, empty
 from sweeper import folder, ledger
+from sweeper.enumeration import Enumeration
 from sweeper.folder import Settings
 from sweeper.progress import Progress
+from sweeper.space import Space
 from sweeper.space_file import load_space
 from sweeper.study import MAX_FAILURES, Ending, Sweep
 from sweeper.trial import Trial
@@ -20,8 +22,16 @@ ray = pytest.importorskip("ray")
 class Broken:
     """An evaluator with a bug that every design meets."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, space: Space, *_: object) -> None:
         self.cache = CostCache()
+        self.objectives = [o.name for o in space.objectives]
+        self._points = Enumeration(space)
+
+    def point(self, index: int) -> dict[str, object]:
+        return self._points.at(index)
+
+    def broken_rule(self, point: object) -> str | None:
+        return None
 
     def evaluate(self, task: Task) -> Trial:
         raise ZeroDivisionError("a bug in the device model")
@@ -47,7 +57,7 @@ def test_designs_that_fail_one_after_the_other_stop_the_sweep_with_the_reason(
     ending, _ = sweep(tmp_path / "study")
     assert ending.why == "failing"
     assert "ZeroDivisionError: a bug in the device model" in ending.reason
-    assert MAX_FAILURES <= len(ending.trials) <= 24
+    assert MAX_FAILURES <= ending.found.count <= 24
     _, trials = ledger.read(tmp_path / "study" / "trials.jsonl")
     assert {t.status for t in trials} == {"failed"}
 
@@ -55,6 +65,6 @@ def test_designs_that_fail_one_after_the_other_stop_the_sweep_with_the_reason(
 def test_a_tracking_server_that_is_away_costs_the_sweep_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     ending, said = sweep(tmp_path / "study", tracking_uri="http://127.0.0.1:9")
-    assert ending.why == "complete" and len(ending.trials) == 24
+    assert ending.why == "complete" and ending.found.count == 24
     assert said.count("cannot be written") == 1 and "resume" in said
     assert (tmp_path / "study" / "pareto.csv").exists()

@@ -12,14 +12,16 @@ from simulator.hardware.measured.roofline import Peaks
 from simulator.hardware.measured.table import OperatorTable
 from simulator.hardware.priced import Device
 from simulator.inputs.errors import InputError
-from simulator.model.operators import DecodeAttention, NamedOperator, PrefillAttention
+from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
 
 
 def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOperator]) -> Devices:
     """`devices` with everything that the table knows taken from it. Raises InputError for hardware other than a GPU."""
     if not isinstance(devices.compute, GpuDevice):
         raise InputError("measured tables describe a GPU; this design has none", key="hardware.tables")
-    names = {op.operator: op.name for op in ops}
+    names: dict[Operator, str] = {}
+    for op in ops:  # equal operators are one: the first name, that of the block, stands for the norm after the last
+        names.setdefault(op.operator, op.name)
     covered = frozenset(name for name in table.meta.get("covered", "").split(",") if name)
     device = MeasuredDevice(table, peaks(devices.compute), devices.compute, names, covered)
     return replace(devices, compute=device, prefill=device, decode=device)

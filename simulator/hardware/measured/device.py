@@ -3,8 +3,9 @@
     time = (t0 + roofline(shape)) / efficiency(shape),   efficiency = (t0 + roofline) / measured at the table's points
 
 t0 is the smallest time in the operator's own table (launch and latency that no shape avoids), so that efficiency is a
-smooth number near one where the roofline alone would vanish. Between points efficiency is interpolated, beyond them its
-boundary value is held; nothing is ever priced below the floor of `roofline.floor`.
+smooth number near one where the roofline alone would vanish; zero for a GEMM, whose weights are read at any shape.
+Between points efficiency is interpolated, beyond them its boundary value is held; nothing is ever priced below the floor
+of `roofline.floor`.
 
 GEMM time is a staircase in the rows (tiles): where the table is measured every TILE_ROWS rows or closer, a count between
 two of its points costs what the next point costs.
@@ -12,6 +13,7 @@ two of its points costs what the next point costs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +29,7 @@ from simulator.model.operators import Collective, Gemm, Operator
 
 Float64 = NDArray[np.float64]
 
+MOSTLY = 0.5  # share of the asked shapes inside the measured range from which a price is called interpolated
 TILE_ROWS = 16  # rows of a tensor-core instruction (PTX mma.m16n8k16): the finest step of a GEMM's time
 
 
@@ -68,7 +71,7 @@ class MeasuredDevice:
         return self.table.points(*identity_of(operator, self.names.get(operator, ""))) is not None
 
     def _seconds(self, operator: Operator, points: Points, shapes: list[Float64]) -> tuple[Float64, NDArray[np.int8], bool]:
-        start = float(points.seconds.min())
+        start = 0.0 if isinstance(operator, Gemm) else float(points.seconds.min())
         ideal, _ = roofline.nominal(operator, self.peaks, *points.axes)
         if isinstance(operator, Gemm):
             shapes = [_up_to_measured(shapes[0], points.axes[0])]
@@ -76,7 +79,8 @@ class MeasuredDevice:
         wanted, bound = roofline.nominal(operator, self.peaks, *shapes)
         seconds = (start + wanted) / efficiency.reshape(wanted.shape)
         bound[start > wanted] = int(Bound.LAUNCH)
-        inside = all(s.max() <= top for s, top in zip(shapes, points.axes.max(axis=1), strict=True))
+        covered = [s <= top for s, top in zip(shapes, points.axes.max(axis=1), strict=True)]
+        inside = bool(functools.reduce(np.logical_and, covered).mean() > MOSTLY)
         return np.maximum(seconds, roofline.floor(operator, self.peaks, *shapes)), bound, inside
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class OperatorTable:
     Build with `from_columns`; `content_hash` stands for columns and metadata alike.
     """
 
-    columns: Mapping[str, NDArray[np.generic]]
+    columns: Mapping[str, NDArray[Any]]
     meta: Mapping[str, str]
     content_hash: str
     _points: dict[tuple[str, Identity], Points] = field(default_factory=dict, repr=False)
@@ -87,21 +88,21 @@ class OperatorTable:
         return len(self.columns["seconds"])
 
 
-def from_columns(columns: Mapping[str, NDArray[np.generic]], meta: Mapping[str, str]) -> OperatorTable:
+def from_columns(columns: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> OperatorTable:
     """The table in these columns (missing ones are zero). Raises InputError for unknown kinds or times that are not > 0."""
     count = len(columns["seconds"])
-    full: dict[str, NDArray[np.generic]] = {}
+    full: dict[str, NDArray[Any]] = {}
     for name in COLUMNS:
         dtype = "U32" if name in TEXT else np.int64 if name in WHOLE else np.float64
         given = columns.get(name)
         full[name] = np.zeros(count, dtype=dtype) if given is None else np.asarray(given).astype(dtype)
         if len(full[name]) != count:
             raise InputError(f"has {len(full[name])} rows, seconds has {count}", key=name)
-    seconds, kind = full["seconds"], full["kind"]
+    seconds, kind = np.asarray(full["seconds"], np.float64), full["kind"]
     for unknown in sorted({str(k) for k in np.unique(kind)} - set(KINDS)):
         raise InputError(f"'{unknown}' is not one of {', '.join(KINDS)}", key="kind")
     positive = (seconds > 0) | (kind == "decode_spread")  # a spread may be a small gain
-    if not (np.isfinite(seconds).all() and positive.all()):  # type: ignore[call-overload]
+    if not (np.isfinite(seconds).all() and positive.all()):
         raise InputError("every time must be finite and above zero", key="seconds")
     digest = blake2b(digest_size=16)
     for name in COLUMNS:
@@ -127,7 +128,7 @@ def attention_identity(operator: PrefillAttention | DecodeAttention) -> Identity
     return (operator.heads, operator.kv_heads, operator.head_dim, operator.kv_bits, operator.activation_bits)
 
 
-def _group(columns: Mapping[str, NDArray[np.generic]]) -> dict[tuple[str, Identity], Points]:
+def _group(columns: Mapping[str, NDArray[Any]]) -> dict[tuple[str, Identity], Points]:
     groups: dict[tuple[str, Identity], Points] = {}
     for kind in KINDS:
         of_kind = np.flatnonzero(columns["kind"] == kind)

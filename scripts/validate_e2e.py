@@ -1,0 +1,144 @@
+"""Compares TTFT and TPOT with measured serving points of fixed lengths and concurrency, simulated and not by formula.
+
+    python scripts/validate_e2e.py FILE [--json FILE]
+
+FILE: CSV (may be gzipped) with model, system, backend, isl, osl, batch (requests in flight per replica), tp, pp, ttft_ms,
+tpot_ms, and optionally a peer's prediction aic_ttft_ms, aic_tpot_ms (empty: refused). A point is a closed loop: `batch`
+requests start at once, each finished one is replaced, WAVES times over; means over all requests. Points that cannot be
+served are refused and counted. Exits 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.report import Row, finish, row
+from simulator.costs.cache import CostCache
+from simulator.design import resolve
+from simulator.hardware.dram import peak_bandwidth_bytes_per_s
+from simulator.importers.vllm_run import preset_named
+from simulator.inputs.errors import InputError
+from simulator.model.memory import weight_bytes
+from simulator.serving import engine
+from simulator.serving.config import Trace
+from simulator.simulate import Priced, price, violations
+
+WAVES = 4
+TPOT_BAR, TTFT_BAR = 10.0, 25.0
+# Serving defaults of the time: 8,192 tokens a step (vLLM and SGLang on 80 GB, TensorRT-LLM). SGLang overlaps scheduling
+# with the device (since 0.4); vLLM did not before 0.14.
+SERVING = {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "cuda_graphs": True}
+OVERLAPPED = ("sglang",)
+EIGHT_BIT = {"weights": "fp8", "activations": "fp8", "kv": "fp8"}  # as NVIDIA's FP8 checkpoints ask for
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--points", type=Path, metavar="FILE.csv", help="write every point with its prediction")
+    args = parser.parse_args(argv)
+    try:
+        with (gzip.open if args.file.suffix == ".gz" else open)(args.file, "rt", newline="") as file:
+            points = list(csv.DictReader(file))
+        predicted = predict_all(points)
+    except (InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.points:
+        with args.points.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*points[0], "sim_ttft_ms", "sim_tpot_ms"])
+            writer.writerows([*p.values(), *("" if s is None else f"{v * 1e3:.3f}" for v in (s or ("", "")))]
+                             for p, s in zip(points, predicted, strict=True))
+    groups = {"all": list(range(len(points)))}
+    for i, p in enumerate(points):
+        groups.setdefault(f"{p['system']}/{p['backend']}", []).append(i)
+        groups.setdefault(f"{p['model'].rsplit('/', 1)[-1].lower()}/tp{p['tp']}", []).append(i)
+    rows = [r for name, members in groups.items() for r in _rows(name, members, points, predicted)]
+    return finish(rows, args.json)
+
+
+def predict_all(points: list[dict[str, str]]) -> list[tuple[float, float] | None]:
+    """(TTFT, TPOT) in seconds of every point; None where the design cannot serve."""
+    cache = CostCache()
+    priced: dict[tuple[str, ...], Priced | None] = {}
+    found: list[tuple[float, float] | None] = []
+    eight_bit = _eight_bit(points)
+    for p in points:
+        key = (p["system"], p["tp"], p["pp"], *_family(p))
+        if key not in priced:
+            design = resolve({"model": preset_named(p["model"], "models"), "hardware": p["system"].replace("_", "-"),
+                              "parallelism": {"tensor": int(p["tp"]), "pipeline": int(p["pp"])},
+                              "serving": {**SERVING, "async_scheduling": p["backend"] in OVERLAPPED},
+                              "precision": EIGHT_BIT if _family(p) in eight_bit else {},
+                              "workload": "chat-200"})
+            missed = [v for v in violations(design) if v.name != "kv_fit"]
+            priced[key] = None if missed else price(design, cache)
+        ready = priced[key]
+        found.append(None if ready is None else closed_loop(ready, int(p["isl"]), int(p["osl"]), int(p["batch"])))
+    return found
+
+
+def _family(point: dict[str, str]) -> tuple[str, ...]:
+    """Points measured in one campaign, with one precision: model, backend, version, date."""
+    return point["model"], point["backend"], point["version"], point.get("measured", "")
+
+
+def _eight_bit(points: list[dict[str, str]]) -> set[tuple[str, ...]]:
+    """Families whose precision was not 16 bits, which the file does not record: a token came faster than
+    16-bit weights can be read from DRAM."""
+    found = set()
+    for p in points:
+        design = resolve({"model": preset_named(p["model"], "models"), "hardware": p["system"].replace("_", "-"),
+                          "workload": "chat-200"})
+        blocks = weight_bytes(design.model, design.precision, int(p["tp"]), 1)[0]
+        if float(p["tpot_ms"]) / 1e3 < blocks / peak_bandwidth_bytes_per_s(design.hardware.memory):
+            found.add(_family(p))
+    return found
+
+
+def closed_loop(priced: Priced, prompt: int, output: int, in_flight: int) -> tuple[float, float] | None:
+    """Mean TTFT and TPOT in seconds. Arrivals are the finishes of earlier requests: found by repetition, since a later
+    arrival does not change an earlier finish, one more wave settles each time."""
+    count = in_flight * WAVES
+    arrival = np.zeros(count, dtype=np.int64)
+    lengths = np.full(count, prompt, np.int32), np.full(count, output, np.int32)
+    for _ in range(WAVES + 1):
+        result = engine.run(Trace(arrival, *lengths), priced.scheduler, priced.costs)
+        if (result.finish_ns < 0).any():
+            return None
+        settled = np.concatenate([np.zeros(in_flight, np.int64), np.sort(result.finish_ns)[: count - in_flight]])
+        if np.array_equal(settled, arrival):
+            break
+        arrival = settled
+    ttft = float((result.first_token_ns - arrival).mean()) / 1e9
+    return ttft, float((result.finish_ns - result.first_token_ns).mean()) / 1e9 / max(output - 1, 1)
+
+
+def _rows(name: str, members: list[int], points: list[dict[str, str]], predicted: list[tuple[float, float] | None]) -> list[Row]:
+    rows = []
+    for measure, at, bar in (("tpot", 1, TPOT_BAR), ("ttft", 0, TTFT_BAR)):
+        served = [i for i in members if predicted[i] is not None]
+        real = np.array([float(points[i][f"{measure}_ms"]) for i in served])
+        off = np.array([predicted[i][at] * 1e3 for i in served]) / real - 1  # type: ignore[index]
+        rows.append(row(f"{name}/{measure}_mape", float(np.abs(off).mean() * 100), "%", bar if name == "all" else None))
+        rows.append(row(f"{name}/{measure}_median", float(np.median(off) * 100)))
+        peer = [(float(points[i][f"aic_{measure}_ms"]), float(points[i][f"{measure}_ms"])) for i in members
+                if points[i].get(f"aic_{measure}_ms")]
+        if peer:
+            rows.append(row(f"{name}/{measure}_mape_peer", float(np.mean([abs(a / b - 1) for a, b in peer]) * 100)))
+    rows.append(row(f"{name}/refused", float(sum(predicted[i] is None for i in members)), "points"))
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

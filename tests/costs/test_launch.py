@@ -1,0 +1,18 @@
+import json
+
+import numpy as np
+
+from simulator.costs.launch import capture_sizes, graphless, padded
+from tests.shared import shared_file
+
+
+def test_capture_sizes_are_those_that_vllm_resolved():
+    meta = json.loads(shared_file("data/vllm_runs/RTX4090-Llama-3.1-8B/meta.json").read_text())
+    assert list(capture_sizes(256, 2048)) == meta["resolved_config"]["compilation_config"]["cudagraph_capture_sizes"]
+
+
+def test_rows_run_at_the_next_captured_size_and_unpadded_above_the_last():
+    sizes = capture_sizes(256, 2048)
+    assert padded(np.array([0, 1, 3, 25, 257, 512, 513]), sizes).tolist() == [0, 1, 4, 32, 272, 512, 513]
+    assert graphless(np.array([1, 512, 513]), sizes).tolist() == [False, False, True]
+    assert padded(np.array([3, 25]), ()).tolist() == [3, 25]
