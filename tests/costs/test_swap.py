@@ -43,3 +43,8 @@ def test_where_nothing_is_swapped_its_place_does_not_make_another_design():
     base, cxl = (design_key(load_design("h100-chat", change)) for change in ({}, {"serving.swap_to": "cxl"}))
     assert base == cxl
     assert design_key(load_design("h100-chat", SWAP)) != design_key(load_design("h100-chat", {"workload": "chat-200"}))
+
+
+def test_both_engines_swap_alike():
+    tight = load_design("h100-chat", {**SWAP, "workload.rate": "100 requests/s", "serving.num_gpu_blocks": 1500, "serving.max_model_len": 4096})
+    assert simulate(tight).metrics == simulate(tight, use_reference=True).metrics

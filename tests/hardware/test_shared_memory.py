@@ -20,7 +20,7 @@ from simulator.model.operators import DecodeAttention, Gemm
 from simulator.schema.serving import Parallelism
 from simulator.serving.requests import Entry
 from simulator.serving.step_time import step_time
-from simulator.simulate import price
+from simulator.simulate import price, simulate
 from tests.hardware.builders import costs
 
 HEADS = DecodeAttention(8, 8, 128, 16, 16)
@@ -142,3 +142,11 @@ def test_knobs_without_effect_do_not_make_another_design():
 def test_impossible_memories_are_one_line(changes, says):
     with pytest.raises(InputError, match=says):
         load_hardware("npu-base", changes)
+
+
+@pytest.mark.parametrize("change", [{}, {"hardware.pim.row_buffer": "single"}, {"hardware.pim.commands": "all_bank", "hardware.pim.mapping": "head"}])
+def test_both_engines_serve_from_shared_stacks_alike(change):
+    served = load_design("npu-chat", {"hardware": "neupims", "workload": "chat-200", **change})
+    fast, slow = simulate(served), simulate(served, use_reference=True)
+    assert fast.metrics == slow.metrics
+    assert fast.metrics["pim_utilization"] > 0
