@@ -16,7 +16,7 @@ from simulator.hardware.gpu_attention import decode_s, kv_bytes, prefill_s, quer
 from simulator.hardware.priced import Bound, Fidelity, Priced
 from simulator.hardware.traffic import gemm_bytes
 from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector
-from simulator.schema.hardware import GpuAttention
+from simulator.schema.compute import GpuAttention
 
 Float64 = NDArray[np.float64]
 

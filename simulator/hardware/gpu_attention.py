@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from simulator.hardware.traffic import OUTPUT_BYTES
 from simulator.model.operators import DecodeAttention, PrefillAttention
-from simulator.schema.hardware import GpuAttention
+from simulator.schema.compute import GpuAttention
 
 Float64 = NDArray[np.float64]
 
