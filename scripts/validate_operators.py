@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -34,6 +35,9 @@ from simulator.schema.serving import Parallelism
 PRESET = {"a100_sxm": "a100-80gb", "h100_sxm": "h100-sxm", "h200_sxm": "h200-sxm", "b200_sxm": "b200"}
 GEMM_BITS = {"bfloat16": ("gemm_bf16", 16, 8.0), "fp8": ("gemm_fp8", 8, 12.0)}
 GRAPH_KERNELS = {"vLLM_custom_graph", "SGLang_CustomAllReduce_graph"}
+COLLECTIVES: dict[str, tuple[Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"], str]] = {
+    "all_reduce": ("all_reduce", "allreduce"), "all_gather": ("all_gather", "allgather"),
+    "reduce_scatter": ("reduce_scatter", "reducescatter"), "alltoall": ("all_to_all", "alltoall")}
 ATTENTION_FLOOR_US = 20.0  # below it a measurement is mostly launch
 
 Line = dict[str, str]
@@ -131,19 +135,24 @@ def _beats_physics(line: Line) -> bool:
 
 
 def collectives(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
-    """All-reduces of NCCL (the common protocol) and of serving engines in a captured graph (both protocols)."""
+    """All-reduces of NCCL (the common protocol) and of serving engines in a captured graph (both protocols); the other
+    collectives of NCCL, on which nothing is calibrated."""
     link = link_device(hardware.link)
     for line in lines:
-        if line["op"] != "all_reduce" or line["dtype"] not in ("half", "bfloat16"):
+        if line["op"] not in COLLECTIVES or line["dtype"] not in ("half", "bfloat16"):
             continue
         nccl = line["kernel_source"] == "NCCL"
         if not nccl and line["kernel_source"] not in GRAPH_KERNELS:
             continue
         size = np.array([2.0 * float(line["elems"])])
-        operator = Collective("all_reduce", int(line["num_gpus"]), 1.0)
+        kind, label = COLLECTIVES[line["op"]]
+        operator = Collective(kind, int(line["num_gpus"]), 1.0)
         seconds = (replace(link, small=None) if nccl else link).price(operator, size).seconds[0]
-        for name, bar in (("allreduce", 15.0), (f"allreduce_{line['fw']}", None)):
-            errors.add(name, seconds, float(line["us"]), bar)
+        in_switch = kind == "all_reduce" and link.in_network  # sends once what a roofline of rings sends twice
+        floor_s = 0.0 if in_switch else roofline_s(hardware, operator, size)[0]
+        errors.add(label, seconds, float(line["us"]), 15.0 if kind == "all_reduce" else None, floor_s)
+        if kind == "all_reduce":
+            errors.add(f"{label}_{line['fw']}", seconds, float(line["us"]), None, floor_s)
 
 
 KINDS = {"gemm_dtype": gemms, "attn_dtype": attention, "num_gpus": collectives}

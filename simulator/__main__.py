@@ -35,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     _add_set(hardware, "npu.arrays=4")
     hardware.add_argument("--costs", default="default", help="cost assumptions: a name from configs/costs or a file")
     price = commands.add_parser("price", help="what an operator costs on a device, shape by shape",
-                                epilog="operators: gemm, norm, prefill_attention, decode_attention, all_reduce, all_gather, p2p;"
+                                epilog="operators: gemm, norm, prefill_attention, decode_attention, all_reduce,\n"
+                                "all_gather, reduce_scatter, all_to_all, p2p;"
                                        " ranges double (1..8192) or count (64..512:64)")
     price.add_argument("--hardware", required=True, help="a name from configs/hardware or a YAML file")
     price.add_argument("--op", required=True, help='e.g. "gemm m=1..8192 n=4096 k=4096 dtype=bf16"')

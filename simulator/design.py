@@ -188,6 +188,8 @@ def section_text(section: str, record: Record) -> str:
             from simulator.hardware.measured.parquet import read_table
 
             plain["tables"] = read_table(Path(record.tables)).content_hash
+    if isinstance(record, Serving) and record.preemption != "swap":
+        plain.pop("swap_to")
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
@@ -208,7 +210,7 @@ def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
                 "shared": {"link_bandwidth", "link_latency", "kind", "stacks_per_npu"}}[pim.placement]
         if pim.placement != "shared" and pim.commands != "newton":
             idle |= {"row_buffer"}
-        if pim.commands == "newton" or pim.unit == "buffer":
+        if pim.commands == "newton" or pim.unit == "buffer" or pim.stack_power_w is not None:
             idle |= {"power_limited"}
         if hardware.pim_and_npu_in_turn:
             idle |= {"sub_batches"}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.costs import swap
 from simulator.costs.capacity import predict
 from simulator.design import Design
+from simulator.hardware import power_cap
 from simulator.model.checks import violations as split_violations
 
 
@@ -40,6 +42,17 @@ def violations(design: Design) -> list[Violation]:
         return [Violation("memory_fit", need / room.memory_bytes - 1,
                           f"weights and activations need {need / 1e9:.1f} GB a device, "
                           f"{room.memory_bytes / 1e9:.1f} GB are usable")]
+    if design.serving.preemption == "swap":
+        place = swap.tier(design.hardware, design.serving)
+        have = place.capacity_bytes if place else 0.0
+        if have < room.kv_bytes:
+            return [Violation("swap_fit", room.kv_bytes / max(have, 1.0) - 1,
+                              f"{design.serving.swap_to} memory holds {have / 1e9:.0f} GB a device, the KV cache it backs "
+                              f"{room.kv_bytes / 1e9:.0f} GB")]
+    cap_w = design.hardware.power_cap_w
+    if cap_w is not None and (least_w := power_cap.least_w(design.hardware)) >= cap_w:
+        return [Violation("power_cap", (least_w - cap_w + 1) / max(cap_w, 1.0),
+                          f"leakage, memory and PIM take {least_w:.0f} W, the power cap is {cap_w:.0f} W")]
     wanted = design.serving.max_model_len
     tokens = design.serving.block_size if wanted == "auto" else wanted
     blocks = -(-tokens // design.serving.block_size)

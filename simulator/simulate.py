@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator.breakdown import OperatorTime, add_up, breakdown, by_bound
-from simulator.costs import capacity, grids, tables
+from simulator.costs import capacity, grids, swap, tables
 from simulator.costs.attention_launch import once_per_step
 from simulator.costs.cache import CostCache
 from simulator.costs.capacity import Capacity
@@ -118,7 +118,8 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None) 
         beside = [*price_all(blocks, functools.partial(_device_of, slowed), cache, serving.max_num_batched_tokens,
                              serving.max_num_seqs), curves[-1]]  # and the attention launch
     costs = tables.step_costs(curves, hardware, layers, serving.max_num_batched_tokens, serving.max_num_seqs, channels,
-                              extras=extras, capture_sizes=sizes, beside=beside)
+                              extras=extras, capture_sizes=sizes, beside=beside,
+                              swap_block_s=swap.block_s(arch, design.precision, hardware, parallelism, serving))
     names = ["link" if isinstance(op.operator, Collective)
              else "pim" if isinstance(op.operator, DecodeAttention) and hardware.attention_on_pim else "device" for op in ops]
     names += ["device"] * (len(curves) - len(names))
@@ -128,7 +129,7 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None) 
         block_size=serving.block_size, num_gpu_blocks=room.num_gpu_blocks, max_model_len=longest,
         enable_chunked_prefill=serving.enable_chunked_prefill, enable_prefix_caching=serving.enable_prefix_caching,
         long_prefill_token_threshold=serving.long_prefill_token_threshold, policy=serving.policy,
-        async_scheduling=serving.async_scheduling, pipeline_parallel_size=parallelism.pipeline,
+        async_scheduling=serving.async_scheduling, preemption=serving.preemption, pipeline_parallel_size=parallelism.pipeline,
         scheduler_reserve_full_isl=serving.scheduler_reserve_full_isl, watermark=serving.watermark)
     return Priced(costs, scheduler, curves, names, room, bill(hardware, parallelism, design.costs))
 

@@ -73,6 +73,12 @@ def _facts(hardware: Hardware, costs: str) -> list[tuple[str, str]]:
                                   f"memory I/O {area.memory_io:,.0f}, links {area.link_io:,.0f}"))
     elif cost.area_mm2:
         facts.append(("die area", f"{cost.area_mm2:,.0f} mm2"))
+    if hardware.power_cap_w is not None:
+        scale = top.matrix_16bit_flops / peaks(hardware.model_copy(update={"power_cap_w": None})).matrix_16bit_flops
+        facts.append(("power cap", f"{hardware.power_cap_w:,.0f} W: clock at {scale:.0%}"))
+    tiers = [("host memory", hardware.host_memory), *([("CXL memory", hardware.cxl)] if hardware.cxl else [])]
+    facts += [(name, f"{tier.capacity_bytes / 1e9:,.0f} GB at {tier.bandwidth_bytes_per_s / 1e9:,.0f} GB/s, "
+                     f"{tier.latency_s * 1e6:g} us a block") for name, tier in tiers]
     facts += [("price", f"device {cost.device_usd:,.0f} USD, PIM {cost.pim_usd:,.0f}, share of the server {cost.server_usd:,.0f}"),
               ("power", f"static {cost.static_w:,.0f} W, peak {cost.peak_w:,.0f} W (share of the server included)")]
     return facts

@@ -6,7 +6,7 @@ Kinds and their keys (axes may be a list 1,2,4 or a range: 1..8192 doubles, 64..
     norm               m*, width                          (read, normalise, write 16-bit rows)
     prefill_attention  chunk*, [context*=0, heads=32, kv_heads=8, head_dim=128, dtype=bf16, kv=dtype]
     decode_attention   sequences*, context*, [heads, kv_heads, head_dim, dtype, kv]
-    all_reduce | all_gather | p2p   bytes*, [ranks=8]
+    all_reduce | all_gather | reduce_scatter | all_to_all | p2p   bytes*, [ranks=8]
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Float64 = NDArray[np.float64]
 MAX_SHAPES = 10_000
 
 _AXES = {"gemm": ("m",), "norm": ("m",), "prefill_attention": ("chunk", "context"), "decode_attention": ("sequences", "context"),
-         "all_reduce": ("bytes",), "all_gather": ("bytes",), "p2p": ("bytes",)}
+         **dict.fromkeys(("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "p2p"), ("bytes",))}
 _HEADS = {"heads": "32", "kv_heads": "8", "head_dim": "128", "dtype": "bf16", "kv": ""}
 _DEFAULTS: dict[str, dict[str, str]] = {
     "gemm": {"n": "", "k": "", "dtype": "bf16", "weights": ""}, "norm": {"width": ""},
     "prefill_attention": {"context": "0", **_HEADS}, "decode_attention": dict(_HEADS),
-    "all_reduce": {"ranks": "8"}, "all_gather": {"ranks": "8"}, "p2p": {"ranks": "2"}}
+    **{kind: {"ranks": "8"} for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")}, "p2p": {"ranks": "2"}}
 _OPTIONAL = {"weights", "kv"}  # default: the dtype
 
 

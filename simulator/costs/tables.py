@@ -20,7 +20,8 @@ Int64 = NDArray[np.int64]
 
 def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
                channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
-               capture_sizes: Sequence[int] = (), beside: list[Curve] | None = None) -> StepCosts:
+               capture_sizes: Sequence[int] = (), beside: list[Curve] | None = None,
+               swap_block_s: float = 0.0) -> StepCosts:
     """The step tables of a design.
 
     stage_layers: decoder blocks of each pipeline stage. channels: (count, seconds per request, seconds per context token)
@@ -70,6 +71,7 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
         beside_knots=mixed[0],
         beside_ns=mixed[1],
         beside_spread_ns=mixed[2],
+        swap_block_ns=round(swap_block_s * 1e9),
     )
 
 

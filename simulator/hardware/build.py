@@ -13,6 +13,8 @@ from simulator.hardware.npu import NpuDevice
 from simulator.hardware.pim import PimDevice, rank_channels
 from simulator.hardware.pim_timing import timing
 from simulator.hardware.plugin import plugin_device
+from simulator.hardware.power import spaced
+from simulator.hardware.power_cap import capped
 from simulator.hardware.priced import Bound, Device
 from simulator.model.operators import DecodeAttention
 from simulator.schema.hardware import Hardware, Link
@@ -40,7 +42,11 @@ class Devices:
 
 
 def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
-    """The devices of one tensor-parallel rank. Raises InputError where PIM is asked of memory without PIM timing."""
+    """The devices of one tensor-parallel rank, at the clock that a power cap allows.
+
+    Raises InputError where PIM is asked of memory without PIM timing, or a power cap leaves no clock.
+    """
+    hardware = capped(hardware)
     compute = _compute(hardware)
     link = link_device(hardware.link)
     if parallelism.tensor * parallelism.pipeline > hardware.max_devices_per_node:
@@ -120,7 +126,7 @@ def _pim(hardware: Hardware, parallelism: Parallelism) -> PimDevice:
     """Stacks on the package: queries and results pass their own pins. Pooled ones are behind a link, shared by the ranks
     of a tensor group; every pipeline stage has its share, since all stages attend at once."""
     pim, shared, pooled = hardware.pim, hardware.pim.placement == "shared", hardware.pim.placement == "pooled"
-    part = timing(hardware.pim_kind, "hardware.memory.kind" if shared else "hardware.pim.kind")
+    part = spaced(timing(hardware.pim_kind, "hardware.memory.kind" if shared else "hardware.pim.kind"), pim)
     on_package = (dram.peak_bandwidth_bytes_per_s(hardware.memory) if shared
                   else pim.stacks_per_npu * dram.preset(pim.kind).peak_bytes_per_s)
     newton = NewtonChannel(dual_row_buffer=pim.row_buffer == "dual") if pim.commands == "newton" else None

@@ -8,6 +8,7 @@ from simulator.hardware import dram
 from simulator.hardware.area import npu_area
 from simulator.hardware.die_cost import die_usd
 from simulator.hardware.power import peak_w, static_w
+from simulator.hardware.power_cap import capped
 from simulator.inputs.errors import InputError
 from simulator.schema.costs import Costs
 from simulator.schema.hardware import Hardware
@@ -40,7 +41,7 @@ def bill(hardware: Hardware, parallelism: Parallelism, costs: Costs) -> Bill:
     area, device = _device(hardware, costs)
     return Bill(area_mm2=area, device_usd=device, pim_usd=_pim_usd(hardware, costs), server_usd=costs.server_usd,
                 static_w=static_w(hardware, area) + costs.server_power_w,
-                peak_w=peak_w(hardware, area) + costs.server_power_w)
+                peak_w=peak_w(capped(hardware), area) + costs.server_power_w)
 
 
 def cost_per_hour_usd(bill: Bill, devices: int, power_w: float, costs: Costs) -> float:

@@ -118,6 +118,13 @@ class LinkDevice:
         if kind == "p2p":
             wire_bytes = on_wire(size)
             return np.full(size.shape, out.launch_s + out.latency_s), out.seconds(wire_bytes), wire_bytes
+        if kind == "all_to_all":  # what stays inside and what leaves go side by side; peers on other nodes in turn
+            away = ranks - self.node_devices
+            steps, inside = next(self._algorithms(kind, self.node_devices, size * (self.node_devices / ranks), self.ring_only))
+            leaving = away * on_wire(size / ranks)
+            fixed_s = self.bulk.launch_s + max(steps * self.bulk.latency_s, away / self.node_devices * out.latency_s)
+            return (np.full(size.shape, fixed_s), np.maximum(self.bulk.seconds(inside), out.seconds(leaving)),
+                    inside + leaving)
         nodes, phases = -(-ranks // self.node_devices), 2 if kind == "all_reduce" else 1
         steps, inside = next(self._algorithms(kind, self.node_devices, size, self.ring_only))
         between = phases * (nodes - 1) * on_wire(size / self.node_devices / nodes)
@@ -130,12 +137,16 @@ class LinkDevice:
         ring: each step one n-th to the neighbour; on a torus along one dimension and then the other, halves of the
         message in opposite order, so that all links are busy. direct (two-shot): one n-th to every peer at once. one-shot:
         everything to every peer, reduced locally. Textbook forms: Thakur et al., "Optimization of Collective
-        Communication Operations in MPICH", 2005.
+        Communication Operations in MPICH", 2005. all-to-all: straight to every peer where links allow; on a ring and a
+        torus the links across the middle carry n/4 (longer side / 2) times a rank's message.
         """
         if kind == "p2p":
             yield 1, on_wire(size)
             return
-        phases = 2 if kind == "all_reduce" else 1  # reduce-scatter then all-gather, or all-gather alone
+        if kind == "all_to_all":
+            yield self._all_to_all(n, size)
+            return
+        phases = 2 if kind == "all_reduce" else 1  # reduce-scatter then all-gather, or one of them alone
         parts = phases * (n - 1) * on_wire(size / n)
         if self.topology == "ring" or ring_only:
             yield phases * (n - 1), parts
@@ -147,3 +158,15 @@ class LinkDevice:
         yield phases, parts
         if kind == "all_reduce":
             yield 1, (n - 1) * on_wire(size)
+
+    def _all_to_all(self, n: int, size: Float64) -> tuple[int, Float64]:
+        """(steps, bytes on a device's links). On a switch peers exchange directly, one after the other where the library
+        walks rings otherwise (NCCL's sends and receives); on rings the longest way has half the devices."""
+        straight = (n - 1) * on_wire(size / n)
+        if self.topology in ("switch", "fully_connected"):
+            return n - 1 if self.ring_only else 1, straight
+        if self.topology == "ring":
+            return max(n // 2, 1), np.maximum(straight, on_wire(size / n) * (n * n / 4))
+        short = max(d for d in range(1, math.isqrt(n) + 1) if n % d == 0)
+        longer = n // short
+        return max(longer // 2 + short // 2, 1), np.maximum(straight, on_wire(size / n) * (n * longer / 2))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.hardware import dram
 from simulator.hardware.npu import macs_per_element
+from simulator.hardware.power_cap import capped
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention, Vector
 from simulator.schema.hardware import Hardware
 
@@ -31,7 +32,8 @@ class Peaks:
 
 
 def peaks(hardware: Hardware) -> Peaks:
-    """The ceilings of one device."""
+    """The ceilings of one device, at the clock that its power cap allows."""
+    hardware = capped(hardware)
     pins, link = dram.peak_bandwidth_bytes_per_s(hardware.memory), hardware.link.bandwidth_bytes_per_s
     if hardware.npu is not None:
         npu = hardware.npu
@@ -51,7 +53,8 @@ def peaks(hardware: Hardware) -> Peaks:
 def work(operator: Operator, *axes: Float64) -> tuple[Float64, Float64, int]:
     """(FLOP, least bytes moved, bits of the wider matrix operand) of an operator at every shape.
 
-    Least bytes: every operand once; of a collective, what each rank must send (all-reduce 2 (n-1)/n, all-gather (n-1)/n).
+    Least bytes: every operand once; of a collective, what each rank must send (all-reduce 2 (n-1)/n, all-gather,
+    reduce-scatter and all-to-all (n-1)/n).
     """
     if isinstance(operator, Gemm):
         (m,) = axes
@@ -64,8 +67,8 @@ def work(operator: Operator, *axes: Float64) -> tuple[Float64, Float64, int]:
         return operations, m * (operator.read_bytes_per_row + operator.write_bytes_per_row), 16
     if isinstance(operator, Collective):
         (m,) = axes
-        share = {"all_reduce": 2 * (operator.ranks - 1) / operator.ranks,
-                 "all_gather": (operator.ranks - 1) / operator.ranks, "p2p": 1.0}[operator.kind]
+        once = (operator.ranks - 1) / operator.ranks
+        share = {"all_reduce": 2 * once, "p2p": 1.0}.get(operator.kind, once)
         return np.zeros_like(m), m * operator.bytes_per_row * share, 16
     pairs, tokens = _pairs(operator, *axes)
     bits = max(operator.kv_bits, operator.activation_bits)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from simulator.hardware import dram, energy
-from simulator.hardware.pim_timing import TIMINGS
-from simulator.schema.hardware import Hardware
+from simulator.hardware.pim_timing import TIMINGS, PimTiming, Unit
+from simulator.schema.hardware import Hardware, Pim
 
 # Leakage and clock of an idle but powered die: TPU v4 idles at 90 W, its die is below 600 mm2 (Jouppi, ISCA 2023).
 STATIC_W_PER_MM2 = 0.15
@@ -38,28 +41,47 @@ def _listed_w(hardware: Hardware) -> float | None:
     return hardware.gpu.power_w if hardware.gpu is not None and hardware.gpu.power_w else None
 
 
+def fixed_w(hardware: Hardware, area_mm2: float) -> float:
+    """Power that does not follow the clock: leakage and standby, device memory at full speed, PIM at work."""
+    memory = hardware.memory
+    reading = dram.bandwidth_bytes_per_s(memory) * 8 * dram.preset(memory.kind).pj_per_bit * energy.PICO
+    total = static_w(hardware, area_mm2) + reading
+    if hardware.pim_stacks and hardware.pim_kind in TIMINGS:
+        total += hardware.pim_stacks * pim_stack_peak_w(hardware.pim, TIMINGS[hardware.pim_kind])
+    return total
+
+
 def peak_w(hardware: Hardware, area_mm2: float) -> float:
-    """Power with every unit busy: as listed where a datasheet says it, else static + arrays, vector unit, DRAM, PIM."""
+    """Power with every unit busy: as listed where a datasheet says it, else `fixed_w`, arrays and vector unit."""
     if (listed := _listed_w(hardware)) is not None:
         return listed
-    total = static_w(hardware, area_mm2)
-    memory = hardware.memory
-    total += dram.bandwidth_bytes_per_s(memory) * 8 * dram.preset(memory.kind).pj_per_bit * energy.PICO
+    total = fixed_w(hardware, area_mm2)
     if hardware.npu is not None:
         npu = hardware.npu
         macs = npu.arrays * npu.array[0] * npu.array[1]
         total += npu.clock_hz * energy.PICO * (macs * energy.mac_pj(16) + npu.vector_lanes * energy.VECTOR_OP_PJ)
-    if hardware.pim_stacks and hardware.pim_kind in TIMINGS:
-        total += hardware.pim_stacks * pim_stack_peak_w(hardware)
     return total
 
 
-def pim_stack_peak_w(hardware: Hardware) -> float:
-    """Dynamic power of one PIM stack that issues MAC commands back to back on 16-bit data."""
-    pim, part = hardware.pim, TIMINGS[hardware.pim_kind]
+def mac_command_j(part: PimTiming, unit: Unit) -> float:
+    """Dynamic energy of one MAC command in all channels of a stack, on 16-bit data."""
     banks = part.channels * part.token_units * part.banks
-    units = {"bank": banks, "bank_group": banks // part.banks, "buffer": part.channels * part.pseudo_channels}[pim.unit]
-    spacing = part.burst if pim.unit == "buffer" else part.limited_spacing if pim.power_limited else part.mac_spacing
-    bits = units * part.column_bytes * 8
-    read_pj = energy.CELL_ACTIVATE_PJ_PER_BIT + energy.pim_read_pj_per_bit(pim.unit)
-    return bits * (read_pj + energy.mac_pj(16) / 16) * energy.PICO / (spacing * part.clock_s)
+    units = {"bank": banks, "bank_group": banks // part.banks, "buffer": part.channels * part.pseudo_channels}[unit]
+    read_pj = energy.CELL_ACTIVATE_PJ_PER_BIT + energy.pim_read_pj_per_bit(unit)
+    return units * part.column_bytes * 8 * (read_pj + energy.mac_pj(16) / 16) * energy.PICO
+
+
+def spaced(part: PimTiming, pim: Pim) -> PimTiming:
+    """`part` with MAC commands as far apart, in whole cycles, as the power cap of a stack asks where there is one."""
+    if pim.stack_power_w is None:
+        return part
+    needed = math.ceil(mac_command_j(part, pim.unit) / (pim.stack_power_w * part.clock_s) - 1e-9)
+    spacing = max(part.mac_spacing, needed)
+    return replace(part, mac_spacing=spacing, limited_spacing=spacing)
+
+
+def pim_stack_peak_w(pim: Pim, part: PimTiming) -> float:
+    """Dynamic power of one PIM stack that issues MAC commands back to back on 16-bit data."""
+    capped = spaced(part, pim)
+    spacing = capped.burst if pim.unit == "buffer" else capped.limited_spacing if pim.power_limited else capped.mac_spacing
+    return mac_command_j(part, pim.unit) / (spacing * part.clock_s)

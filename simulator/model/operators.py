@@ -54,9 +54,13 @@ class DecodeAttention:
 
 @dataclass(frozen=True)
 class Collective:
-    """Traffic between devices; axis: m (rows of `bytes_per_row` each, whole message = m * bytes_per_row)."""
+    """Traffic between devices; axis: m (rows of `bytes_per_row` each, message = m * bytes_per_row).
 
-    kind: Literal["all_reduce", "all_gather", "p2p"]
+    The message is what every rank holds at the end of an all-reduce or all-gather, at the start of a reduce-scatter, and
+    what every rank sends in all in an all-to-all (a share of 1/ranks stays with it).
+    """
+
+    kind: Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "p2p"]
     ranks: int
     bytes_per_row: float
 

@@ -187,6 +187,7 @@ class Pim(Record):
     commands: Literal["all_bank", "newton"] = "all_bank"
     row_buffer: Literal["single", "dual"] = "dual"
     power_limited: bool = True  # MAC commands spaced to stay inside the stack's power budget
+    stack_power_w: Watts | None = Field(default=None, alias="stack_power")  # that budget: dynamic power of a stack
     mapping: Literal["request", "head", "sequence"] = "head"
     sub_batches: Literal["never", "always", "auto"] = "never"  # NPU works on one half while PIM works on the other
     link_bandwidth_bytes_per_s: BytesPerSecond = Field(default="64 GB/s", alias="link_bandwidth", validate_default=True)
@@ -199,6 +200,11 @@ class Pim(Record):
         if self.placement == "shared" and self.row_buffer == "dual" and self.unit != "bank":
             raise ValueError(f"row_buffer 'dual' is a latch at every bank: it needs unit bank, got {self.unit}")
         kind = "HBM2" if self.placement == "shared" else self.kind  # the memory's kind is checked beside it
+        if self.stack_power_w == 0:
+            raise ValueError("stack_power must be above 0 W")
+        if self.stack_power_w is not None and (self.commands == "newton" or self.unit == "buffer"):
+            raise ValueError("stack_power spaces MAC commands of all banks: it needs commands all_bank and unit bank or "
+                             "bank_group")
         if self.commands == "newton" and (kind, self.unit, self.mapping) != ("HBM2", "bank", "request"):
             raise ValueError("commands 'newton' needs kind HBM2, unit bank and mapping request")
         return self
@@ -250,6 +256,18 @@ class Host(Record):
     graphless_step_s: Seconds = Field(default="0 s", alias="graphless_step", validate_default=True)
 
 
+class MemoryTier(Record):
+    """Memory behind a device's own, one device's share of it: where preempted requests' KV blocks may wait.
+
+    Defaults: host DRAM over PCIe 5.0 x16 (32 GT/s, 128b/130b: 63 GB/s per direction).
+    """
+
+    capacity_bytes: Bytes = Field(default="256 GB", alias="capacity", validate_default=True)
+    bandwidth_bytes_per_s: BytesPerSecond = Field(default="63 GB/s", alias="bandwidth", validate_default=True)  # each way
+    # once per block, whose layers are copied back to back; class of a DMA transfer's start over PCIe (our estimate)
+    latency_s: Seconds = Field(default="2 us", alias="latency", validate_default=True)
+
+
 class Hardware(Record):
     """One accelerator and everything around it; a replica is `tensor x pipeline` of these."""
 
@@ -264,6 +282,10 @@ class Hardware(Record):
     decode_attention: Literal["device", "pim", "auto"] = "auto"  # auto: on PIM where there is one
     link: Link
     host: Host
+    host_memory: MemoryTier = MemoryTier()
+    cxl: MemoryTier | None = None
+    # Limit of the accelerator's package: die, memory, PIM on it. The clock is what keeps all units busy inside it.
+    power_cap_w: Watts | None = Field(default=None, alias="power_cap")
     max_devices_per_node: PositiveInt = 8  # a replica of more spans nodes
     scale_out: ScaleOut = ScaleOut()
 
@@ -275,6 +297,8 @@ class Hardware(Record):
             raise ValueError("decode_attention is 'pim' but pim.placement is 'none'")
         if self.npu is None and self.pim.placement != "none":
             raise ValueError("pim.placement must be 'none' without an 'npu': PIM is modelled beside NPUs")
+        if self.power_cap_w is not None and (self.device is not None or (self.gpu is not None and not self.gpu.power_w)):
+            raise ValueError("power_cap needs an npu, or a gpu with its power")
         if self.pim.placement == "shared" and self.pim.row_buffer == "dual" and not self.memory.kind.startswith("HBM"):
             raise ValueError(f"pim.row_buffer 'dual' needs HBM: MAC commands fill the command bus of {self.memory.kind}")
         if self.pim.placement == "shared" and self.pim.commands == "newton" and self.memory.kind != "HBM2":

@@ -45,7 +45,15 @@ class Architecture(Record):
 
 
 class Precision(Record):
-    """Number formats of weights, activations (matrix inputs) and the KV cache."""
+    """Number formats of weights, activations (matrix inputs) and the KV cache.
+
+    What is assumed of them: matrix rates follow the wider of the two operands, 8-bit ones run at the device's 8-bit rate
+    and int4 weights are widened on the way (weight-only quantisation: fewer bytes, no more FLOP/s). A GPU's 8-bit GEMM
+    is preceded by a kernel that quantises its 16-bit inputs (`quantise`); an NPU quantises in its vector unit on the way
+    out, for free. Attention runs at the 8-bit rate only where both queries and cache are 8 bits wide. Residual stream,
+    norms, embedding, head and results are 16 bits wide. Scales of groups are not counted (AWQ or GPTQ with groups of 128:
+    3 % of int4 weights). Accuracy of the model's answers is not predicted.
+    """
 
     weights: Dtype = "bf16"
     activations: Dtype = "bf16"

@@ -35,6 +35,8 @@ class Serving(Record):
     long_prefill_token_threshold: Count = 0
     policy: Literal["fcfs", "priority"] = "fcfs"
     async_scheduling: bool = False
+    preemption: Literal["recompute", "swap"] = "recompute"  # swap: KV blocks wait in another memory, as vLLM v0's swap space
+    swap_to: Literal["host", "cxl"] = "host"  # hardware.host_memory or hardware.cxl
     cuda_graphs: bool = False  # rows are padded to vLLM's capture sizes (simulator.costs.launch)
     scheduler_reserve_full_isl: bool = True
     watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0

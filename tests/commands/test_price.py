@@ -7,7 +7,7 @@ import pytest
 
 from simulator.__main__ import main
 from simulator.commands.operator_text import parse_operator
-from simulator.design import load_hardware
+from simulator.design import CONFIGS, load_hardware
 from simulator.hardware.peaks import peaks, roofline_s
 from simulator.inputs.errors import InputError
 from simulator.model.operators import DecodeAttention, Gemm
@@ -40,6 +40,25 @@ def test_prices_are_never_below_the_roofline(capsys):
         assert main(["price", "--hardware", "npu-base", "--op", op, "--json"]) == 0
         for row in json.loads(capsys.readouterr().out):
             assert row["seconds"] >= row["roofline_s"] * (1 - 1e-12), (op, row)
+
+
+OPERATORS = ("gemm m=1,8192 n=4096 k=4096", "gemm m=16 n=4096 k=4096 weights=int4", "gemm m=64 n=8192 k=8192 dtype=fp8",
+             "norm m=1,8192 width=4096", "prefill_attention chunk=1,2048 context=0,8192", "all_reduce bytes=1KiB,64MiB",
+             "reduce_scatter bytes=64MiB", "all_to_all bytes=64MiB ranks=4", "p2p bytes=1MiB")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "hardware").glob("*.yaml")))
+def test_every_shipped_device_shows_itself_and_prices_every_operator(name, capsys):
+    assert main(["hardware", name]) == 0
+    shown = capsys.readouterr().out
+    for fact in ("matrix peak, 16-bit", "memory", "links", "price", "power"):
+        assert fact in shown
+    for op in OPERATORS:
+        assert main(["price", "--hardware", name, "--op", op, "--json"]) == 0
+        for row in json.loads(capsys.readouterr().out):
+            reduced_in_switch = op.startswith("all_reduce") and load_hardware(name, {}).link.in_network_reduction
+            assert row["seconds"] >= row["roofline_s"] * (1 - 1e-12) or reduced_in_switch, (op, row)
+            assert row["joules"] > 0
 
 
 def test_tables_and_plot_are_written(tmp_path, capsys):

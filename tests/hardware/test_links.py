@@ -55,6 +55,30 @@ def test_a_torus_takes_fewer_steps_than_a_ring_and_moves_as_much():
     assert seconds(ring, "all_reduce", 16, 2**20) - seconds(torus, "all_reduce", 16, 2**20) == pytest.approx(saved)
 
 
+def test_an_all_to_all_goes_straight_on_a_switch_and_through_the_middle_of_a_ring():
+    """16 devices, 64 MiB a rank: 15/16 of it over a switch; the two links across a ring's middle, half of a device's
+    bandwidth each, carry 8 x 8 pairs' shares; a 4 x 4 torus has four times as many such links of half the bandwidth."""
+    wire = 2**26 * 1.0625
+    switch, ring, torus = (seconds(LinkDevice(t, PLAIN), "all_to_all", 16, 2**26) - 5e-6
+                           for t in ("switch", "ring", "torus_2d"))
+    assert switch == pytest.approx(1e-6 + 15 / 16 * wire / 100e9)
+    assert ring == pytest.approx(8e-6 + 8 * 8 * wire / 16 / (2 * 50e9))
+    assert torus == pytest.approx(4e-6 + 8 * 8 * wire / 16 / (8 * 25e9))
+
+
+def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather():
+    ring = LinkDevice("ring", PLAIN)
+    both = sum(seconds(ring, kind, 8, 2**24) for kind in ("reduce_scatter", "all_gather"))
+    assert seconds(ring, "all_reduce", 8, 2**24) == pytest.approx(both - PLAIN.launch_s)
+
+
+def test_an_all_to_all_over_nodes_waits_for_what_leaves_them():
+    h100 = shipped("h100-sxm")
+    inside, over = (build(h100, Parallelism(tensor=t)).link for t in (8, 16))
+    assert seconds(over, "all_to_all", 16, 2**26) > 8 / 16 * 2**26 * 1.0625 / h100.scale_out.bandwidth_bytes_per_s
+    assert seconds(over, "all_to_all", 16, 2**26) > 2 * seconds(inside, "all_to_all", 8, 2**26)
+
+
 def test_a_replica_over_nodes_pays_the_network_between_them():
     h100 = shipped("h100-sxm")
     inside, over = (build(h100, Parallelism(tensor=t)).link for t in (8, 16))

@@ -73,10 +73,38 @@ def test_no_attention_beats_the_roofline(device, data):
     assert seconds(device, pre, (chunk, context)) >= macs / peak * (1 - 1e-12)
 
 
-DEVICES = {name: build(shipped(name), Parallelism(tensor=2)) for name in ("npu-pim", "h100-sxm", "l40s")}
+def with_kernels(name, kernels):
+    """A shipped GPU with the attention kernels of another framework."""
+    hardware = shipped(name)
+    return hardware.model_copy(update={"gpu": hardware.gpu.model_copy(update={"kernels": kernels})})
+
+
+HARDWARE = {**{name: shipped(name) for name in ("npu-pim", "neupims", "h100-sxm", "a100-80gb", "l40s")},
+            **{f"{name} {kernels}": with_kernels(name, kernels)
+               for name in ("h100-sxm", "a100-80gb") for kernels in ("sglang", "trtllm")}}
+DEVICES = {name: build(hardware, Parallelism(tensor=2)) for name, hardware in HARDWARE.items()}
 
 
 PRESETS = sorted(path.stem for path in (CONFIGS / "hardware").glob("*.yaml"))
+
+
+CONTINUOUS = {"npu": [("memory", "bandwidth_bytes_per_s"), ("npu", "clock_hz")],
+              "gpu": [("memory", "bandwidth_bytes_per_s"), ("gpu", "peak_bf16"), ("gpu", "clock_hz")]}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(HARDWARE)), operator_and_axes(), st.data(), st.sampled_from([1.001, 1.1, 2.0]))
+def test_a_little_more_of_a_resource_changes_little(name, work, data, factor):
+    """A resource times x is never slower and never faster than 1/x: no knob jumps, no search can exploit one."""
+    hardware = HARDWARE[name]
+    section, knob = data.draw(st.sampled_from(CONTINUOUS["npu" if hardware.npu else "gpu"]))
+    part = getattr(hardware, section)
+    before = getattr(part, knob) or 2e12
+    low, high = (build(hardware.model_copy(update={section: part.model_copy(update={knob: before * x})}), Parallelism())
+                 for x in (1.0, factor))
+    operator, axes = work
+    base, more = seconds(low.compute, operator, axes), seconds(high.compute, operator, axes)
+    assert base / factor * (1 - 1e-9) <= more <= base * (1 + 1e-9)
 
 
 @settings(max_examples=300, deadline=None)
@@ -112,12 +140,13 @@ def test_more_rows_and_longer_chunks_never_cost_less_on_npu(name):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["all_reduce", "all_gather", "p2p"]), st.integers(1, 16), st.floats(1, 1e7), st.integers(1, 4096))
+@given(st.sampled_from(["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "p2p"]), st.integers(1, 16), st.floats(1, 1e7), st.integers(1, 4096))
 def test_links_move_at_least_the_bytes_they_must(kind, ranks, row_bytes, rows):
     link = build(shipped("a100-80gb"), Parallelism()).link  # no reduction inside the switch
     size = rows * row_bytes
     time = seconds(link, Collective(kind, ranks, row_bytes), (rows,))
-    share = {"all_reduce": 2 * (ranks - 1) / ranks, "all_gather": (ranks - 1) / ranks, "p2p": 1.0 if ranks > 1 else 0.0}
+    once = (ranks - 1) / ranks
+    share = {"all_reduce": 2 * once, "all_gather": once, "reduce_scatter": once, "all_to_all": once, "p2p": float(ranks > 1)}
     assert time >= share[kind] * size / link.bulk.bandwidth_bytes_per_s * (1 - 1e-9)
     assert (time == 0) == (ranks == 1)
 
