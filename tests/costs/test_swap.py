@@ -3,7 +3,7 @@
 import pytest
 
 from simulator.costs.cache import CostCache
-from simulator.design import design_key, load_design
+from simulator.design import load_design
 from simulator.feasibility import violations
 from simulator.simulate import price, simulate
 
@@ -37,9 +37,3 @@ def test_the_tier_must_hold_the_cache_it_backs():
     assert [v.name for v in found] == ["swap_fit"]
     missing = violations(load_design("h100-chat", {**SWAP, "serving.swap_to": "cxl"}))
     assert [v.name for v in missing] == ["swap_fit"]
-
-
-def test_tiers_nobody_uses_do_not_make_another_design():
-    plain, tiered = (design_key(load_design("h100-chat", change)) for change in ({}, {"hardware.cxl": {"capacity": "1 TB"}}))
-    assert plain == tiered
-    assert design_key(load_design("h100-chat", SWAP)) != design_key(load_design("h100-chat", {"workload": "chat-200"}))
