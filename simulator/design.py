@@ -182,14 +182,14 @@ def section_text(section: str, record: Record) -> str:
     if section in ("model", "hardware", "workload"):
         plain.pop("name", None)
         plain.pop("source", None)
+    if isinstance(record, Serving) and record.preemption != "swap":
+        plain.pop("swap_to")
     if isinstance(record, Hardware):
         _drop_idle_hardware(record, plain)
         if record.tables is not None:  # what is in the file counts, not where it lies
             from simulator.hardware.measured.parquet import read_table
 
             plain["tables"] = read_table(Path(record.tables)).content_hash
-    if isinstance(record, Serving) and record.preemption != "swap":
-        plain.pop("swap_to")
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
@@ -215,7 +215,7 @@ def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
         if hardware.pim_and_npu_in_turn:
             idle |= {"sub_batches"}
         if not hardware.attention_on_pim:
-            idle |= {"unit", "commands", "row_buffer", "power_limited", "mapping", "sub_batches"}
+            idle |= {"unit", "commands", "row_buffer", "power_limited", "stack_power", "mapping", "sub_batches"}
         plain["pim"] = {key: value for key, value in plain["pim"].items() if key not in idle}
         plain["decode_attention"] = hardware.attention_on_pim
     if hardware.gpu is not None:

@@ -3,7 +3,7 @@
 import pytest
 
 from simulator.costs.cache import CostCache
-from simulator.design import load_design
+from simulator.design import design_key, load_design
 from simulator.feasibility import violations
 from simulator.simulate import price, simulate
 
@@ -37,3 +37,9 @@ def test_the_tier_must_hold_the_cache_it_backs():
     assert [v.name for v in found] == ["swap_fit"]
     missing = violations(load_design("h100-chat", {**SWAP, "serving.swap_to": "cxl"}))
     assert [v.name for v in missing] == ["swap_fit"]
+
+
+def test_where_nothing_is_swapped_its_place_does_not_make_another_design():
+    base, cxl = (design_key(load_design("h100-chat", change)) for change in ({}, {"serving.swap_to": "cxl"}))
+    assert base == cxl
+    assert design_key(load_design("h100-chat", SWAP)) != design_key(load_design("h100-chat", {"workload": "chat-200"}))
