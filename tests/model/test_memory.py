@@ -1,6 +1,5 @@
 """Parameter counts against published totals; bytes against arithmetic on the published dimensions."""
 
-import json
 
 import pytest
 
@@ -8,7 +7,6 @@ from simulator.design import CONFIGS
 from simulator.inputs.yaml_file import load_yaml
 from simulator.model.memory import activation_bytes, kv_bytes_per_token, parameters, weight_bytes
 from simulator.schema.model import Architecture, Precision
-from tests.shared import shared_file
 
 # Totals that the Hugging Face model pages give (safetensors metadata); GPT-3: Brown et al. 2020, table 2.1, in billions.
 PUBLISHED = {
