@@ -25,12 +25,12 @@ def compiled(kernel: ModuleType) -> Callable[..., Any]:
     """
     simulate = kernel.simulate
     if config.DISABLE_JIT:
-        return simulate  # type: ignore[no-any-return]
+        return simulate
     name = f"{kernel.__name__.rpartition('.')[2]}_{_digest()}"
     named = FunctionType(simulate.__code__, simulate.__globals__, name)
     named.__qualname__ = name  # what numba calls the file in its cache by
     compile_now = njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)
-    return compile_now(named)  # type: ignore[no-any-return]
+    return compile_now(named)
 
 
 @functools.cache

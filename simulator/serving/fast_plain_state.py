@@ -19,7 +19,9 @@ class Plain(NamedTuple):
     """Mutable state; `groups` is 1 or, with pipeline stages, their number."""
 
     state: Array  # int64 [STATE]
-    slots: Array  # int64 [max_num_seqs + 1, SLOT]; TOTAL: tokens when it finishes (before it decodes, known ones); the last row is the anchor of the running list
+    # int64 [max_num_seqs + 1, SLOT]; the last row is the anchor of the running list. TOTAL: tokens when it finishes,
+    # before it decodes those to compute
+    slots: Array
     free_slots: Array  # int32 [max_num_seqs], a stack
     newcomers: Array  # int32 [max_num_seqs]: slots whose prompt had a chunk in the pass, only the last one unfinished
     groups: Array  # int64 [groups, GROUP]
@@ -75,8 +77,10 @@ ONES, ONES_CONTEXT, ONES_LONGEST, CHUNKS_NS, LONGEST_CHUNK = range(5)
 
 _I32, _I64 = types.int32, types.int64
 PLAIN = types.NamedTuple(
-    [write(_I64), write(_I64, 2), write(_I32), write(_I32), write(_I64, 2), write(_I32, 2), write(_I32, 2)]
-    + [write(_I32), write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64)],
+    [
+        *(write(_I64), write(_I64, 2), write(_I32), write(_I32), write(_I64, 2), write(_I32, 2), write(_I32, 2)),
+        *(write(_I32), write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64)),
+    ],
     Plain,
 )
 

@@ -42,8 +42,8 @@ def run(
 
     `scheduler`: a `Scheduler` subclass of your own; otherwise the one that `config.scheduler` names. `log` keeps every
     step, `gaps` counts the gaps between tokens. Rejected requests (see `limits.served_outputs`) have times of -1. Raises
-    InputError for impossible limits, tables or traces, and RuntimeError when a scheduler leaves requests waiting for ever or in a livelock (see
-    `limits.most_idle_preemptions`).
+    InputError for impossible limits, tables or traces, and RuntimeError when a scheduler leaves requests waiting for
+    ever or in a livelock (see `limits.most_idle_preemptions`).
     """
     limits.check_config(config)
     limits.check_costs(config, costs)
