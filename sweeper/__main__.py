@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 
@@ -17,12 +18,13 @@ EXAMPLES = """examples:
   python -m sweeper ui runs/npu_pim
 """
 
-SAMPLERS = ("auto", "exhaustive", "tpe", "nsga2", "random", "qmc")
+SAMPLERS = ("auto", "exhaustive", "gp", "tpe", "nsga2", "nsga3", "random", "qmc")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line and runs it; returns the exit code."""
     args = _parser().parse_args(argv)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy loads: the cores belong to the simulations
     module, function = args.run.split(":")
 
     def command() -> int | None:

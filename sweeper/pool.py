@@ -28,7 +28,7 @@ from sweeper.worker import Evaluator, NotStartedError, Reply, SimWorker, Task
 IN_FLIGHT = 2  # calls per actor: the next one waits there while a result travels
 CALL_SECONDS = 0.035  # what a grouped call should last
 MAX_GROUP = 32
-SPAN_SECONDS = 0.15  # what a span should last: its driver cost is that of one call
+SPAN_SECONDS = 0.4  # what a span should last: its driver cost is that of one call
 MAX_SPAN = 2048
 MAX_ATTEMPTS = 2
 START_SECONDS = 120.0  # for an actor to come (back) up

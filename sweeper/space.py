@@ -194,9 +194,13 @@ class Space:
 
     def blocks(self) -> Iterator[tuple[Values, list[Parameter]]]:
         """The space as full grids: the parameters that conditions read, fixed, and the others that exist there."""
-        read = {p.name for p in self.parameters for r in self.parameters if r.when and reads(r.when, p)}
+        read = {p.name for p in self.parameters if self.is_read(p)}
         for values, flat in self._combinations(0, {}, self.base_flat, read):
             yield values, [p for p in self.parameters if p.name not in read and self._exists(p, flat)]
+
+    def is_read(self, parameter: Parameter) -> bool:
+        """Whether a condition of another parameter looks at it."""
+        return any(p.when is not None and reads(p.when, parameter) for p in self.parameters)
 
     def sample(self, rng: random.Random) -> Values:
         """A random canonical point: each parameter even over its values."""

@@ -211,7 +211,7 @@ class Sweep:
         counters = self._pool.costs.counters
         lookups = max(1, counters.hits + counters.misses)
         self._progress.show(ShownStatus(
-            self._done, self._settings.trials - self._left_out(), self._counts["complete"], self._counts["infeasible"],
+            self._done, self._expected(), self._counts["complete"], self._counts["infeasible"],
             self._counts["failed"], len(self._front), self._front.hypervolume(), counters.hits / lookups,
             counters.saved_s))
 
@@ -234,9 +234,11 @@ class Sweep:
             {"sweeper.end": self._why}))
         return Ending(self._why, found, summary, self._failure if self._why == "failing" else "")
 
-    def _left_out(self) -> int:
-        """Points of an exhaustive sweep that became no trial."""
-        return self._rejected.total() if self._exhaustive else 0
+    def _expected(self) -> int:
+        """How many trials there will be in the end."""
+        size = self._space.size() if self._exhaustive else None
+        legal = (size or 0) + len(self._space.baselines) - self._rejected.total()
+        return self._settings.trials if size is None else min(self._settings.trials, legal)
 
     def _summary(self, costs: Snapshot, new: int) -> dict[str, Any]:
         elapsed_s = time.monotonic() - self._started_s

@@ -68,10 +68,10 @@ def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[i
         overlap=overlap,
         half_before_ns=_dense(rows, half_before, half) if interleaves else None,
         half_after_ns=_dense(rows, half_after, half) if interleaves else None,
-        swap_block_ns=round(swap_block_s * 1e9),
         beside_knots=mixed[0],
         beside_ns=mixed[1],
         beside_spread_ns=mixed[2],
+        swap_block_ns=round(swap_block_s * 1e9),
     )
 
 

@@ -43,8 +43,8 @@ def run(
     limits.check_config(config)
     limits.check_costs(config, costs)
     limits.check_trace(trace)
-    prepared: Any = [_readonly(a) if isinstance(a, np.ndarray) else a for a in step_tables(costs)]
-    tables = StepTables(*prepared)
+    columns: Any = (_readonly(a) if isinstance(a, np.ndarray) else a for a in step_tables(costs))
+    tables = StepTables(*columns)
     served = limits.served_outputs(trace, config)
     requests, kept = _requests(trace, config, served, identities)
     bounds = _limits(config, tables)
@@ -218,21 +218,21 @@ def _exact_log2(value: int) -> int:
 
 
 def _new_log(steps: int, entries: int, admissions: int, preemptions: int) -> Log:
-    wide, narrow = np.zeros((3, steps), np.int64), np.zeros((5, steps), np.int32)
-    rows: Any = [*wide, *narrow, *np.zeros((2, entries), np.int32)]
-    rows += [np.zeros((admissions, 3), np.int32), np.zeros((preemptions, 2), np.int32)]
-    return Log(*rows)
+    columns: Any = [np.zeros(steps, np.int64) for _ in range(3)] + [np.zeros(steps, np.int32) for _ in range(5)]
+    columns += [np.zeros(entries, np.int32) for _ in range(2)]
+    columns += [np.zeros((admissions, 3), np.int32), np.zeros((preemptions, 2), np.int32)]
+    return Log(*columns)
 
 
 def _result(outcome: Outcome, rows: Log | None, kept: Any, n: int) -> EngineResult:
-    columns: list[Any] = list(outcome[:5])
+    columns: Any = outcome[:5]
     if kept is not None:
         columns = [_scatter(column, kept, n, -1 if k < 3 else 0) for k, column in enumerate(columns)]
         if rows is not None:
             for ids in (rows.batch_request, rows.admissions[:, 1], rows.preempted[:, 1]):
                 ids[:] = kept[ids]
-    t = [int(x) for x in outcome.totals]
-    fields: Any = [*columns, t[0], t[1], outcome.steps_by_tokens, outcome.steps_by_sequences, *t[2:14]]
+    steps, makespan_ns, *totals = (int(total) for total in outcome.totals[: fast_arrays.ENTRIES])
+    fields: Any = [*columns, steps, makespan_ns, outcome.steps_by_tokens, outcome.steps_by_sequences, *totals]
     fields += [StepLog(*rows) if rows is not None else None, outcome.gap_counts if len(outcome.gap_counts) else None]
     return EngineResult(*fields)
 

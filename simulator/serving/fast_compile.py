@@ -23,13 +23,13 @@ def compiled(kernel: ModuleType) -> Callable[..., Any]:
     a name that holds the digest of all sources that are compiled into it, and the kernel's own, since two kernels may
     share their code and differ in constants.
     """
-    simulate: Any = kernel.simulate
+    simulate = kernel.simulate
     if config.DISABLE_JIT:
         return simulate
     name = f"{kernel.__name__.rpartition('.')[2]}_{_digest()}"
     named = FunctionType(simulate.__code__, simulate.__globals__, name)
     named.__qualname__ = name  # what numba calls the file in its cache by
-    compile_now: Any = njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)
+    compile_now = njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)
     return compile_now(named)
 
 

@@ -11,40 +11,27 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from simulator.costs.lookup import blocks_time_ns, stage_time_ns
-from simulator.costs.step import SERIAL
 from simulator.serving.fast_arrays import (
-    BLOCKS_NS,
-    DECODE_CONTEXT,
-    DECODE_NS,
-    DECODE_SEQUENCES,
     DONE_ALL,
     LIMITS,
-    MAKESPAN_NS,
     OUTCOME,
-    PEAK_USED_BLOCKS,
     PREFILL_CHUNKS,
     PREFILL_CONTEXT,
-    PREFILL_NS,
     PREFILL_PAIRS,
     PREFILL_TOKENS,
     REQUESTS,
-    STEPS,
     STUCK,
     USED_BLOCK_NS,
-    WAITING_NS,
     part,
 )
-from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
+from simulator.serving.fast_costs import TABLES, chunk_ns
 from simulator.serving.fast_jump import jump
 from simulator.serving.fast_plain_state import (
     ALL,
     BLOCKED,
-    CHUNK_BATCH,
     CHUNKS_NS,
     CLOCK,
     COMPUTED,
-    CONTEXT,
     COUNT,
     COUNTING,
     COUNTS,
@@ -59,12 +46,9 @@ from simulator.serving.fast_plain_state import (
     HEAD,
     JOINED,
     KNOWN,
-    LAST_BATCH,
-    LAST_DECISION_NS,
     LAST_END_NS,
     LAST_START_NS,
     LAST_USED,
-    LAST_WAITING,
     LATER,
     LAUNCHED,
     LEAVING,
@@ -78,26 +62,17 @@ from simulator.serving.fast_plain_state import (
     PASS_OF,
     PHASE,
     PLAIN,
-    REQUEST,
     RUNNING,
     STACK,
     TOTAL,
     WHO,
     blocks_for,
     give_slot,
-    join_group,
-    leave_group,
     leave_span,
-    link,
-    longest_context,
     take_slot,
 )
+from simulator.serving.fast_plain_step import enqueue, first_in, launch, record, waiting_of
 from simulator.serving.fast_shortage import serve_short_of_blocks
-
-
-@part
-def _waiting(state):
-    return state[STACK] + state[JOINED] - state[HEAD]
 
 
 @part
@@ -186,157 +161,6 @@ def _leave_stack(place, plain):
 
 
 @part
-def _price(tokens, sequences, plain, tables, outcome):
-    """Time of all decoder blocks for the batch."""
-    group, chunks, totals = plain.groups[plain.state[CURRENT]], plain.chunks, outcome.totals
-    batch = group[COUNT] + chunks[ONES]
-    context = group[CONTEXT] + group[COUNT] + chunks[ONES_CONTEXT]
-    decode = 0
-    if batch > 0:
-        longest = chunks[ONES_LONGEST]
-        beside = chunks[LONGEST_CHUNK] > 0 and len(tables.beside_knots) > 0
-        spread = tables.beside_spread_ns[batch] if beside else tables.decode_spread_ns[batch]
-        if spread != 0.0 and group[COUNT] > 0:
-            longest = max(longest, longest_context(plain, plain.state[CURRENT]) + 1)
-        if beside:
-            decode = batch_beside_ns(tables, batch, context, longest, chunks[LONGEST_CHUNK])
-        else:
-            decode = batch_ns(tables, batch, context, longest)
-        totals[DECODE_SEQUENCES] += batch
-        totals[DECODE_CONTEXT] += context
-        totals[DECODE_NS] += decode
-    totals[PREFILL_NS] += chunks[CHUNKS_NS]
-    blocks = blocks_time_ns(
-        tables.overlap,
-        tables.linear_ns[tokens],
-        chunks[CHUNKS_NS],
-        decode,
-        tables.half_before_ns[tokens],
-        tables.half_after_ns[tokens],
-        tables.stage_layers.sum() if tables.overlap != SERIAL else 0,
-    )
-    totals[BLOCKS_NS] += blocks
-    return blocks
-
-
-@part
-def _stages(blocks, tokens, sequences, plain, tables):
-    """Passes the batch through the host and the stages. Returns its start and its end."""
-    state, free = plain.state, plain.stage_free_ns
-    state[CLOCK] += tables.host_ns[sequences]
-    start = max(state[CLOCK], free[0])
-    if len(free) == 1:
-        end = start + blocks + tables.stage_tokens_ns[0, tokens] + tables.stage_sequences_ns[0, sequences]
-        free[0] = end
-        return start, end
-    end, layers = start, tables.stage_layers.sum()
-    for s in range(len(free)):
-        duration = stage_time_ns(
-            blocks,
-            tables.stage_layers[s],
-            layers,
-            tables.stage_tokens_ns[s, tokens],
-            tables.stage_sequences_ns[s, sequences],
-        )
-        end = max(end, free[s]) + duration
-        free[s] = end
-    return start, end
-
-
-@part
-def _launch(tokens, decided, requests, limits, plain, tables, outcome):
-    """The batch goes to the device: times, totals, and the scheduler's state for the group's next pass."""
-    state = plain.state
-    g = state[CURRENT]
-    group = plain.groups[g]
-    sequences = group[COUNT] + state[NEWCOMERS]
-    blocks = _price(tokens, sequences, plain, tables, outcome)
-    start, end = _stages(blocks, tokens, sequences, plain, tables)
-    _record(decided, start, end, tokens, sequences, limits, plain, outcome)
-    _enqueue(end, 1, limits, plain)
-    _retire(g, end, plain, outcome)
-    if state[NEWCOMERS] > 0:
-        _settle_newcomers(g, start, end, requests, plain, outcome)
-
-
-@part
-def _enqueue(end, counts, limits, plain):
-    """The current group's batch, though it be empty, is the newest in flight."""
-    state = plain.state
-    g = state[CURRENT]
-    group = plain.groups[g]
-    batch = plain.ring[state[LAUNCHED] & (len(plain.ring) - 1)]
-    batch[END_NS], batch[GROUP_OF], batch[PASS_OF], batch[COUNTS] = end, g, group[PASS], counts
-    state[LAUNCHED] += 1
-    state[COUNTING] += counts
-    group[LAST_BATCH] = state[LAUNCHED]
-    group[PASS] += 1
-    group[PHASE] = (group[PHASE] + 1) & (limits.block_size - 1)
-    group[CONTEXT] += group[COUNT]
-
-
-@part
-def _record(decided, start, end, tokens, sequences, limits, plain, outcome):
-    """Totals of a decision that scheduled a token or preempted somebody."""
-    state, totals = plain.state, outcome.totals
-    used = limits.usable_blocks - state[FREE]
-    totals[WAITING_NS] += state[LAST_WAITING] * (decided - state[LAST_DECISION_NS])
-    state[LAST_DECISION_NS], state[LAST_WAITING] = decided, _waiting(state)
-    totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], used)
-    totals[MAKESPAN_NS] = max(totals[MAKESPAN_NS], end)
-    outcome.steps_by_tokens[tokens] += 1
-    outcome.steps_by_sequences[sequences] += 1
-    totals[STEPS] += 1
-    if sequences > 0:
-        totals[USED_BLOCK_NS] += state[LAST_USED] * (min(start, state[LAST_END_NS]) - state[LAST_START_NS])
-        state[LAST_START_NS], state[LAST_END_NS], state[LAST_USED] = start, end, used
-
-
-@part
-def _first_in(g, last, plain):
-    """First slot that finishes in pass `last` of group g, or -1."""
-    return np.int64(plain.wheel[g, last & (plain.wheel.shape[1] - 1)])
-
-
-@part
-def _retire(g, end, plain, outcome):
-    """Decodes whose last token is in the batch are not part of the next pass. They hold their blocks until the batch
-    ends."""
-    slot = _first_in(g, plain.groups[g, PASS] - 1, plain)
-    while slot >= 0:
-        outcome.finish_ns[plain.slots[slot, REQUEST]] = end
-        leave_group(plain, slot, plain.slots[slot, TOTAL])
-        slot = plain.slots[slot, LATER]
-
-
-@part
-def _settle_newcomers(g, start, end, requests, plain, outcome):
-    """Requests with a prompt chunk in the batch: all but possibly the last one are complete, get a token and decode
-    from the next pass on."""
-    state, slots, last_pass = plain.state, plain.slots, plain.groups[g, PASS] - 1
-    state[PARTIAL] = -1
-    for k in range(state[NEWCOMERS]):
-        slot = np.int64(plain.newcomers[k])
-        r = slots[slot, REQUEST]
-        if outcome.first_scheduled_ns[r] < 0:
-            outcome.first_scheduled_ns[r] = start
-        known = slots[slot, TOTAL]
-        if k == state[NEWCOMERS] - 1 and state[COMPUTED] < state[KNOWN]:
-            state[PARTIAL], state[CHUNK_BATCH] = slot, state[LAUNCHED]
-            break
-        prompt, output = np.int64(requests.prompt[r]), np.int64(requests.output[r])
-        done = known - prompt + 1
-        if done == 1:
-            outcome.first_token_ns[r] = end
-        slots[slot, TOTAL] = prompt + output - 1
-        link(plain, slot, g, last_pass + output - done)
-        if done == output:
-            outcome.finish_ns[r] = end
-        else:
-            join_group(plain, slot, g, known)
-
-
-@part
 def _deliver(limits, plain):
     """The oldest batch in flight has ended: who has all tokens leaves."""
     state, slots = plain.state, plain.slots
@@ -396,7 +220,7 @@ def _may_jump(limits, plain):
     state = plain.state
     if state[PARTIAL] >= 0 or plain.groups[0, COUNT] == 0 or len(plain.stage_free_ns) > 1:
         return False
-    if _waiting(state) > 0 and state[BLOCKED] == 0 and state[RUNNING] < limits.max_num_seqs:
+    if waiting_of(state) > 0 and state[BLOCKED] == 0 and state[RUNNING] < limits.max_num_seqs:
         return False
     if limits.depth == 1:
         return True
@@ -404,7 +228,7 @@ def _may_jump(limits, plain):
     return (
         state[LAUNCHED] == state[DELIVERED] + 1
         and state[STACK] == 0
-        and _first_in(0, plain.groups[0, PASS] - 1, plain) < 0
+        and first_in(0, plain.groups[0, PASS] - 1, plain) < 0
     )
 
 
@@ -413,7 +237,7 @@ def _decide(requests, limits, plain, tables, outcome):
     """One pass, after as many steps of mere decoding as can be made at once."""
     state = plain.state
     if _may_jump(limits, plain):
-        jump(_waiting(state), requests, limits, plain, tables, outcome)
+        jump(waiting_of(state), requests, limits, plain, tables, outcome)
         _join(requests, state)
     decided = state[CLOCK]
     state[NEWCOMERS] = 0
@@ -423,16 +247,16 @@ def _decide(requests, limits, plain, tables, outcome):
     preempted = budget < 0
     tokens = plain.groups[state[CURRENT], COUNT]
     if not preempted:
-        if budget > 0 and _waiting(state) > 0:
+        if budget > 0 and waiting_of(state) > 0:
             budget = _admit(budget, requests, limits, plain, tables, outcome)
         tokens = limits.token_budget - budget
     if tokens > 0:
-        _launch(tokens, decided, requests, limits, plain, tables, outcome)
+        launch(tokens, decided, requests, limits, plain, tables, outcome)
         return
     end = max(decided, plain.stage_free_ns[-1])
     if preempted:
-        _record(decided, end, end, 0, 0, limits, plain, outcome)
-    _enqueue(end, np.int64(preempted), limits, plain)
+        record(decided, end, end, 0, 0, limits, plain, outcome)
+    enqueue(end, np.int64(preempted), limits, plain)
 
 
 def simulate(requests, limits, tables, plain, outcome):
@@ -440,7 +264,7 @@ def simulate(requests, limits, tables, plain, outcome):
     state, n = plain.state, len(requests.arrival_ns)
     while True:
         _join(requests, state)
-        if state[RUNNING] + _waiting(state) > 0:
+        if state[RUNNING] + waiting_of(state) > 0:
             _decide(requests, limits, plain, tables, outcome)
             if len(plain.groups) > 1:
                 _next_group(state, plain)
@@ -455,7 +279,7 @@ def simulate(requests, limits, tables, plain, outcome):
         else:
             break
     outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])
-    return DONE_ALL if state[RUNNING] + _waiting(state) == 0 else STUCK
+    return DONE_ALL if state[RUNNING] + waiting_of(state) == 0 else STUCK
 
 
 SIGNATURE = types.int64(REQUESTS, LIMITS, TABLES, PLAIN, OUTCOME)

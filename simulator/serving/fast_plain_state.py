@@ -19,8 +19,8 @@ class Plain(NamedTuple):
     """Mutable state; `groups` is 1 or, with pipeline stages, their number."""
 
     state: Array  # int64 [STATE]
-    # int64 [max_num_seqs + 1, SLOT]; TOTAL: tokens when it finishes (before it decodes, known ones); the last row is
-    # the anchor of the running list
+    # int64 [max_num_seqs + 1, SLOT]; the last row is the anchor of the running list. TOTAL: tokens when it finishes,
+    # before it decodes those to compute
     slots: Array
     free_slots: Array  # int32 [max_num_seqs], a stack
     newcomers: Array  # int32 [max_num_seqs]: slots whose prompt had a chunk in the pass, only the last one unfinished

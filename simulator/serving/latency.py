@@ -106,9 +106,8 @@ def statistics(values_ns: Values) -> Statistics:
 
 def _partly_sorted(values: Values, ranks: list[int]) -> dict[int, float]:
     """Order statistics by rank. Each partition goes on with what lies above the last one."""
-    found: dict[int, float] = {}
     rest: Any = values
-    below = 0
+    found, below = {}, 0
     for rank in ranks:
         rest = np.partition(rest, rank - below)
         found[rank] = float(rest[rank - below])

@@ -33,14 +33,12 @@ def run(args: Namespace) -> int:
     """Sweeps a space into a new folder; the exit code: 0, 130 when interrupted, 1 when every design fails."""
     space = load_space(args.space, dict(parse_override(text) for text in args.overrides))
     spec = space.study
-    sampler = args.sampler or spec.sampler
+    sampler, why = args.sampler or spec.sampler, ""
     trials = _positive(args.trials, "--trials") or spec.trials
     workers = _workers(args.workers or spec.workers)
     if sampler == "auto":
         choice = _choose(space, trials, workers, fixed=args.trials is not None)
-        sampler = choice.sampler
-        if not args.quiet:
-            Console(stderr=True).print(f"searching with {sampler}: {choice.why}", highlight=False, soft_wrap=True)
+        sampler, why = choice.sampler, choice.why
     if sampler == "exhaustive":
         size = len(Enumeration(space)) + len(space.baselines)
         trials = min(trials, size) if args.trials else size
@@ -55,6 +53,8 @@ def run(args: Namespace) -> int:
     costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
     folder = Path(args.out) if args.out else Path("runs") / space.name
     book = study_folder.create(folder, space, settings)
+    if why and not args.quiet:
+        Console(stderr=True).print(f"searching with {sampler}: {why}", highlight=False, soft_wrap=True)
     return _sweep(folder, space, book, settings, costs, args)
 
 

@@ -15,7 +15,7 @@ from sweeper.space import Space
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-NAMES = ("tpe", "nsga2", "random", "qmc")
+NAMES = ("gp", "tpe", "nsga2", "nsga3", "random", "qmc")
 
 
 def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Skip) -> Search:
@@ -26,6 +26,12 @@ def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Sk
     """
     if name not in NAMES:
         raise InputError(f"unknown sampler '{name}'; {nearest(name, NAMES)}", key="study.sampler")
+    if name == "gp":
+        from sweeper.search.surrogate import Surrogate
+
+        if any(p.domain.count is None for p in space.parameters):
+            raise InputError("gp needs discrete parameters; give ranges a 'step', or use tpe", key="study.sampler")
+        return Surrogate(space, seed, skip)
     if name == "random":
         return Random(space, seed)
     return _optuna(name, space, seed, in_flight, skip)
@@ -51,6 +57,8 @@ def _optuna(name: str, space: Space, seed: int, in_flight: int, skip: Skip) -> S
         warnings.simplefilter("ignore")  # experimental arguments
         if name == "nsga2":
             sampler = samplers.NSGAIISampler(seed=seed)
+        elif name == "nsga3":
+            sampler = samplers.NSGAIIISampler(seed=seed)
         elif name == "qmc":
             sampler = samplers.QMCSampler(scramble=True, seed=seed, warn_asynchronous_seeding=False,
                                           warn_independent_sampling=False)

@@ -1,4 +1,7 @@
-"""What `auto` means for a space: every point where that is affordable, else a search that learns."""
+"""What `auto` means for a space: every point where that is affordable, else a search that learns.
+
+Among those, `gp` finds most with few simulations (scripts/bench_search.py); it needs discrete parameters.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,13 @@ def choose(space: Space, *, trials: int, seconds_per_trial: float | None) -> Cho
 
     seconds_per_trial: wall time on average over all workers; None where `trials` must be kept to.
     """
+    if any(parameter.domain.count is None for parameter in space.parameters):
+        return Choice("tpe", "the space has a continuous range")
     size = space.size()
     if size is None:
-        return Choice("tpe", "the space is too large to enumerate")
+        return Choice("gp", "the space is too large to count")
     if size <= trials:
         return Choice("exhaustive", f"the space has {size:,} designs, no more than the {trials:,} trials")
     if seconds_per_trial is not None and size * seconds_per_trial <= AUTO_SECONDS:
         return Choice("exhaustive", f"all {size:,} designs take about {size * seconds_per_trial:.0f} s")
-    return Choice("tpe", f"the space has {size:,} designs")
+    return Choice("gp", f"the space has {size:,} designs")

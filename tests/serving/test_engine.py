@@ -92,7 +92,7 @@ def test_drawn_scenarios_with_shared_prefixes_are_identical(scenario):
 
 @pytest.mark.parametrize(
     ("flags", "seeds"),
-    [({"NUMBA_BOUNDSCHECK": "1"}, range(1000)), ({"NUMBA_DISABLE_JIT": "1"}, range(40))],
+    [({"NUMBA_BOUNDSCHECK": "1"}, range(400)), ({"NUMBA_DISABLE_JIT": "1"}, range(40))],
     ids=["bounds checked", "not compiled"],
 )
 def test_identical_with_numba_set_otherwise(flags, seeds, tmp_path):

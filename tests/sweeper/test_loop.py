@@ -1,6 +1,7 @@
 """The loop: every number once, repeats never evaluated, in step the same trials whatever happens around it."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,9 @@ from sweeper.space_file import load_space
 from sweeper.trial import Trial
 from sweeper.worker import Task
 from tests.sweeper.inline import InlinePool, machine, smooth
+from tests.sweeper.spaces import space_of
 
-LEARNING = ("tpe", "nsga2")
+LEARNING = ("gp", "tpe", "nsga2")
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,13 @@ def test_another_search_than_the_interrupted_one_is_told(space: Space) -> None:
         Run(space, "nsga2", trials=3 + 2 * BATCH, in_step=True, earlier=tuple(part.trials))
 
 
+def test_gp_is_for_discrete_spaces(tmp_path: Path) -> None:
+    continuous = space_of(tmp_path, "  hardware.npu.clock: {float: {low: 0.5 GHz, high: 1 GHz}}")
+    assert choose(continuous, trials=10, seconds_per_trial=None).sampler == "tpe"
+    with pytest.raises(InputError, match="gp needs discrete parameters"):
+        build_search("gp", continuous, seed=0, in_flight=4, skip=lambda _: False)
+
+
 def test_a_small_space_ends_when_every_design_was_evaluated() -> None:
     quick = load_space("quick")
     size = quick.size()
@@ -101,7 +110,7 @@ def test_a_small_space_ends_when_every_design_was_evaluated() -> None:
     def evaluate(task: Task) -> Trial:
         return Trial(task.number, dict(task.parameters), "failed", reason="not asked here")
 
-    for sampler in ("random", "tpe"):
+    for sampler in ("random", "tpe", "gp"):
         proposals = Proposals(quick, 0)
         trials: list[Trial] = []
         search = build_search(sampler, quick, seed=0, in_flight=4, skip=proposals.skip)
@@ -116,7 +125,7 @@ def test_auto_enumerates_what_the_budget_or_half_a_minute_covers_and_searches_th
     size = space.size()
     assert quick.size() == 24 and size is not None
     assert choose(quick, trials=24, seconds_per_trial=None).sampler == "exhaustive"
-    assert choose(quick, trials=23, seconds_per_trial=None).sampler == "tpe"
+    assert choose(quick, trials=23, seconds_per_trial=None).sampler == "gp"
     assert choose(quick, trials=23, seconds_per_trial=1.0).sampler == "exhaustive"
     assert choose(space, trials=200, seconds_per_trial=0.9 * AUTO_SECONDS / size).sampler == "exhaustive"
-    assert choose(space, trials=200, seconds_per_trial=1.1 * AUTO_SECONDS / size).sampler == "tpe"
+    assert choose(space, trials=200, seconds_per_trial=1.1 * AUTO_SECONDS / size).sampler == "gp"

@@ -1,0 +1,213 @@
+"""How much of the true Pareto front a search finds with few simulations, against Optuna's own samplers.
+
+    python scripts/bench_search.py --tables DIR [--space NAME] [--seeds 5] [--trials 400] [--sampler NAME] [--json FILE]
+
+Spaces are enumerated once with the sweeper itself (`run SPACE --sampler exhaustive`, minutes each) into DIR; after that a
+simulation is a look-up. Share: hypervolume dominated by what was found over that of the true front, objectives on a log
+scale, bounded by the 90th percentile of all feasible designs. For every sampler a repeated or statically illegal
+proposal costs nothing: only simulations count. Ours ask with 4 evaluations under way, as with two workers; the stock
+samplers one by one, which favours them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `python -m sweeper` does
+
+import moocore
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from sweeper import ledger  # noqa: E402
+from sweeper.enumeration import Enumeration  # noqa: E402
+from sweeper.pareto import signs  # noqa: E402
+from sweeper.proposals import Proposals, broken_rule  # noqa: E402
+from sweeper.search.build import build_search  # noqa: E402
+from sweeper.space import Space  # noqa: E402
+from sweeper.space_file import load_space  # noqa: E402
+from sweeper.trial import Trial  # noqa: E402
+
+# space -> what is changed for the enumeration: short traces keep it affordable
+SPACES: dict[str, dict[str, Any]] = {
+    "npu_pim_grid": {},
+    "gpu_fleet": {"workload.requests": 200},
+    "npu_scale_out": {"workload.requests": 200},
+}
+GOAL = 0.95
+OURS = ("tpe", "gp", "local", "nsga2", "random", "qmc")
+STOCK = ("optuna_tpe", "optuna_mv_tpe", "optuna_nsga2", "optuna_nsga3", "optuna_qmc", "optuna_random")
+IN_FLIGHT = 4
+
+
+@dataclass(frozen=True)
+class Truth:
+    """An enumerated space. `trials` by the key of the point."""
+
+    space: Space
+    trials: dict[str, Trial]
+    reference: np.ndarray  # [objectives], log costs
+    volume: float
+
+    def share(self, found: list[Trial]) -> float:
+        """Of the true hypervolume."""
+        costs = log_costs(self.space, found)
+        costs = costs[(costs < self.reference).all(axis=1)] if len(costs) else costs
+        return float(moocore.hypervolume(costs, ref=self.reference)) / self.volume if len(costs) else 0.0
+
+
+def log_costs(space: Space, trials: list[Trial]) -> np.ndarray:
+    """[n, objectives] of the complete trials, smaller is better."""
+    table = np.array([[t.objectives[o.name] for o in space.objectives] for t in trials if t.status == "complete"])
+    return np.log(table) * signs(space.objectives) if len(table) else np.empty((0, len(space.objectives)))
+
+
+def enumerated(name: str, folder: Path) -> Truth:
+    """The truth about a space, from the cache in `folder` or by an exhaustive sweep into it."""
+    cached = folder / f"{name}.pickle"
+    if not cached.exists():
+        study = folder / name
+        options = [f"--set={key}={value}" for key, value in SPACES[name].items()]
+        what = ["resume", str(study)] if study.exists() else [
+            "run", str(ROOT / "search_spaces" / f"{name}.yaml"), "--sampler", "exhaustive", "--out", str(study), *options]
+        subprocess.run([sys.executable, "-m", "sweeper", *what], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        space = load_space(study / "space.yaml")
+        rows = [(space.key(t.parameters), t.status, t.objectives, t.constraints)
+                for _, t in ledger.stream(study / "trials.jsonl") if not t.baseline]
+        cached.write_bytes(pickle.dumps(rows, protocol=5))
+    space = load_space(folder / name / "space.yaml")
+    trials = {key: Trial(0, {}, status, objectives=objectives, constraints=constraints)
+              for key, status, objectives, constraints in pickle.loads(cached.read_bytes())}
+    costs = log_costs(space, list(trials.values()))
+    reference = np.quantile(costs, 0.9, axis=0)
+    inside = costs[(costs < reference).all(axis=1)]
+    return Truth(space, trials, reference, float(moocore.hypervolume(inside, ref=reference)))
+
+
+def ours(truth: Truth, sampler: str, seed: int, trials: int) -> tuple[list[Trial], float]:
+    """The trials of one of our searches, and its CPU seconds."""
+    space = truth.space
+    proposals = Proposals(space, seed)
+    search = build_search(sampler, space, seed=seed, in_flight=IN_FLIGHT, skip=proposals.skip)
+    waiting: deque[Any] = deque()
+    found: list[Trial] = []
+    start_s = time.process_time()
+    while len(found) < trials:
+        while len(waiting) < IN_FLIGHT and len(found) + len(waiting) < trials:
+            proposal = proposals.next(search)
+            assert proposal is not None
+            waiting.append(proposal)
+        proposal = waiting.popleft()
+        trial = truth.trials[space.key(proposal.point)]
+        trial = Trial(len(found), dict(proposal.point), trial.status, objectives=trial.objectives,
+                      constraints=trial.constraints)
+        found.append(trial)
+        proposals.finished(proposal, trial)
+        search.tell(proposal, trial)
+    return found, time.process_time() - start_s
+
+
+def stock(truth: Truth, sampler: str, seed: int, trials: int) -> tuple[list[Trial], float]:
+    """The trials of one of Optuna's samplers, and its CPU seconds."""
+    import optuna
+    from optuna import samplers
+
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    make: dict[str, Callable[[], Any]] = {
+        "optuna_tpe": lambda: samplers.TPESampler(seed=seed),
+        "optuna_mv_tpe": lambda: samplers.TPESampler(seed=seed, multivariate=True),
+        "optuna_nsga2": lambda: samplers.NSGAIISampler(seed=seed), "optuna_nsga3": lambda: samplers.NSGAIIISampler(seed=seed),
+        "optuna_qmc": lambda: samplers.QMCSampler(seed=seed, scramble=True),
+        "optuna_random": lambda: samplers.RandomSampler(seed=seed)}
+    space = truth.space
+    study = optuna.create_study(directions=space.directions, sampler=make[sampler]())
+    distributions = space.distributions()
+    found: dict[str, Trial] = {}
+    start_s = time.process_time()
+    for _ in range(6 * trials):
+        if len(found) == trials:
+            break
+        asked = study.ask(distributions)
+        point = space.decode(asked.params)
+        rule = broken_rule(space, point)
+        if rule is not None:
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            continue
+        key = space.key(point)
+        trial = found[key] = truth.trials[key]
+        values = [trial.objectives.get(o.name) for o in space.objectives]
+        for constraint, amount in trial.constraints.items():
+            asked.set_constraint(constraint, min(max(amount, -1e300), 1e300))
+        if None in values:
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(asked, values)
+    return list(found.values()), time.process_time() - start_s
+
+
+def measure(truth: Truth, name: str, sampler: str, seeds: int, trials: int) -> Iterator[dict[str, Any]]:
+    """Rows of one sampler on one space."""
+    run = stock if sampler.startswith("optuna_") else ours
+    shares: list[float] = []
+    halves: list[float] = []
+    cpu_s = 0.0
+    for seed in range(seeds):
+        found, seconds = run(truth, sampler, seed, trials)
+        cpu_s += seconds
+        shares.append(truth.share(found))
+        halves.append(truth.share(found[: trials // 2]))
+    checked = sampler in ("tpe", "gp")
+    share = statistics.median(shares)
+    yield {"name": f"{name}/{sampler}/hypervolume_share_{trials}", "value": round(share, 4), "unit": "",
+           "goal": f">= {GOAL}" if checked else "", "ok": share >= GOAL if checked else None,
+           "least": round(min(shares), 4), "most": round(max(shares), 4)}
+    yield {"name": f"{name}/{sampler}/hypervolume_share_{trials // 2}", "value": round(statistics.median(halves), 4),
+           "unit": "", "goal": "", "ok": None}
+    yield {"name": f"{name}/{sampler}/cpu_ms_per_trial", "value": round(1e3 * cpu_s / seeds / trials, 3), "unit": "ms",
+           "goal": "", "ok": None}
+
+
+def main() -> int:
+    """Prints the table; exit code 1 where a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--tables", metavar="DIR", required=True, help="where enumerated spaces are kept")
+    parser.add_argument("--space", choices=SPACES, action="append", help="may be repeated (default: all)")
+    parser.add_argument("--sampler", choices=(*OURS, *STOCK), action="append", help="may be repeated (default: all)")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--json", metavar="FILE", help="write the rows")
+    args = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for name in args.space or SPACES:
+        truth = enumerated(name, Path(args.tables))
+        front = sum(t.status == "complete" for t in truth.trials.values())
+        print(f"{name}: {len(Enumeration(truth.space)):,} designs, {len(truth.trials):,} legal, {front:,} feasible")
+        for sampler in args.sampler or (*OURS, *STOCK):
+            for row in measure(truth, name, sampler, args.seeds, args.trials):
+                spread = f"[{row['least']:.3f} .. {row['most']:.3f}]" if "least" in row else ""
+                print(f"{row['name']:56} {row['value']:>9.4g} {row['unit']:3} {row['goal']:8} "
+                      f"{'' if row['ok'] is None else 'ok' if row['ok'] else 'MISSED':6} {spread}", flush=True)
+                rows.append(row)
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return 1 if any(row["ok"] is False for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

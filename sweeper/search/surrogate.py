@@ -1,0 +1,220 @@
+"""Model-based search for small budgets: Gaussian processes of objectives and constraints over a discrete space.
+
+Each round fits the processes once, breeds candidates around the feasible front (every change of one setting, random
+changes of a few, random points), and picks a batch: the candidates whose optimistic prediction would add most
+hypervolume, times the probability of being feasible, each pick counted as if it had come true (Jones et al. 1998;
+Emmerich et al. 2006; "kriging believer" of Ginsbourger et al. 2010). A fit serves BATCH proposals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.pareto import signs
+from sweeper.search.base import Proposal, Skip
+from sweeper.search.codes import ABSENT, Coder, Codes, Float64
+from sweeper.search.gaussian import Gaussian, fit, length_scales
+from sweeper.space import Space
+from sweeper.trial import Trial
+
+BATCH = 8
+STARTUP = 16  # random points before the first fit
+MAX_ROWS = 300  # that a process is fitted to
+SCALE_ROWS = 128  # that length scales are fitted to
+BRED, RANDOM = 800, 100  # candidates a round
+PARENTS = 64
+SHORTLIST = 8  # candidates whose hypervolume is computed, per pick
+OPTIMISM = (0.0, 0.5, 1.0, 2.0)  # standard deviations, in turns
+WORST_VIOLATION = 3.0  # a constraint missed by more than 300 % teaches no more than that
+
+
+class Surrogate:
+    """The search called `gp`. Every parameter must be discrete."""
+
+    name = "gp"
+
+    def __init__(self, space: Space, seed: int, skip: Skip) -> None:
+        self._space, self._skip = space, skip
+        self._rng = np.random.default_rng(seed)
+        self._coder = Coder(space)
+        self._signs = signs(space.objectives)
+        self._rows: list[Codes] = []
+        self._costs: list[Float64] = []  # [objectives], smaller is better, NaN where unknown
+        self._violations: list[float] = []  # the worst constraint's
+        self._pending: dict[bytes, Codes] = {}
+        self._seen: set[bytes] = set()  # proposed, known or refused
+        self._queue: deque[Codes] = deque()
+        self._scales = np.ones(len(space.parameters))
+        self._refit_at = STARTUP
+
+    def ask(self) -> Proposal | None:
+        while True:
+            if not self._queue:
+                self._queue.extend(self._batch())
+            row = self._queue.popleft()
+            point = self._coder.decode(row)
+            if not self._skip(point) or not self._queue:
+                self._pending[row.tobytes()] = row
+                return Proposal(point, row)
+
+    def tell(self, proposal: Proposal, trial: Trial | None) -> None:
+        row = self._coder.encode(proposal.point)
+        self._pending.pop(row.tobytes(), None)
+        self._seen.add(row.tobytes())
+        if trial is not None:
+            self._learn(row, trial)
+
+    def replay(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            if trial.parameters:
+                self.tell(Proposal(trial.parameters), trial)
+
+    def _learn(self, row: Codes, trial: Trial) -> None:
+        if trial.status == "failed":
+            return
+        costs = np.array([trial.objectives.get(o.name, np.nan) for o in self._space.objectives]) * self._signs
+        self._rows.append(row)
+        self._costs.append(costs)
+        self._violations.append(min(max(trial.constraints.values(), default=-1.0), WORST_VIOLATION))
+
+    def _batch(self) -> list[Codes]:
+        """The next proposals, new and legal; random ones where there is nothing to learn from."""
+        costs = _even(np.array(self._costs).reshape(len(self._rows), len(self._signs)))
+        known: NDArray[np.bool_] = np.asarray(np.isfinite(costs).all(axis=1))
+        if known.sum() < STARTUP:
+            return self._legal(self._coder.random(self._rng, 4 * BATCH), BATCH)
+        rows, violations = np.array(self._rows), np.array(self._violations)
+        feasible = known & (violations <= 0)
+        front = costs[feasible]
+        best = rows[feasible]
+        if len(front):
+            on_front = moocore.is_nondominated(front)
+            front, best = front[on_front], best[on_front]
+        else:  # work towards the feasible region first
+            best = rows[np.argsort(violations, kind="stable")[:8]]
+        candidates = self._candidates(best)
+        if not len(candidates):
+            return self._legal(self._coder.random(self._rng, 64 * BATCH), BATCH)
+        means, deviations, chance = self._predict(rows, costs, violations, known, candidates)
+        return self._pick(candidates, means, deviations, chance, front, costs[feasible])
+
+    def _predict(self, rows: Codes, costs: Float64, violations: Float64, known: NDArray[np.bool_],
+                 candidates: Codes) -> tuple[Float64, Float64, Float64]:
+        """Mean and deviation of the costs, and the probability of being feasible."""
+        features = self._coder.features(rows)
+        use = self._chosen_rows(costs, known & (violations <= 0), known)
+        outputs = np.column_stack([costs[use], violations[use]])
+        if len(use) >= self._refit_at:
+            few = use if len(use) <= SCALE_ROWS else self._rng.choice(use, SCALE_ROWS, replace=False)
+            self._scales = length_scales(features[few], np.column_stack([costs[few], violations[few]]),
+                                         self._coder.owners, self._scales, 2 if self._refit_at == STARTUP else 1)
+            self._refit_at = math.ceil(1.6 * len(use))
+        model: Gaussian = fit(features[use], outputs, self._scales[self._coder.owners])
+        mean, deviation = model.predict(self._coder.features(candidates))
+        if not (violations > 0).any():
+            return mean[:, :-1], deviation[:, :-1], np.ones(len(candidates))
+        return mean[:, :-1], deviation[:, :-1], _normal_cdf(-mean[:, -1] / deviation[:, -1])
+
+    def _chosen_rows(self, costs: Float64, feasible: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Which trials the process is fitted to: all of them, or the best by rank and a random share of the rest."""
+        everything = np.flatnonzero(known)
+        if len(everything) <= MAX_ROWS:
+            return everything
+        good = np.flatnonzero(feasible)
+        if len(good) > MAX_ROWS // 2:
+            good = good[np.argsort(moocore.pareto_rank(costs[good]), kind="stable")[: MAX_ROWS // 2]]
+        rest = np.setdiff1d(everything, good)
+        return np.sort(np.concatenate([good, self._rng.choice(rest, MAX_ROWS - len(good), replace=False)]))
+
+    def _candidates(self, best: Codes) -> Codes:
+        """Neighbours of the best rows and random rows, canonical, none seen before."""
+        if len(best) > PARENTS:
+            best = best[self._rng.choice(len(best), PARENTS, replace=False)]
+        counts, width = self._coder.counts, best.shape[1]
+        full = np.where(best == ABSENT, self._rng.integers(0, counts, best.shape), best)
+        bred = full[self._rng.integers(0, len(full), BRED)]
+        change = self._rng.random(bred.shape) < 0.7 / width  # one setting, and now and then another
+        change[np.arange(BRED), self._rng.integers(0, width, BRED)] = True
+        near = np.clip(bred + self._rng.integers(0, 2, bred.shape) * 2 - 1, 0, counts - 1)
+        far = self._rng.integers(0, counts, bred.shape)
+        bred = np.where(change, np.where(self._rng.random(bred.shape) < 0.5, near, far), bred)
+        rows = np.vstack([self._coder.canonical(bred), self._coder.random(self._rng, RANDOM)])
+        fresh = {key: i for i, row in enumerate(rows)
+                 if (key := row.tobytes()) not in self._seen and key not in self._pending}
+        return rows[sorted(fresh.values())]
+
+    def _pick(self, candidates: Codes, means: Float64, deviations: Float64, chance: Float64, front: Float64,
+              feasible: Float64) -> list[Codes]:
+        """Greedily the candidates that promise most, each then part of the front as predicted."""
+        chosen: list[Codes] = []
+        if not len(front):
+            order = np.argsort(-chance, kind="stable")
+            return self._legal(candidates[order], BATCH)
+        low, high = feasible.min(axis=0), np.quantile(feasible, 0.9, axis=0)
+        span = np.maximum(np.maximum(high, front.max(axis=0)) - low, 1e-9)
+        reference = np.ones(len(low)) * 1.05
+        front = (front - low) / span
+        alive = np.ones(len(candidates), dtype=bool)
+        for turn in range(4 * BATCH):
+            if len(chosen) == BATCH:
+                break
+            hoped = (means - OPTIMISM[turn % len(OPTIMISM)] * deviations - low) / span
+            best = self._promising(hoped, chance, front, reference, alive)
+            if best is None:
+                best = int(self._rng.choice(np.flatnonzero(alive)))
+            alive[best] = False
+            row = candidates[best]
+            self._seen.add(row.tobytes())
+            if not self._skip(self._coder.decode(row)):
+                chosen.append(row)
+                front = np.vstack([front, (means[best] - low) / span])
+        return chosen or self._legal(self._coder.random(self._rng, 64 * BATCH), BATCH)
+
+    @staticmethod
+    def _promising(hoped: Float64, chance: Float64, front: Float64, reference: Float64,
+                   alive: NDArray[np.bool_]) -> int | None:
+        """The candidate that adds most expected hypervolume, among those with the largest maximin improvement."""
+        margin = np.full((len(hoped), len(front)), -np.inf)
+        for column in range(hoped.shape[1]):
+            np.maximum(margin, front[None, :, column] - hoped[:, column, None], out=margin)
+        merit = np.where(alive & (hoped < reference).all(axis=1), margin.min(axis=1) * chance, -np.inf)
+        shortlist = np.argsort(-merit, kind="stable")[:SHORTLIST]
+        shortlist = shortlist[merit[shortlist] > 0]
+        if not len(shortlist):
+            return None
+        base = moocore.hypervolume(front, ref=reference)
+        gains = [(moocore.hypervolume(np.vstack([front, hoped[i]]), ref=reference) - base) * chance[i] for i in shortlist]
+        return int(shortlist[int(np.argmax(gains))])
+
+    def _legal(self, rows: Codes, wanted: int) -> list[Codes]:
+        found: list[Codes] = []
+        for row in rows:
+            if len(found) == wanted:
+                break
+            if row.tobytes() not in self._seen and not self._skip(self._coder.decode(row)):
+                found.append(row)
+                self._seen.add(row.tobytes())
+        return found or [rows[0]]
+
+
+def _even(costs: Float64) -> Float64:
+    """Columns of one sign as logarithms, so that a factor counts the same everywhere; others as they are."""
+    result = costs.copy()
+    for column in range(costs.shape[1]):
+        values = costs[:, column]
+        finite = values[np.isfinite(values)]
+        if len(finite) and (finite > 0).all():
+            result[:, column] = np.log(values)
+        elif len(finite) and (finite < 0).all():
+            result[:, column] = -np.log(-values)
+    return result
+
+
+def _normal_cdf(z: Float64) -> Float64:
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in z])
