@@ -1,7 +1,8 @@
 """Time of a step from priced tables: the one source that both engines run.
 
 Plain functions on numbers and arrays. The reference engine calls them as ordinary Python; a numba function may call
-them unchanged (`register_jitable`), so both engines round alike to the last bit. Formulas: `simulator.costs.step`.
+them unchanged (`register_jitable`), so both engines round alike to the last bit. No time is below 0,
+where a table falls towards its last knots and is extended beyond them. Formulas: `simulator.costs.step`.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, kn
 @register_jitable
 def decode_in_cell_ns(context_sum, longest, base, slope, spread, inverse):  # type: ignore[no-untyped-def]
     """`decode_time_ns` once its cell is known."""
-    return int(base + slope * context_sum + spread * (longest - context_sum * inverse) + 0.5)
+    return int(max(base + slope * context_sum + spread * (longest - context_sum * inverse), 0.0) + 0.5)
 
 
 @register_jitable
@@ -179,7 +180,7 @@ def beside_time_ns(batch, context_sum, longest, chunk, beside_knots, table, spre
         share = min((chunk - beside_knots[r]) / (beside_knots[r + 1] - beside_knots[r]), 1.0)
         upper = table[r + 1, batch, c] + (table[r + 1, batch, c + 1] - table[r + 1, batch, c]) * along
         at_mean += (upper - at_mean) * share
-    return int(at_mean + spread[batch] * (longest - mean) + 0.5)
+    return int(max(at_mean + spread[batch] * (longest - mean), 0.0) + 0.5)
 
 
 @register_jitable
@@ -203,7 +204,7 @@ def prefill_time_ns(chunk, context, table, chunks, chunk_index, per_chunk, conte
     along = (context - contexts[c]) * per_context[c]
     low = table[r, c] + (table[r, c + 1] - table[r, c]) * along
     high = table[r + 1, c] + (table[r + 1, c + 1] - table[r + 1, c]) * along
-    return int(low + (high - low) * ((chunk - chunks[r]) * per_chunk[r]) + 0.5)
+    return int(max(low + (high - low) * ((chunk - chunks[r]) * per_chunk[r]), 0.0) + 0.5)
 
 
 @register_jitable

@@ -86,3 +86,12 @@ def test_tables_that_do_not_fit_their_axes_are_refused():
         lookup.step_tables(dataclasses.replace(costs, context_knots=np.array([0.0, 0.0])))
     with pytest.raises(InputError, match="overlap"):
         lookup.step_tables(dataclasses.replace(costs, overlap=INTERLEAVED))
+
+
+def test_times_extended_beyond_a_falling_table_stop_at_0():
+    knots = np.array([0.0, 100.0])
+    table = np.tile([100.0, 50.0], (2, 1))
+    base, slope, inverse = lookup.decode_lines(table, knots)
+    decode = [lookup.decode_time_ns(1, n, n, base, slope, np.zeros(2), inverse, knots, lookup.knot_index(knots))
+              for n in (100, 160, 1000)]
+    assert decode == [50, 20, 0]
