@@ -125,7 +125,7 @@ class Study:
         settings = study_folder.settings_of(book.header, trials=trials, workers=workers)
         costs_path = self.folder / COSTS_FILE
         costs = cache.load(costs_path) if costs_path.exists() else cache.empty()
-        _sweep(self.folder, space, book, settings, costs, address, quiet)
+        _sweep(self.folder, space, book, settings, costs, address, quiet, elastic=address is not None and workers is None)
         return self
 
     def _digest(self) -> Digest:
@@ -139,7 +139,7 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
 
     trials: designs in all, baselines included (default: the space's; all of them for `exhaustive`). workers: default
     one per core. seed, deterministic: the same seed gives the same trials whatever the number of workers. address: a
-    Ray cluster, else a private local one. Raises InputError where the folder holds a study already.
+    Ray cluster (then by default a worker on each of its CPUs, also of nodes that join), else a private local one. Raises InputError where the folder holds a study already.
     """
     inner = space.inner if isinstance(space, Space) else load_space(space)
     wanted = trials or inner.study.trials
@@ -151,18 +151,20 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
     settings = Settings(wanted, workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
                         tracking_uri=tracking_uri)
     book = study_folder.create(Path(folder), inner, settings)
-    _sweep(Path(folder), inner, book, settings, cache.empty(), address, quiet)
+    _sweep(Path(folder), inner, book, settings, cache.empty(), address, quiet,
+           elastic=address is not None and workers is None)
     return Study(folder)
 
 
 def _sweep(folder: Path, space: _Space, book: ledger.Ledger, settings: Settings, costs: cache.Snapshot,
-           address: str | None, quiet: bool) -> None:
+           address: str | None, quiet: bool, *, elastic: bool) -> None:
     from sweeper.pool_errors import PoolError
     from sweeper.study import Sweep
 
     try:
         with Progress(Console(stderr=True), quiet=quiet) as progress:
-            Sweep(folder, space, book, settings, progress).run(address=address, costs=costs)
+            Sweep(folder, space, book, settings, progress).run(
+                address=address, costs=costs, elastic=elastic)
     except PoolError as error:
         raise InputError(str(error)) from error
     finally:

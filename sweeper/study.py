@@ -86,14 +86,17 @@ class Sweep:
         uri = settings.tracking_uri or default_uri(folder)
         self._tracker = Tracker(uri, labels, progress.say, earlier=self._trials)
 
-    def run(self, *, address: str | None, costs: Snapshot) -> Ending:
-        """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies."""
+    def run(self, *, address: str | None, costs: Snapshot, elastic: bool = False) -> Ending:
+        """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies.
+
+        elastic: a worker on every CPU of the cluster at `address`, also on nodes that join later.
+        """
         self._tracker.start()
         before = self._done
         with self._signals():
             if self._missing():
                 self._progress.say(f"starting {self._settings.workers} workers ...")
-                costs = self._evaluate(costs, address)
+                costs = self._evaluate(costs, address, elastic)
             else:
                 self._why = "complete"
             self._book.sync()
@@ -106,13 +109,13 @@ class Sweep:
     def _missing(self) -> int:
         return self._settings.trials - self._done
 
-    def _evaluate(self, costs: Snapshot, address: str | None) -> Snapshot:
+    def _evaluate(self, costs: Snapshot, address: str | None, elastic: bool) -> Snapshot:
         from sweeper.pool import Pool
 
         warm(self._space)
         with connected(self._settings.workers, address):
             pool = Pool(partial(SimEvaluator, self._space, load_traces(self._space)), workers=self._settings.workers,
-                        costs=costs, trial_limit_s=TRIAL_LIMIT_S)
+                        costs=costs, trial_limit_s=TRIAL_LIMIT_S, elastic=elastic)
             try:
                 self._work(pool)
                 return pool.costs.snapshot()

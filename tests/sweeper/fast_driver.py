@@ -36,7 +36,7 @@ class FastSweep(Sweep):
 
     pause_s = 0.0
 
-    def _evaluate(self, costs: Snapshot, address: str | None) -> Snapshot:
+    def _evaluate(self, costs: Snapshot, address: str | None, elastic: bool) -> Snapshot:
         evaluate = smooth(self._space)
 
         def slowly(task: Task) -> Trial:
