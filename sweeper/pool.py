@@ -32,6 +32,7 @@ SPAN_SECONDS = 0.4  # what a span should last: its driver cost is that of one ca
 MAX_SPAN = 2048
 MAX_ATTEMPTS = 2
 START_SECONDS = 120.0  # for an actor to come (back) up
+NODES_SECONDS = 2.0  # between two looks at the cluster
 PING_PAUSE_SECONDS = 0.1
 
 
@@ -56,10 +57,14 @@ class _Lane:
 
 
 class Pool:
-    """`workers` actors that share one cost snapshot. Ray must be initialised."""
+    """`workers` actors that share one cost snapshot. Ray must be initialised.
+
+    elastic: one actor per CPU of the cluster instead, more as nodes join and fewer where nodes are lost; `workers` is
+    then where it starts.
+    """
 
     def __init__(self, make_evaluator: Callable[[], Evaluator], *, workers: int, costs: Snapshot,
-                 trial_limit_s: float) -> None:
+                 trial_limit_s: float, elastic: bool = False) -> None:
         self.costs = SharedCosts(costs, ray.put)
         self.cpu_s = 0.0  # of all workers, evaluating
         self._limit_s = trial_limit_s
@@ -73,9 +78,19 @@ class Pool:
         self._rows: list[Rows] = []
         self._broken: list[Span] = []
         self._maker = ray.put(make_evaluator)  # space and trace travel once; kept, since restarted actors need it
-        remote = ray.remote(SimWorker).options(num_cpus=1, max_restarts=-1, max_task_retries=0,
-                                               scheduling_strategy="SPREAD")
-        self._lanes = [_Lane(remote.remote(), down_since_s=time.monotonic()) for _ in range(workers)]
+        self._actor = ray.remote(SimWorker).options(num_cpus=1, max_restarts=-1, max_task_retries=0,
+                                                    scheduling_strategy="SPREAD")
+        self._elastic, self._looked_s = elastic, -math.inf
+        self._lanes: list[_Lane] = []
+        self._add_lanes(workers)
+
+    @property
+    def workers(self) -> int:
+        """Actors there are, up or not."""
+        return len(self._lanes)
+
+    def _add_lanes(self, count: int) -> None:
+        self._lanes += [_Lane(self._actor.remote(), down_since_s=time.monotonic()) for _ in range(count)]
 
     @property
     def group(self) -> int:
@@ -118,6 +133,7 @@ class Pool:
 
     def collect(self, timeout_s: float) -> list[Trial]:
         """Finished trials, waiting at most `timeout_s` for the first. Raises PoolError when no actor can start."""
+        self._follow_cluster()
         self._ping()
         references = {call.reference: lane for lane in self._lanes for call in lane.calls}
         pings = {lane.ping: lane for lane in self._lanes if lane.ping is not None}
@@ -257,12 +273,25 @@ class Pool:
                 ray.kill(lane.actor, no_restart=False)
                 self._lane_died(lane, f"took longer than {self._limit_s:g} s", counts_as=MAX_ATTEMPTS)
 
+    def _follow_cluster(self) -> None:
+        """As many actors as the cluster has CPUs; those that found no place any more go first."""
+        now = time.monotonic()
+        if not self._elastic or now - self._looked_s < NODES_SECONDS:
+            return
+        self._looked_s = now
+        wanted = max(1, int(ray.cluster_resources().get("CPU", 0)))
+        homeless = [lane for lane in self._lanes if not lane.up][: max(0, len(self._lanes) - wanted)]
+        for lane in homeless:
+            ray.kill(lane.actor)
+            self._lanes.remove(lane)
+        self._add_lanes(max(0, wanted - len(self._lanes)))
+
     def _ping(self) -> None:
         now = time.monotonic()
         for lane in self._lanes:
             if not lane.up and lane.ping is None and now >= lane.next_ping_s:
                 lane.ping = lane.actor.start.remote(self._maker)
-            if not lane.up and now - lane.down_since_s > START_SECONDS:
+            if not lane.up and now - lane.down_since_s > START_SECONDS and not any(other.up for other in self._lanes):
                 raise PoolError(f"a worker did not start within {START_SECONDS:g} s")
 
     def _pinged(self, lane: _Lane) -> None:

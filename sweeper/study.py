@@ -86,16 +86,17 @@ class Sweep:
         uri = settings.tracking_uri or default_uri(folder)
         self._tracker = Tracker(uri, labels, progress.say, earlier=self._trials)
 
-    def run(self, *, address: str | None, costs: Snapshot) -> Ending:
-        """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies."""
+    def run(self, *, address: str | None, costs: Snapshot, elastic: bool = False) -> Ending:
+        """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies.
+
+        elastic: a worker on every CPU of the cluster at `address`, also on nodes that join later.
+        """
         self._tracker.start()
         before = self._done
         with self._signals():
             if self._missing():
                 self._progress.say(f"starting {self._settings.workers} workers ...")
-                warm(self._space)
-                with connected(self._settings.workers, address):
-                    costs = self._evaluate(costs)
+                costs = self._evaluate(costs, address, elastic)
             else:
                 self._why = "complete"
             self._book.sync()
@@ -108,24 +109,28 @@ class Sweep:
     def _missing(self) -> int:
         return self._settings.trials - self._done
 
-    def _evaluate(self, costs: Snapshot) -> Snapshot:
+    def _evaluate(self, costs: Snapshot, address: str | None, elastic: bool) -> Snapshot:
         from sweeper.pool import Pool
 
-        space, settings = self._space, self._settings
-        self._cpu_s = time.process_time()
-        self._pool = pool = Pool(partial(SimEvaluator, space, load_traces(space)), workers=settings.workers,
-                                 costs=costs, trial_limit_s=TRIAL_LIMIT_S)
+        warm(self._space)
+        with connected(self._settings.workers, address):
+            pool = Pool(partial(SimEvaluator, self._space, load_traces(self._space)), workers=self._settings.workers,
+                        costs=costs, trial_limit_s=TRIAL_LIMIT_S, elastic=elastic)
+            try:
+                self._work(pool)
+                return pool.costs.snapshot()
+            finally:
+                pool.close()
+
+    def _work(self, pool: Any) -> None:
+        """Everything between the start of the workers and their end."""
+        self._pool = pool
         self._started_s = time.monotonic()
-        loop_cpu_s = time.thread_time()
-        try:
-            end = self._enumerate(pool) if self._exhaustive else self._search(pool)
-            self._why = self._why or end
-            self._cpu_s = time.process_time() - self._cpu_s
-            self._loop_cpu_s = time.thread_time() - loop_cpu_s
-            self._show()
-            return pool.costs.snapshot()
-        finally:
-            pool.close()
+        cpu_s, loop_cpu_s = time.process_time(), time.thread_time()
+        end = self._enumerate(pool) if self._exhaustive else self._search(pool)
+        self._why = self._why or end
+        self._cpu_s, self._loop_cpu_s = time.process_time() - cpu_s, time.thread_time() - loop_cpu_s
+        self._show()
 
     def _enumerate(self, pool: Any) -> str:
         """Every point in order, in ranges."""

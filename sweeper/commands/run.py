@@ -86,7 +86,8 @@ def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: 
         with Progress(console, quiet=args.quiet) as progress:
             if book.header.code_version != cache.code_version():
                 progress.say("note: earlier trials of this study were simulated by another version of the simulator")
-            ending = Sweep(folder, space, book, settings, progress).run(address=args.address, costs=costs)
+            ending = Sweep(folder, space, book, settings, progress).run(
+                address=args.address, costs=costs, elastic=args.address is not None and args.workers is None)
     except PoolError as error:
         raise InputError(f"{error}; fix that, then continue with `python -m sweeper resume {folder}`") from error
     finally:

@@ -1,0 +1,171 @@
+"""Sweeps from notebooks and scripts, without the command line.
+
+    from sweeper.api import Space, Study, run
+
+    space = Space.load("search_spaces/npu_pim.yaml", {"workload.rate": "4 requests/s"})
+    study = run(space, "runs/mine", trials=400, workers=8)
+    for trial in study.front():
+        print(trial.parameters, trial.objectives)
+    study = Study("runs/mine").resume(trials=800)
+    table = study.table()  # pyarrow: all trials, units in the column names
+
+Everything is in the study's folder, as with the command line; the two can be mixed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from simulator.costs import cache
+from simulator.design import Design
+from simulator.inputs.errors import InputError
+from sweeper import folder as study_folder
+from sweeper import ledger
+from sweeper.digest import Digest, digest
+from sweeper.enumeration import Enumeration
+from sweeper.folder import COSTS_FILE, Settings
+from sweeper.progress import Progress
+from sweeper.results import trial_design
+from sweeper.search.choose import choose
+from sweeper.space import Space as _Space
+from sweeper.space_file import load_space
+from sweeper.trial import Trial
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["InputError", "Space", "Study", "Trial", "run"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space. `load` reads one; the rest answers questions about it."""
+
+    inner: _Space
+
+    @staticmethod
+    def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Space:
+        """From a YAML file or a name in `search_spaces/`, with dotted keys of the base design set. Raises InputError."""
+        return Space(load_space(source, dict(overrides or {})))
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names, in order."""
+        return [p.name for p in self.inner.parameters]
+
+    @property
+    def objectives(self) -> dict[str, str]:
+        """Name -> 'minimize' or 'maximize'."""
+        return {o.name: o.direction for o in self.inner.objectives}
+
+    def __len__(self) -> int:
+        """Designs in the space. Raises InputError for a continuum."""
+        return len(Enumeration(self.inner))
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Every point: parameter -> value. Raises InputError for a continuum."""
+        return self.inner.enumerate()
+
+    def design(self, point: Mapping[str, Any]) -> Design:
+        """The complete design at a point, as `simulator.simulate.simulate` takes it. Raises InputError."""
+        return self.inner.design(self.inner.canonical(point))
+
+
+class Study:
+    """A study's folder. Reading never disturbs a sweep that is running in it."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises InputError where there is no study, or its space was changed."""
+        self.folder = Path(folder)
+        self._path = self.folder / ledger.FILE_NAME
+        self.settings: Settings = study_folder.settings_of(ledger.read_header(self._path))
+        self.space = Space(study_folder.space_of(self.folder, ledger.read_header(self._path)))
+
+    def trials(self) -> Iterator[Trial]:
+        """All trials finished so far, by number, one at a time."""
+        return self._digest().trials()
+
+    def front(self) -> list[Trial]:
+        """The feasible non-dominated trials, by first objective, best first."""
+        return self._digest().front
+
+    def best(self, objective: str) -> Trial | None:
+        """The feasible trial with the best value of one objective; None without any. Raises InputError."""
+        from sweeper.results import best_trial
+
+        for known in self.space.inner.objectives:
+            if known.name == objective:
+                return best_trial(self._digest().kept, known)
+        raise InputError(f"unknown objective '{objective}'; there are {', '.join(self.space.objectives)}")
+
+    def design(self, trial: Trial) -> Design:
+        """The design that a trial evaluated."""
+        return trial_design(self.space.inner, trial)
+
+    def table(self) -> pyarrow.Table:
+        """All trials as columns with units in their names, as trials.parquet has them."""
+        import pyarrow
+
+        from sweeper.results import trials_schema, trials_table
+
+        found = self._digest()
+        return trials_table(self.space.inner, list(found.trials()), trials_schema(self.space.inner, found),
+                            {t.number for t in found.front}) if found.count else pyarrow.table({})
+
+    def resume(self, *, trials: int | None = None, workers: int | None = None, address: str | None = None,
+               quiet: bool = True) -> Study:
+        """Evaluates what is missing (of `trials` in all). Raises InputError where another sweep holds the folder."""
+        space, book = study_folder.reopen(self.folder)
+        settings = study_folder.settings_of(book.header, trials=trials, workers=workers)
+        costs_path = self.folder / COSTS_FILE
+        costs = cache.load(costs_path) if costs_path.exists() else cache.empty()
+        _sweep(self.folder, space, book, settings, costs, address, quiet, elastic=address is not None and workers is None)
+        return self
+
+    def _digest(self) -> Digest:
+        return digest(self.space.inner, self._path)
+
+
+def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = None, sampler: str = "auto",
+        workers: int | None = None, seed: int = 0, deterministic: bool = False, address: str | None = None,
+        tracking_uri: str | None = None, quiet: bool = True) -> Study:
+    """Sweeps a space into a new folder and returns the study.
+
+    trials: designs in all, baselines included (default: the space's; all of them for `exhaustive`). workers: default
+    one per core. seed, deterministic: the same seed gives the same trials whatever the number of workers. address: a
+    Ray cluster (then by default a worker on each of its CPUs, also of nodes that join), else a private local one. Raises InputError where the folder holds a study already.
+    """
+    inner = space.inner if isinstance(space, Space) else load_space(space)
+    wanted = trials or inner.study.trials
+    if sampler == "auto":
+        sampler = choose(inner, trials=wanted, seconds_per_trial=None).sampler
+    if sampler == "exhaustive":
+        size = len(Enumeration(inner)) + len(inner.baselines)
+        wanted = min(trials, size) if trials else size
+    settings = Settings(wanted, workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
+                        tracking_uri=tracking_uri)
+    book = study_folder.create(Path(folder), inner, settings)
+    _sweep(Path(folder), inner, book, settings, cache.empty(), address, quiet,
+           elastic=address is not None and workers is None)
+    return Study(folder)
+
+
+def _sweep(folder: Path, space: _Space, book: ledger.Ledger, settings: Settings, costs: cache.Snapshot,
+           address: str | None, quiet: bool, *, elastic: bool) -> None:
+    from sweeper.pool_errors import PoolError
+    from sweeper.study import Sweep
+
+    try:
+        with Progress(Console(stderr=True), quiet=quiet) as progress:
+            Sweep(folder, space, book, settings, progress).run(
+                address=address, costs=costs, elastic=elastic)
+    except PoolError as error:
+        raise InputError(str(error)) from error
+    finally:
+        book.close()

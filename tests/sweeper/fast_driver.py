@@ -1,0 +1,87 @@
+"""`python -m tests.sweeper.fast_driver FOLDER SAMPLER TRIALS PAUSE_S`: a driver that starts in a second, to be killed.
+
+Starts or resumes a study of made-up metrics, in step, with everything real but Ray, MLflow and the simulator.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from simulator.costs.cache import CacheCounters, Snapshot, empty
+from sweeper import folder as study_folder
+from sweeper import study
+from sweeper.folder import Settings
+from sweeper.progress import Progress
+from sweeper.spans import Rows, Span
+from sweeper.study import Sweep
+from sweeper.trial import Trial
+from sweeper.worker import Task
+from tests.sweeper.inline import InlinePool, machine, smooth
+from tests.sweeper.test_exhaustive import InlineSpans
+
+
+class Silent:
+    """No tracking."""
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *_args: None
+
+
+class FastSweep(Sweep):
+    """A sweep over a pool in this process."""
+
+    pause_s = 0.0
+
+    def _evaluate(self, costs: Snapshot, address: str | None, elastic: bool) -> Snapshot:
+        evaluate = smooth(self._space)
+
+        def slowly(task: Task) -> Trial:
+            time.sleep(self.pause_s)
+            return evaluate(task)
+
+        self._work(Spans(self._space, size=40, order=1) if self._exhaustive else Tasks(slowly, order=1))
+        return costs
+
+
+class Costs:
+    """Counters that stay at nothing."""
+
+    counters = CacheCounters()
+
+
+class Tasks(InlinePool):
+    costs, cpu_s = Costs(), 0.0
+
+
+class Spans(InlineSpans):
+    costs, cpu_s = Costs(), 0.0
+
+    def take_rows(self) -> tuple[list[Rows], list[Span]]:
+        time.sleep(40 * FastSweep.pause_s)
+        return super().take_rows()
+
+
+def main(place: Path, sampler: str, trials: int, pause_s: float) -> None:
+    if (place / "trials.jsonl").exists() and (place / "trials.jsonl").stat().st_size:
+        space, book = study_folder.reopen(place)
+        settings = study_folder.settings_of(book.header)
+    else:
+        place.mkdir(parents=True, exist_ok=True)
+        space = machine(place)
+        settings = Settings(trials, 2, 3, sampler, deterministic=True)
+        book = study_folder.create(place, space, settings)
+    FastSweep.pause_s = pause_s
+    study.write_report = lambda *_: None  # type: ignore[assignment]
+    with Progress(Console(stderr=True), quiet=True) as progress:
+        sweep = FastSweep(place, space, book, settings, progress)
+        sweep._tracker = Silent()  # type: ignore[assignment]
+        sweep.run(address=None, costs=empty())
+    book.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
