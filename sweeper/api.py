@@ -139,7 +139,8 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
 
     trials: designs in all, baselines included (default: the space's; all of them for `exhaustive`). workers: default
     one per core. seed, deterministic: the same seed gives the same trials whatever the number of workers. address: a
-    Ray cluster (then by default a worker on each of its CPUs, also of nodes that join), else a private local one. Raises InputError where the folder holds a study already.
+    Ray cluster (then by default a worker on each of its CPUs, also of nodes that join), else a private local one.
+    Raises InputError where the folder holds a study already.
     """
     inner = space.inner if isinstance(space, Space) else load_space(space)
     wanted = trials or inner.study.trials
