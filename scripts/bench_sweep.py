@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `python -m sweeper` does
+
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,8 +71,8 @@ def exhaustive(trials: int) -> Iterator[Row]:
 
 
 def model_based(trials: int) -> Iterator[Row]:
-    """TPE over 1.9 million designs with the same trace."""
-    found = command("npu_pim", "--sampler", "tpe", "--workers", str(WORKERS), "--trials", str(trials))
+    """Gaussian processes over 1.9 million designs with the same trace."""
+    found = command("npu_pim", "--sampler", "gp", "--workers", str(WORKERS), "--trials", str(trials))
     rate = found["trials_per_s"]
     yield row("model_based/trials_per_s", rate, "trials/s", ">= 150", rate >= 150)
     yield row("model_based/trials_per_s_with_start_and_results", found["trials"] / found["wall_s"], "trials/s")
@@ -111,7 +113,7 @@ class Sleeper:
 
 
 def under_load(make: Callable[[], Sleeper], trials: int) -> tuple[float, Any]:
-    """Wall seconds of `trials` TPE trials on 2 workers that are up, and the pool's counters."""
+    """Wall seconds of `trials` gp trials on 2 workers that are up, and the pool's counters."""
     import ray
 
     from sweeper.loop import Loop, run_free
@@ -126,7 +128,7 @@ def under_load(make: Callable[[], Sleeper], trials: int) -> tuple[float, Any]:
     try:
         for trials_now in (8 * WORKERS, trials):  # the first ones start the workers and measure a trial
             proposals = Proposals(space, 0)
-            search = build_search("tpe", space, seed=0, in_flight=2 * WORKERS, skip=proposals.skip)
+            search = build_search("gp", space, seed=0, in_flight=2 * WORKERS, skip=proposals.skip)
             start_s = time.perf_counter()
             run_free(Loop(pool, search, proposals, lambda _: None, lambda: False), [], range(trials_now))
             wall_s = time.perf_counter() - start_s
@@ -136,7 +138,7 @@ def under_load(make: Callable[[], Sleeper], trials: int) -> tuple[float, Any]:
 
 
 def efficiency(quick: bool) -> Iterator[Row]:
-    """Share of the workers' time that goes into trials, with TPE proposing."""
+    """Share of the workers' time that goes into trials, with gp proposing."""
     for seconds, goal, trials in ((0.01, 0.9, 600), (0.1, 0.97, 120)):
         trials = trials // 3 if quick else trials
         wall_s, _ = under_load(lambda seconds=seconds: Sleeper(seconds), trials)
@@ -176,7 +178,6 @@ def main() -> int:
     if args.only in (None, "efficiency"):
         from sweeper.cluster import connected
 
-        os.environ.setdefault("RAY_DEDUP_LOGS", "0")
         with connected(WORKERS, None):
             take(efficiency(args.quick))
             take(expensive_model(args.quick))

@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   python -m sweeper ui runs/npu_pim
 """
 
-SAMPLERS = ("auto", "exhaustive", "gp", "tpe", "nsga2", "nsga3", "random", "qmc")
+SAMPLERS = ("auto", "exhaustive", "gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,9 +76,8 @@ def _parser() -> ArgumentParser:
 
 def _machine_options(parser: ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="designs to evaluate in all, baselines included")
-    parser.add_argument("--workers", type=int, metavar="N",
-                        help="simulators in parallel (default: one per core; with --address one per CPU of the cluster, "
-                             "also of nodes that join)")
+    parser.add_argument("--workers", type=int, metavar="N", help="simulators in parallel (default: one per core; with "
+                        "--address one per CPU of the cluster, also of nodes that join)")
     parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster (default: a private local one)")
     parser.add_argument("--timeout", metavar="TIME", help="stop after this wall time, e.g. '30 min'")
     parser.add_argument("--cache", metavar="FILE", help="costs.npz of an earlier study: its operator prices are reused")

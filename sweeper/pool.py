@@ -164,18 +164,23 @@ class Pool:
         self._lanes = []
 
     def _dispatch(self) -> None:
-        free = [lane for lane in self._lanes if lane.up and len(lane.calls) < IN_FLIGHT]
-        free.sort(key=lambda lane: len(lane.calls))
-        slots = sum(IN_FLIGHT - len(lane.calls) for lane in free)
-        while (self._queue or self._spans) and slots:
-            lane = min(free, key=lambda lane: len(lane.calls))
-            if len(lane.calls) >= IN_FLIGHT:
-                break
+        while self._queue or self._spans:
+            suspect = bool(self._queue) and self._queue[0].number in self._alone
+            lanes = [lane for lane in self._lanes if self._takes(lane, suspect)]
+            if not lanes:
+                return
+            lane = min(lanes, key=lambda lane: len(lane.calls))
             if self._queue:
+                slots = sum(IN_FLIGHT - len(lane.calls) for lane in lanes)
                 self._send(lane, self._take(math.ceil(len(self._queue) / slots)), None)
             else:
                 self._send(lane, [], self._spans.popleft())
-            slots -= 1
+
+    def _takes(self, lane: _Lane, suspect: bool) -> bool:
+        """Whether a call may be sent to a lane. A suspect has its actor to itself: the answer of a call that ran just
+        before a crash can be lost with the process, and its tasks would stand accused in the culprit's place."""
+        held = any(task.number in self._alone for call in lane.calls for task in call.tasks)
+        return lane.up and not held and len(lane.calls) < (1 if suspect else IN_FLIGHT)
 
     def _take(self, share: int) -> list[Task]:
         tasks = [self._queue.popleft()]

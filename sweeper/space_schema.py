@@ -44,7 +44,7 @@ def _texts(value: object) -> object:
 Number = Annotated[Any, BeforeValidator(_number)]  # bare, or text with a unit
 NameOrMapping = Annotated[Any, BeforeValidator(_name_or_mapping)]
 Texts = Annotated[Any, BeforeValidator(_texts)]
-Sampler = Literal["auto", "exhaustive", "gp", "tpe", "nsga2", "nsga3", "random", "qmc"]
+Sampler = Literal["auto", "exhaustive", "gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc"]
 
 
 class IntRange(Record):

@@ -33,12 +33,16 @@ def run(args: Namespace) -> int:
     """Sweeps a space into a new folder; the exit code: 0, 130 when interrupted, 1 when every design fails."""
     space = load_space(args.space, dict(parse_override(text) for text in args.overrides))
     spec = space.study
-    sampler, why = args.sampler or spec.sampler, ""
+    sampler = args.sampler or spec.sampler
     trials = _positive(args.trials, "--trials") or spec.trials
     workers = _workers(args.workers or spec.workers)
+    timeout_s = _seconds(args.timeout or spec.timeout)
+    uri = check_uri(args.tracking_uri) if args.tracking_uri else None
+    costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
+    note = ""
     if sampler == "auto":
         choice = _choose(space, trials, workers, fixed=args.trials is not None)
-        sampler, why = choice.sampler, choice.why
+        sampler, note = choice.sampler, f"searching with {choice.sampler}: {choice.why}"
     if sampler == "exhaustive":
         size = len(Enumeration(space)) + len(space.baselines)
         trials = min(trials, size) if args.trials else size
@@ -48,14 +52,11 @@ def run(args: Namespace) -> int:
         seed=spec.seed if args.seed is None else args.seed,
         sampler=sampler,
         deterministic=args.deterministic,
-        timeout_s=_seconds(args.timeout or spec.timeout),
-        tracking_uri=check_uri(args.tracking_uri) if args.tracking_uri else None)
-    costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
+        timeout_s=timeout_s,
+        tracking_uri=uri)
     folder = Path(args.out) if args.out else Path("runs") / space.name
     book = study_folder.create(folder, space, settings)
-    if why and not args.quiet:
-        Console(stderr=True).print(f"searching with {sampler}: {why}", highlight=False, soft_wrap=True)
-    return _sweep(folder, space, book, settings, costs, args)
+    return _sweep(folder, space, book, settings, costs, args, note)
 
 
 def resume(args: Namespace) -> int:
@@ -77,13 +78,16 @@ def resume(args: Namespace) -> int:
     return _sweep(folder, space, book, settings, costs, args)
 
 
-def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: Snapshot, args: Namespace) -> int:
+def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: Snapshot, args: Namespace,
+           note: str = "") -> int:
     from sweeper.pool_errors import PoolError
     from sweeper.study import Sweep
 
     console = Console(stderr=True)
     try:
         with Progress(console, quiet=args.quiet) as progress:
+            if note:
+                progress.say(note)
             if book.header.code_version != cache.code_version():
                 progress.say("note: earlier trials of this study were simulated by another version of the simulator")
             ending = Sweep(folder, space, book, settings, progress).run(

@@ -15,7 +15,7 @@ from sweeper.space import Space
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-NAMES = ("gp", "tpe", "nsga2", "nsga3", "random", "qmc")
+NAMES = ("gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc")
 
 
 def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Skip) -> Search:
@@ -26,12 +26,14 @@ def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Sk
     """
     if name not in NAMES:
         raise InputError(f"unknown sampler '{name}'; {nearest(name, NAMES)}", key="study.sampler")
-    if name == "gp":
+    if name in ("gp", "local"):
+        from sweeper.search.local import Local
         from sweeper.search.surrogate import Surrogate
 
         if any(p.domain.count is None for p in space.parameters):
-            raise InputError("gp needs discrete parameters; give ranges a 'step', or use tpe", key="study.sampler")
-        return Surrogate(space, seed, skip)
+            raise InputError(f"{name} needs discrete parameters; give ranges a 'step', or use tpe", key="study.sampler")
+        gp = Surrogate(space, seed, skip)
+        return gp if name == "gp" else Local(space, seed, skip, gp)
     if name == "random":
         return Random(space, seed)
     return _optuna(name, space, seed, in_flight, skip)

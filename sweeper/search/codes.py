@@ -25,9 +25,9 @@ class Coder:
         self._conditions = any(p.when is not None for p in space.parameters)
         self._read = [i for i, p in enumerate(space.parameters) if space.is_read(p)]
         self._present: dict[bytes, NDArray[np.bool_]] = {}
-        self._unordered = [isinstance(p.domain, Choices) and not p.domain.ordered for p in space.parameters]
+        self.unordered = [isinstance(p.domain, Choices) and not p.domain.ordered for p in space.parameters]
         self.owners = np.array([i for i, count in enumerate(self.counts)
-                                for _ in range(count if self._unordered[i] else 1)])  # [features]: their parameter
+                                for _ in range(count if self.unordered[i] else 1)])  # [features]: their parameter
 
     def encode(self, point: Mapping[str, Any]) -> Codes:
         """One row."""
@@ -57,7 +57,7 @@ class Coder:
         columns: list[Float64] = []
         for i, count in enumerate(self.counts):
             column = rows[:, i]
-            if self._unordered[i]:
+            if self.unordered[i]:
                 columns.extend((column == value) / np.sqrt(2.0) for value in range(count))
             else:
                 columns.append(np.where(column == ABSENT, 0.5, column / max(count - 1, 1)))
