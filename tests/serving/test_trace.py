@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +10,7 @@ from simulator.inputs.errors import InputError
 from simulator.schema.workload import Workload
 from simulator.serving.trace import at_rate, load_trace, split
 from simulator.serving.trace_files import read_trace
-
-SHARED = Path(os.environ.get("LLMSIM_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-
-
-def shared(path: str) -> str:
-    file = SHARED / path
-    if not file.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"shared data missing: {file}")
-        pytest.skip(f"shared data not found at {file} (set LLMSIM_SHARED)")
-    return str(file)
+from tests.shared import shared_file
 
 
 def synthetic(**changes):
@@ -66,7 +54,7 @@ def test_changing_one_distribution_leaves_the_others_draws_alone():
 
 
 def test_azure_trace_has_the_published_rows_and_means():
-    trace = read_trace(shared("data/traces/AzureLLMInferenceTrace_conv.csv.gz"))
+    trace = read_trace(str(shared_file("data/traces/AzureLLMInferenceTrace_conv.csv.gz")))
     assert len(trace) == 19_366  # Azure/AzurePublicDataset, conversation trace 2023
     assert round(trace.prompt_tokens.mean()) == 1155
     assert round(trace.output_tokens.mean()) == 211
@@ -75,7 +63,7 @@ def test_azure_trace_has_the_published_rows_and_means():
 
 
 def test_jsonl_with_token_ids_keeps_them_for_prefix_caching():
-    path = shared("data/vllm_runs/sharegpt-llama-3.1-8b-300-sps10.jsonl.gz")
+    path = str(shared_file("data/vllm_runs/sharegpt-llama-3.1-8b-300-sps10.jsonl.gz"))
     trace = read_trace(path)
     with gzip.open(path, "rt") as file:
         first = json.loads(file.readline())
