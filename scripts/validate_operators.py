@@ -137,7 +137,7 @@ def _beats_physics(line: Line) -> bool:
 def collectives(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
     """All-reduces of NCCL (the common protocol) and of serving engines in a captured graph (both protocols); the other
     collectives of NCCL, on which nothing is calibrated."""
-    link = link_device(hardware.link)
+    link = link_device(hardware.link, hardware.max_devices_per_node)
     for line in lines:
         if line["op"] not in COLLECTIVES or line["dtype"] not in ("half", "bfloat16"):
             continue

@@ -48,7 +48,7 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     """
     hardware = capped(hardware)
     compute = _compute(hardware)
-    link = link_device(hardware.link)
+    link = link_device(hardware.link, hardware.max_devices_per_node)
     if parallelism.tensor * parallelism.pipeline > hardware.max_devices_per_node:
         link = _over_nodes(link, hardware)
     attention = _beside_pim(compute, hardware) if isinstance(compute, NpuDevice) else compute
@@ -72,13 +72,14 @@ def _attention_launch_s(device: Device) -> float:
     return float(getattr(device, "attention_launch_s", 0.0))
 
 
-def link_device(link: Link) -> LinkDevice:
-    """Links as written, as a device."""
+def link_device(link: Link, node_devices: int) -> LinkDevice:
+    """Links as written, of a node of so many devices."""
     bulk = Protocol(link.bandwidth_bytes_per_s, link.latency_s, link.launch_s, link.chunk_overhead_s)
     direct = link.direct
     small = None if direct is None else Protocol(direct.bandwidth_bytes_per_s, direct.latency_s, direct.launch_s,
                                                  max_bytes=direct.max_bytes)
-    return LinkDevice(link.topology, bulk, small, link.ring_only, link.in_network_reduction)
+    return LinkDevice(link.topology, bulk, small, link.ring_only, link.in_network_reduction,
+                      wired_devices=node_devices if link.topology == "fully_connected" else 0)
 
 
 def _over_nodes(link: LinkDevice, hardware: Hardware) -> LinkDevice:

@@ -47,7 +47,7 @@ class Link(Record):
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")  # per device and direction
     latency_s: Seconds = Field(alias="latency")  # per step of an algorithm
     launch_s: Seconds = Field(alias="launch")  # once per collective
-    topology: Literal["ring", "fully_connected", "switch", "torus_2d"] = "ring"
+    topology: Literal["ring", "fully_connected", "switch", "torus_2d", "torus_3d"] = "ring"
     ring_only: bool = False  # the library walks rings whatever the topology, as NCCL inside a node
     in_network_reduction: bool = False  # the switch reduces (NVLink SHARP)
     chunk_overhead_s: Seconds = Field(default="0 s", alias="chunk_overhead", validate_default=True)

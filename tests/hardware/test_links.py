@@ -8,6 +8,7 @@ import pytest
 
 from simulator.hardware.build import build, link_device
 from simulator.hardware.links import LinkDevice, Protocol, on_wire
+from simulator.hardware.torus import sides
 from simulator.model.operators import Collective
 from simulator.schema.hardware import ScaleOut
 from simulator.schema.serving import Parallelism
@@ -53,6 +54,48 @@ def test_a_torus_takes_fewer_steps_than_a_ring_and_moves_as_much():
     ring, torus = (LinkDevice(topology, PLAIN) for topology in ("ring", "torus_2d"))
     saved = (2 * 15 - 2 * (3 + 3)) * PLAIN.latency_s  # 16 devices: one ring of 16, or 4 x 4
     assert seconds(ring, "all_reduce", 16, 2**20) - seconds(torus, "all_reduce", 16, 2**20) == pytest.approx(saved)
+
+
+def test_a_third_dimension_saves_hops_and_shortens_the_middle():
+    """64 devices, 8 x 8 or 4 x 4 x 4: an all-to-all's middle has 2 x 8 links of a quarter of a device's bandwidth, or
+    2 x 16 links of a sixth, for the same 32 x 32 pairs' shares."""
+    flat, cube = (LinkDevice(topology, PLAIN) for topology in ("torus_2d", "torus_3d"))
+    saved = (2 * (7 + 7) - 2 * (3 + 3 + 3)) * PLAIN.latency_s
+    assert seconds(flat, "all_reduce", 64, 2**26) - seconds(cube, "all_reduce", 64, 2**26) == pytest.approx(saved)
+    wire = 2**26 * 1.0625
+    for link, hops, links, share in ((flat, 8, 16, 1 / 4), (cube, 6, 32, 1 / 6)):
+        crossing = 32 * 32 * wire / 64 / (links * share * 100e9)
+        assert seconds(link, "all_to_all", 64, 2**26) == pytest.approx(5e-6 + hops * 1e-6 + crossing)
+
+
+@pytest.mark.parametrize(("ranks", "dimensions", "expected"), [
+    (16, 2, (4, 4)), (8, 2, (2, 4)), (6, 2, (2, 3)), (7, 2, (1, 7)), (8, 3, (2, 2, 2)), (4, 3, (1, 2, 2)),
+    (24, 3, (2, 3, 4)), (64, 3, (4, 4, 4)), (5, 1, (5,))])
+def test_ranks_are_laid_out_as_near_to_a_cube_as_they_divide(ranks, dimensions, expected):
+    assert sides(ranks, dimensions) == expected
+
+
+def test_links_that_lead_elsewhere_carry_nothing():
+    """Two neighbours on a 3-D torus share the links of one dimension out of three; of a fully connected node of 8, two
+    devices share one of 7 links, four devices 3 of 7."""
+    def transfer(link, kind, ranks, size=2.0**30):
+        return seconds(link, kind, ranks, size) - seconds(link, kind, ranks, 1e-9)
+
+    switch, cube = LinkDevice("switch", PLAIN, ring_only=True), LinkDevice("torus_3d", PLAIN)
+    node = LinkDevice("fully_connected", PLAIN, ring_only=True, wired_devices=8)
+    assert transfer(cube, "all_reduce", 2) == pytest.approx(3 * transfer(switch, "all_reduce", 2), rel=1e-4)
+    assert transfer(node, "all_reduce", 2) == pytest.approx(7 * transfer(switch, "all_reduce", 2), rel=1e-4)
+    assert transfer(node, "all_reduce", 4) == pytest.approx(7 / 3 * transfer(switch, "all_reduce", 4), rel=1e-4)
+    assert transfer(node, "all_reduce", 8) == pytest.approx(transfer(switch, "all_reduce", 8), rel=1e-4)
+
+
+def test_a_message_to_one_peer_has_one_link():
+    """Of 2 on a ring, 4 and 6 on tori, 7 in a fully connected node of 8; all of them through a switch."""
+    links = [LinkDevice(t, PLAIN) for t in ("switch", "ring", "torus_2d", "torus_3d")]
+    links.append(LinkDevice("fully_connected", PLAIN, wired_devices=8))
+    wire_s = 2**30 * 1.0625 / 100e9
+    for link, among in zip(links, (1, 2, 4, 6, 7), strict=True):
+        assert seconds(link, "p2p", 2, 2**30) == pytest.approx(6e-6 + among * wire_s)
 
 
 def test_an_all_to_all_goes_straight_on_a_switch_and_through_the_middle_of_a_ring():
@@ -109,7 +152,7 @@ def test_all_reduce_presets_follow_vllm_in_a_graph_and_nccl(system, entry, ranks
     with gzip.open(shared_file("data/silicon/op_comm.csv.gz"), "rt") as file:
         for row in csv.DictReader(file):
             if (row["system"], row["kernel_source"], int(row["num_gpus"])) == (system, "vLLM_custom_graph", ranks):
-                price = seconds(link_device(shipped(entry).link), "all_reduce", ranks, int(row["elems"]) * 2)
+                price = seconds(link_device(shipped(entry).link, 8), "all_reduce", ranks, int(row["elems"]) * 2)
                 errors.append(abs(price * 1e6 / float(row["us"]) - 1))
     assert len(errors) >= 20
     assert np.mean(errors) <= 0.15
