@@ -33,7 +33,8 @@ from simulator.schema.hardware import Hardware
 from simulator.schema.serving import Parallelism
 
 PRESET = {"a100_sxm": "a100-80gb", "h100_sxm": "h100-sxm", "h200_sxm": "h200-sxm", "b200_sxm": "b200"}
-GEMM_BITS = {"bfloat16": ("gemm_bf16", 16, 8.0), "fp8": ("gemm_fp8", 8, 12.0)}
+GEMM_BITS: dict[str, tuple[str, int, float | None]] = {"bfloat16": ("gemm_bf16", 16, 8.0), "fp8": ("gemm_fp8", 8, 12.0)}
+UNCALIBRATED_BAR = 15.0  # bf16 GEMM from datasheet and default constants
 GRAPH_KERNELS = {"vLLM_custom_graph", "SGLang_CustomAllReduce_graph"}
 COLLECTIVES: dict[str, tuple[Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"], str]] = {
     "all_reduce": ("all_reduce", "allreduce"), "all_gather": ("all_gather", "allgather"),
@@ -87,19 +88,44 @@ def by_framework(hardware: Hardware) -> dict[str, Device]:
     return devices
 
 
+def datasheet_only(hardware: Hardware) -> Device | None:
+    """The device with default constants in place of its calibrated ones; None where it has no others."""
+    gpu = hardware.gpu
+    if gpu is None or not gpu.calibrated:
+        return None
+    names = ("compute_efficiency", "compute_efficiency_8bit", "memory_efficiency", "flops_per_l2_byte")
+    defaults: dict[str, object] = {name: type(gpu).model_fields[name].default for name in names}
+    plain = gpu.model_copy(update={**defaults, "launch_s": _launch_of_uncalibrated(), "calibrated": False})
+    return build(hardware.model_copy(update={"gpu": plain}), Parallelism()).compute
+
+
+def _launch_of_uncalibrated() -> float:
+    """What presets without a calibration of their own say."""
+    gpu = _preset("b200").gpu
+    assert gpu is not None
+    return gpu.launch_s
+
+
 def gemms(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
     devices = by_framework(hardware)
+    plain = datasheet_only(hardware)
+    calibrated = hardware.gpu is not None and hardware.gpu.calibrated
     groups: dict[tuple[str, str, int, int], list[Line]] = defaultdict(list)
     for line in lines:
         if line["gemm_dtype"] in GEMM_BITS:
             groups[line["fw"], line["gemm_dtype"], int(line["n"]), int(line["k"])].append(line)
     for (framework, dtype, n, k), same in groups.items():
         name, bits, bar = GEMM_BITS[dtype]
+        if not calibrated:
+            bar = UNCALIBRATED_BAR if bits == 16 else None
         operator, m = Gemm(n, k, bits, bits), np.array([float(line["m"]) for line in same])
         prices, floors = devices[framework].price(operator, m).seconds, roofline_s(hardware, operator, m)
         for line, seconds, floor_s in zip(same, prices, floors, strict=True):
             errors.add(name, seconds, float(line["us"]), bar, floor_s)
             errors.add(f"{name}_{framework}", seconds, float(line["us"]), None, floor_s)
+        if plain is not None:
+            for line, seconds in zip(same, plain.price(operator, m).seconds, strict=True):
+                errors.add(f"{name}_datasheet", seconds, float(line["us"]), UNCALIBRATED_BAR if bits == 16 else None)
 
 
 def attention(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
@@ -155,6 +181,10 @@ def collectives(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
             errors.add(f"{label}_{line['fw']}", seconds, float(line["us"]), None, floor_s)
 
 
+def _preset(name: str) -> Hardware:
+    return Hardware.model_validate(load_yaml(CONFIGS / "hardware" / f"{name}.yaml"))
+
+
 KINDS = {"gemm_dtype": gemms, "attn_dtype": attention, "num_gpus": collectives}
 
 
@@ -165,8 +195,7 @@ def main() -> int:
     parser.add_argument("--hardware", help="entry of configs/hardware (default: the one of the system)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    entry = CONFIGS / "hardware" / f"{args.hardware or PRESET.get(args.system, args.system)}.yaml"
-    hardware = Hardware.model_validate(load_yaml(entry))
+    hardware = _preset(args.hardware or PRESET.get(args.system, args.system))
     errors = Errors()
     for path in args.files:
         with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:

@@ -106,7 +106,7 @@ def _compute(hardware: Hardware) -> Device:
                      peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
                      compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
-                     l2_bytes_per_clock=gpu.l2_bytes_per_clock, tile_overhead_s=gpu.tile_overhead_s,
+                     flops_per_l2_byte=gpu.flops_per_l2_byte, tile_overhead_s=gpu.tile_overhead_s,
                      quantise_s=quantise_s, attention=attention,
                      calibrated=gpu.calibrated,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)

@@ -52,7 +52,7 @@ class GpuDevice:
     compute_efficiency: float
     compute_efficiency_8bit: float
     memory_efficiency: float
-    l2_bytes_per_clock: float
+    flops_per_l2_byte: float
     tile_overhead_s: float
     quantise_s: float
     attention: GpuAttention
@@ -65,7 +65,7 @@ class GpuDevice:
         return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
 
     def fingerprint(self) -> str:
-        return fingerprint_of("gpu", 4, self)
+        return fingerprint_of("gpu", 5, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
@@ -115,7 +115,7 @@ class GpuDevice:
         with a split reduction a second pass over the partial sums, which cross L2 twice.
         """
         per_sm = self._flops_per_s(bits) / self.sms
-        l2_per_sm = self.l2_bytes_per_clock * self.clock_hz
+        l2_per_sm = self.peak_16bit / self.sms / self.flops_per_l2_byte
         tile_m, tile_n, split = _TILINGS
         k = operator.k / split
         operand_bytes = (tile_m * operator.activation_bits + tile_n * operator.weight_bits) / 8

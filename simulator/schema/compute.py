@@ -93,7 +93,9 @@ class Gpu(Record):
     compute_efficiency: Fraction = 0.855  # share of the 16-bit peak inside a GEMM tile
     compute_efficiency_8bit: Fraction = 0.67  # the same of the 8-bit peaks
     memory_efficiency: Fraction = 0.765  # share of DRAM bandwidth that kernels reach
-    l2_bytes_per_clock: Positive = 37.9  # operand bytes an SM takes from L2 per cycle
+    # 16-bit tensor operations at peak per operand byte that L2 supplies: tiles of less intensity wait for operands. Both
+    # calibrated generations have the same within 1 % (supply grows with the tensor cores: larger tiles, multicast)
+    flops_per_l2_byte: Positive = 76.4
     tile_overhead_s: Seconds = Field(default="1 us", alias="tile_overhead", validate_default=True)  # start, write back
     calibrated: bool = False  # whether these constants were measured on this device
     kernels: Literal["vllm", "sglang", "trtllm"] = "vllm"  # whose of the following are used

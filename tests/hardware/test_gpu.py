@@ -17,7 +17,7 @@ from tests.hardware.builders import shipped
 from tests.shared import shared_file
 
 PRESETS = {"a100_sxm": "a100-80gb", "h100_sxm": "h100-sxm"}
-CALIBRATED = ("launch_s", "compute_efficiency", "memory_efficiency", "l2_bytes_per_clock")
+CALIBRATED = ("launch_s", "compute_efficiency", "memory_efficiency", "flops_per_l2_byte", "tile_overhead_s")
 
 
 def device(name):
@@ -46,9 +46,24 @@ def test_calibrated_gemms_are_within_eight_percent(system):
 
 @pytest.mark.parametrize("system", PRESETS)
 def test_default_constants_are_within_fifteen_percent(system):
-    defaults = {name: Gpu.model_fields[name].default for name in CALIBRATED if name != "launch_s"}
+    defaults = {name: Gpu.model_fields[name].default for name in CALIBRATED if name not in ("launch_s", "tile_overhead_s")}
     gpu = replace(device(PRESETS[system]), launch_s=device("b200").launch_s, **defaults)
     assert gemm_errors(gpu, system).mean() <= 0.15
+
+
+@pytest.mark.parametrize(("system", "other"), [("a100_sxm", "h100-sxm"), ("h100_sxm", "a100-80gb")])
+def test_constants_of_one_generation_foretell_the_other(system, other):
+    """What a device that nobody measured may expect: its datasheet with another's constants."""
+    constants = {name: getattr(device(other), name) for name in CALIBRATED}
+    assert gemm_errors(replace(device(PRESETS[system]), **constants), system).mean() <= 0.16
+
+
+@pytest.mark.parametrize("name", ["a100-80gb", "h100-sxm", "h200-sxm", "b200", "b300", "mi300x", "l40s", "rtx4090",
+                                  "rtx-pro-6000", "rtx-a6000"])
+def test_large_gemms_reach_most_of_the_peak_on_every_preset(name):
+    gpu = device(name)
+    seconds = gpu.price(Gemm(8192, 8192, 16, 16), np.array([8192.0])).seconds[0]
+    assert 0.75 < 2 * 8192**3 / seconds / gpu.peak_16bit < 0.9
 
 
 def test_small_batches_are_bound_by_memory_and_large_ones_by_compute():
