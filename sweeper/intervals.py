@@ -78,7 +78,7 @@ def _arithmetic(op: str, a: Interval, b: Interval) -> Interval:
         case "*":
             return _hull(_times(x, y) for x in a for y in b)
         case "/" if b[0] > 0 or b[1] < 0:
-            return _hull(_times(x, 1 / y if math.isfinite(y) else 0.0) for x in a for y in b)
+            return _hull(_over(x, y) for x in a for y in b)
         case "**" if b[0] == b[1] and a[0] >= 0:
             return _power(a, b[0])
     if a[0] == a[1] and b[0] == b[1] and op in ("//", "%") and b[0]:
@@ -97,6 +97,10 @@ def _power(a: Interval, exponent: float) -> Interval:
 
 def _times(x: float, y: float) -> float:
     return 0.0 if x == 0 or y == 0 else x * y
+
+
+def _over(x: float, y: float) -> float:
+    return math.copysign(0.0, x * y) if math.isinf(y) else x / y if x else 0.0
 
 
 def _hull(values: Any) -> Interval:

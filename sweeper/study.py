@@ -89,7 +89,8 @@ class Sweep:
         labels = Labels(space.name, book.header.study_id, folder, {
             "space_hash": book.header.space_hash, "code_version": book.header.code_version, **book.header.settings})
         uri = settings.tracking_uri or default_uri(folder)
-        self._tracker = Tracker(uri, labels, progress.say, earlier=self._trials)
+        self._tracker = Tracker(uri, labels, progress.say,
+                                earlier=[trial for trial in self._trials if not trial.rung])
 
     def run(self, *, address: str | None, costs: Snapshot, elastic: bool = False) -> Ending:
         """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies.
@@ -202,6 +203,8 @@ class Sweep:
         self._front.add(trial)
         self._failures = self._failures + 1 if trial.status == "failed" else 0
         self._failure = trial.reason
+        if trial.rung:  # MLflow's curves are those of full simulations
+            return
         counters = self._pool.costs.counters
         self._tracker.add(trial, {"pareto_size": float(len(self._front)), "cache_hits": float(counters.hits),
                                   "cache_misses": float(counters.misses)})
