@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   python -m simulator run npu-pim-chat
   python -m simulator run configs/designs/h100-chat.yaml --set parallelism.tensor=2 --set workload.rate="8 requests/s"
   python -m simulator run my_design.yaml --json --requests-csv requests.csv --steps-csv steps.parquet
+  python -m simulator capacity npu-pim-chat --slo ttft_p99=500ms --slo tpot_p99=25ms
   python -m simulator hardware npu-pim
   python -m simulator price --hardware h100-sxm --op "gemm m=1..8192 n=4096 k=4096 dtype=bf16"
 """
@@ -30,6 +31,15 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--requests-csv", metavar="FILE", help="write one row per request (.csv or .parquet)")
     run.add_argument("--steps-csv", metavar="FILE", help="write one row per engine step (.csv or .parquet)")
     run.add_argument("--reference", action="store_true", help="use the readable reference engine (same result, slower)")
+    capacity = commands.add_parser("capacity", help="the highest request rate at which a design meets its latency targets")
+    capacity.add_argument("design", help="a design YAML, or a name from configs/designs")
+    _add_set(capacity, "parallelism.tensor=4")
+    capacity.add_argument("--slo", action="append", default=[], metavar="METRIC=LIMIT",
+                          help="a target, e.g. ttft_p99=2s, tpot_p95=50ms or attainment=95%% (of the design's slo); "
+                               "may be repeated (default: attainment=99%%)")
+    capacity.add_argument("--seeds", type=int, default=3, metavar="N", help="replicates of the workload (default: 3)")
+    capacity.add_argument("--tolerance", default="1 %", help="of the rate (default: 1 %%)")
+    capacity.add_argument("--json", action="store_true", help="print metrics and brackets as JSON")
     hardware = commands.add_parser("hardware", help="a device at a glance: rates, bandwidths, area, USD, W (or the list)")
     hardware.add_argument("hardware", nargs="?", help="a name from configs/hardware or a YAML file; none: list them")
     _add_set(hardware, "npu.arrays=4")
@@ -64,6 +74,11 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         return run_command(args.design, args.overrides, as_json=args.json, requests_file=args.requests_csv,
                            steps_file=args.steps_csv, use_reference=args.reference)
+    if args.command == "capacity":
+        from simulator.commands.capacity import capacity_command
+
+        return capacity_command(args.design, args.overrides, args.slo, seeds=args.seeds, tolerance=args.tolerance,
+                                as_json=args.json)
     if args.command == "import":
         from simulator.commands.import_tables import import_command
 

@@ -77,3 +77,17 @@ METRICS: dict[str, Metric] = {m.name: m for m in [
     Metric("cost_per_hour", "USD/h", "capital written off over its life, plus power"),
     Metric("cost_per_million_tokens", "USD/Mtok", "cost per million generated tokens at the run's throughput"),
 ]}
+
+# What a capacity search (`simulator.capacity`) adds: the design at the highest request rate that meets its targets.
+CAPACITY_METRICS: dict[str, Metric] = {m.name: m for m in [
+    Metric("capacity", "requests/s", "highest request rate at which the latency targets hold; mean over replicated seeds"),
+    Metric("capacity_low", "requests/s", "lower end of its 95 % confidence interval, no lower than 0"),
+    Metric("capacity_high", "requests/s", "upper end of its 95 % confidence interval"),
+    Metric("capacity_per_device", "requests/s", "capacity over accelerators"),
+    Metric("goodput_at_slo", "requests/s", "capacity times the share of requests that meet every target of the design's slo"),
+    Metric("output_throughput_at_slo", "tokens/s", "capacity times the mean output length"),
+    Metric("cost_per_million_tokens_at_slo", "USD/Mtok", "cost per million generated tokens at capacity"),
+    Metric("energy_per_token_at_slo", "J/token", "energy per generated token at capacity"),
+    Metric("capacity_runs", "", "runs of the engine that the search took"),
+]}
+ALL_METRICS: dict[str, Metric] = {**METRICS, **CAPACITY_METRICS}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.capacity import capacity
 from simulator.costs.cache import CostCache
 from simulator.design import Design
 from simulator.feasibility import Infeasible
@@ -63,13 +64,21 @@ class SimEvaluator:
         if verdict is None:
             assert checked.design is not None
             try:
-                metrics = simulate(checked.design, cache=self.cache, trace=self._trace(checked.design.workload)).metrics
+                metrics = self._metrics(checked.design)
                 verdict = judge(self._space, checked.flat, metrics)
             except Infeasible as infeasible:
                 verdict = impossible(infeasible.violations)
         return Trial(task.number, dict(task.parameters), verdict.status, metrics=metrics, objectives=verdict.objectives,
                      constraints=verdict.constraints, reason=verdict.reason, baseline=task.baseline,
                      design_key=checked.design_key)
+
+    def _metrics(self, design: Design) -> dict[str, float]:
+        """Everything the space's expressions may read. Raises Infeasible."""
+        trace = self._trace(design.workload)
+        metrics = simulate(design, cache=self.cache, trace=trace).metrics
+        if self._space.capacity is not None:
+            metrics |= capacity(design, self._space.capacity, cache=self.cache, trace=trace).metrics
+        return metrics
 
     def _trace(self, workload: Workload) -> Trace:
         if workload is self._last[0]:  # designs share the record where they share the workload

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.design import validate
-from simulator.metrics import METRICS
+from simulator.metrics import ALL_METRICS
 from sweeper.digest import Digest
 from sweeper.grammar import Name
 from sweeper.parameters import Choices, Parameter, label
@@ -65,7 +65,7 @@ def report_data(space: Space, found: Digest, summary: dict[str, Any]) -> dict[st
         "objectives": [{"name": o.name, "label": o.label, "direction": o.direction} for o in space.objectives],
         "constraints": [c.expression.text for c in space.constraints],
         "parameters": [_parameter(p) for p in space.parameters],
-        "metrics": [{"name": m, "label": f"{m} ({METRICS[m].unit})" if METRICS[m].unit else m}
+        "metrics": [{"name": m, "label": f"{m} ({ALL_METRICS[m].unit})" if ALL_METRICS[m].unit else m}
                     for m in metrics if m not in own],
         "trials": {
             "number": [t.number for t in ordered], "status": [t.status for t in ordered],

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from simulator.design import Design
-from simulator.metrics import METRICS
+from simulator.metrics import ALL_METRICS
 from sweeper.digest import Digest
 from sweeper.grammar import Name
 from sweeper.parameters import Choices, Grid, Parameter, label
@@ -26,7 +26,8 @@ from sweeper.trial import Trial
 # Metrics that stand beside the objectives in pareto.csv; trials.parquet has all.
 KEY_METRICS = ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99", "e2e_p99", "output_throughput", "goodput",
                "slo_attainment", "energy_per_token", "power", "devices", "capital", "cost_per_hour",
-               "cost_per_million_tokens", "kv_use_peak", "preemptions")
+               "cost_per_million_tokens", "capacity", "capacity_low", "capacity_high", "goodput_at_slo",
+               "cost_per_million_tokens_at_slo", "kv_use_peak", "preemptions")
 ROW_GROUP = 8192  # trials in memory at once while trials.parquet is written
 MAX_BEST = 50  # designs of the front written to best/
 
@@ -44,9 +45,9 @@ def write_pareto(path: Path, space: Space, pareto: Sequence[Trial]) -> None:
     The same trials give the same bytes. A parameter that does not exist in a design is an empty cell.
     """
     objectives = {objective_column(o): o for o in space.objectives}
-    metrics = [m for m in KEY_METRICS if METRICS[m].column not in objectives and any(m in t.metrics for t in pareto)]
+    metrics = [m for m in KEY_METRICS if ALL_METRICS[m].column not in objectives and any(m in t.metrics for t in pareto)]
     header = ["trial", *objectives, *(parameter_column(p) for p in space.parameters),
-              *(METRICS[m].column for m in metrics), "design_key"]
+              *(ALL_METRICS[m].column for m in metrics), "design_key"]
     with _replacing(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -75,7 +76,7 @@ def trials_schema(space: Space, found: Digest) -> pa.Schema:
                                        "baseline": pa.string(), "pareto": pa.bool_()}
     columns |= {objective_column(o): pa.float64() for o in space.objectives}
     columns |= {parameter_column(p): _parameter_type(p) for p in space.parameters}
-    for name, metric in METRICS.items():
+    for name, metric in ALL_METRICS.items():
         if name in found.metrics:
             columns.setdefault(metric.column, pa.float64())
     columns |= {f"violation: {name}": pa.float64() for name in found.violations}
@@ -89,7 +90,7 @@ def trials_table(space: Space, trials: Sequence[Trial], schema: pa.Schema, on_fr
     columns: dict[str, list[Any]] = {
         f"violation: {name}": [t.constraints.get(name) for t in trials]
         for name in dict.fromkeys(n for t in trials for n in t.constraints)}
-    columns |= {metric.column: [t.metrics.get(name) for t in trials] for name, metric in METRICS.items()}
+    columns |= {metric.column: [t.metrics.get(name) for t in trials] for name, metric in ALL_METRICS.items()}
     columns |= {objective_column(o): [t.objectives.get(o.name) for t in trials] for o in space.objectives}
     for parameter in space.parameters:
         text = pa.types.is_string(schema.field(parameter_column(parameter)).type)
@@ -159,9 +160,9 @@ def design_yaml(space: Space, trial: Trial, name: str) -> str:
 def objective_column(objective: Objective) -> str:
     """Name and unit: 'ttft_p99_s'; a metric in its own unit has the metric's column name."""
     tree = objective.expression.tree
-    if isinstance(tree, Name) and tree.name == objective.name and objective.name in METRICS \
-            and objective.unit == METRICS[objective.name].unit:
-        return METRICS[objective.name].column
+    if isinstance(tree, Name) and tree.name == objective.name and objective.name in ALL_METRICS \
+            and objective.unit == ALL_METRICS[objective.name].unit:
+        return ALL_METRICS[objective.name].column
     return objective.name + _suffix(objective.unit)
 
 

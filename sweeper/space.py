@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from simulator.capacity import Target
 from simulator.design import Design, apply_overrides, expand, validate
 from simulator.inputs.errors import InputError, nearest
 from sweeper.expressions import Expression, UndefinedError
@@ -83,19 +84,22 @@ class Space:
     objectives: tuple[Objective, ...]
     baselines: tuple[Baseline, ...]
     study: StudySpec
+    capacity: Target | None = None  # what a capacity search of every design must meet; None: no such search
     _skeletons: dict[str, Flat] = field(default_factory=dict, repr=False, compare=False)
     _leaves: dict[tuple[str, str], Flat] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def hash(self) -> str:
         """Content hash of all that gives a trial its meaning: base design, parameters, constraints, objectives."""
-        said = {
+        said: dict[str, Any] = {
             "base": portable_plain(validate(self.base)),
             "parameters": [[p.name, p.keys, repr(p.domain), p.when.text if p.when else ""] for p in self.parameters],
             "constraints": [[c.name, c.expression.text] for c in self.constraints],
             "objectives": [[o.name, o.direction, o.expression.text, o.unit] for o in self.objectives],
             "baselines": [[b.name, portable_plain(b.design)] for b in self.baselines],
         }
+        if self.capacity is not None:
+            said["capacity"] = [dict(self.capacity.limits), self.capacity.tolerance, self.capacity.seeds]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property

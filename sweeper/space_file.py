@@ -8,17 +8,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from simulator.capacity import Target, default_target, limits_of, share
 from simulator.design import CONFIGS, apply_overrides, as_input_error, expand, find_config, validate
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.units import unit_dimension, unit_scale
 from simulator.inputs.yaml_file import load_yaml
-from simulator.metrics import METRICS
+from simulator.metrics import ALL_METRICS, CAPACITY_METRICS
 from sweeper import expressions, legality
 from sweeper.checking import base_unit
 from sweeper.grammar import FUNCTIONS, KEYWORDS, Name
 from sweeper.parameters import Parameter, domain
 from sweeper.space import Baseline, Constraint, Objective, Space, reads
-from sweeper.space_schema import ObjectiveSpec, ParameterSpec, SpaceFile
+from sweeper.space_schema import CapacitySpec, ObjectiveSpec, ParameterSpec, SpaceFile
 from sweeper.symbols import Flat, Symbol, all_symbols, design_symbols, flatten
 
 SPACES = CONFIGS.parent / "search_spaces"
@@ -67,11 +68,11 @@ def _build(said: SpaceFile, path: Path, overrides: dict[str, Any]) -> Space:
     constraints = _constraints(said.constraints, symbols, aliases)
     objectives = _objectives(said.objectives, symbols, aliases)
     space = Space(said.name or path.stem, file, said.description, base, base_flat, parameters, constraints,
-                  objectives, (), said.study)
+                  objectives, (), said.study, _capacity(said.capacity, constraints, objectives, base))
     legality.check_choices(space)
     legality.check_constraints(space)
     return Space(space.name, file, said.description, base, base_flat, parameters, constraints, objectives,
-                 _baselines(said.baselines, space), said.study)
+                 _baselines(said.baselines, space), said.study, space.capacity)
 
 
 def _base_design(said: str | dict[str, Any], path: Path, overrides: dict[str, Any]) -> tuple[dict[str, Any], Flat]:
@@ -142,7 +143,7 @@ def _keys(name: str, spec: ParameterSpec) -> tuple[str, ...]:
             raise InputError(f"'{key}' is listed twice", key="sets")
     if not _SHORT_NAME.fullmatch(name):
         raise InputError("a parameter with 'sets' needs a short name of letters, digits and underscores")
-    if name in symbols or name in METRICS or name in FUNCTIONS or name in KEYWORDS or _is_unit(name):
+    if name in symbols or name in ALL_METRICS or name in FUNCTIONS or name in KEYWORDS or _is_unit(name):
         raise InputError(f"'{name}' already means something in expressions; choose another name")
     return tuple(spec.sets)
 
@@ -242,10 +243,25 @@ def _objective(spec: ObjectiveSpec, symbols: dict[str, Symbol], aliases: dict[st
     name = spec.name or re.sub(r"[^A-Za-z0-9]+", "_", expression.text).strip("_")[:48]
     if not _SHORT_NAME.fullmatch(name):
         raise InputError("must be letters, digits and underscores", key="name")
-    if name in METRICS and not (isinstance(expression.tree, Name) and expression.tree.name == name):
+    if name in ALL_METRICS and not (isinstance(expression.tree, Name) and expression.tree.name == name):
         raise InputError(f"'{name}' is a metric of its own; choose another name", key="name")
     return Objective(name, "minimize" if spec.minimize is not None else "maximize", expression, unit,
                      unit_scale(unit)[0] if unit else 1.0)
+
+
+def _capacity(said: CapacitySpec | None, constraints: tuple[Constraint, ...], objectives: tuple[Objective, ...],
+              base: dict[str, Any]) -> Target | None:
+    """The capacity search of every design: where it is asked for, or a metric of it is read."""
+    read_by = [*(c.expression for c in constraints), *(o.expression for o in objectives)]
+    read = {name for expression in read_by for name in expression.metrics} & CAPACITY_METRICS.keys()
+    if said is None and not read:
+        return None
+    said = said or CapacitySpec()
+    try:
+        limits = limits_of(said.slo) or default_target(validate(base)).limits
+        return Target(limits, share(said.tolerance, "tolerance"), said.seeds)
+    except InputError as error:
+        raise error.within(prefix="capacity") from None
 
 
 def _baselines(said: dict[str, str | dict[str, Any]], space: Space) -> tuple[Baseline, ...]:

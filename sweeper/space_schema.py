@@ -89,6 +89,16 @@ class ObjectiveSpec(Record):
     unit: str | None = None
 
 
+class CapacitySpec(Record):
+    """The search for the highest request rate at which a design meets `slo`, which metrics of it (`capacity`,
+    `cost_per_million_tokens_at_slo`, ...) ask for. `slo`: limits of latency metrics, and `attainment` of the design's
+    slo; without any, 99 % of the requests must meet the design's slo."""
+
+    slo: dict[str, Number] = Field(default_factory=dict)
+    seeds: PositiveInt = 3
+    tolerance: Number = 0.01
+
+
 class StudySpec(Record):
     """How the space is searched; the command line overrides it."""
 
@@ -109,4 +119,5 @@ class SpaceFile(Record):
     constraints: Texts = Field(default_factory=list)
     objectives: Annotated[list[ObjectiveSpec], Field(min_length=1, max_length=8)]
     baselines: dict[str, NameOrMapping] = Field(default_factory=dict)
+    capacity: CapacitySpec | None = None
     study: StudySpec = StudySpec()
