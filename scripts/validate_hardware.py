@@ -2,8 +2,8 @@
 
     python scripts/validate_hardware.py DIR [--json FILE]
 
-DIR holds scalesim_*.csv, attacc_pim_attention.csv, neupims_layer.csv, llmcompass_allreduce.csv and
-llmcompass_die_area_validation.csv (any subset). Exits 1 when a bar is missed, 2 when DIR has none of them.
+DIR holds scalesim_*.csv, attacc_pim_attention.csv, neupims_layer.csv, llmcompass_allreduce.csv,
+llmcompass_ops.csv and llmcompass_die_area_validation.csv (any subset). Exits 1 when a bar is missed, 2 when DIR has none of them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.shipped_hardware import device
 from simulator.hardware import area
 from simulator.hardware.links import LinkDevice, Protocol
 from simulator.hardware.newton import NewtonChannel
 from simulator.hardware.newton import attention_cycles as newton_cycles
 from simulator.hardware.pim_timing import TIMINGS, attention_cycles
 from simulator.hardware.systolic import gemm_cycles
-from simulator.model.operators import Collective
+from simulator.model.operators import Collective, Gemm, Operator, Vector
 
 DATAFLOW = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_stationary"}
 UNIT = {"bank": "bank", "bg": "bank_group", "buffer": "buffer"}
@@ -35,6 +36,11 @@ UNIT = {"bank": "bank", "bg": "bank_group", "buffer": "buffer"}
 LLMCOMPASS_LINK = LinkDevice(
     "ring", bulk=Protocol(bandwidth_bytes_per_s=248.3e9, latency_s=0.0, launch_s=58e-6),
     small=Protocol(bandwidth_bytes_per_s=248.3e9, latency_s=0.0, launch_s=12.5e-6, chunk_overhead_s=64e-6))
+
+# Start of an operator in LLMCompass' measurements, PyTorch without graphs (hardware_model/compute_module.py, A100).
+EAGER_LAUNCH_S = {"matmul": 21e-6, "softmax": 12e-6, "layernorm": 45e-6, "gelu": 45e-6}
+# (FLOPs, exps, reads) per 16-bit element: online softmax; mean, variance and scale; tanh form
+ELEMENTWISE = {"softmax": (4.0, 1.0, 1.0), "layernorm": (8.0, 0.0, 1.0), "gelu": (8.0, 1.0, 1.0)}
 
 Row = dict[str, object]
 Table = list[dict[str, str]]
@@ -113,6 +119,46 @@ def allreduce(tables: dict[str, Table]) -> Iterator[Row]:
         yield from errors("llmcompass_allreduce", list(found), measured, mape=12)
 
 
+def a100_operators(tables: dict[str, Table]) -> Iterator[Row]:
+    """LLMCompass' measured A100 operators (PyTorch, 2023), on which nothing here is calibrated: the preset with the
+    launches that LLMCompass gives for that framework. Its own simulator's error on the same rows stands beside it."""
+    a100 = device("a100-80gb")
+    for op, launch_s in EAGER_LAUNCH_S.items():
+        rows = [r for r in tables.get("llmcompass_ops.csv", [])
+                if (r["op"], r["device"]) == (op, "A100") and r["measured_s"]]
+        if not rows:
+            continue
+        found = []
+        for r in rows:
+            width = int(r["N"] or 1)
+            operator: Operator = Gemm(width, int(r["K"] or 1), 16, 16)
+            if op != "matmul":
+                flops, exps, reads = ELEMENTWISE[op]
+                operator = Vector(width, flops, exps, 2.0 * reads * width, 2.0 * width)
+            seconds = a100.price(operator, np.array([float(r["M"])])).seconds[0]
+            found.append(float(seconds) - a100.launch_s + launch_s)
+        yield from errors(f"llmcompass_a100_{op}", found, [float(r["measured_s"]) for r in rows], mape=None)
+        peer = [abs(float(r["llmcompass_err_pct"])) for r in rows if r["llmcompass_err_pct"]]
+        yield row(f"llmcompass_a100_{op}/llmcompass_mape", float(np.mean(peer)), "%", None)
+
+
+def npu_gemms(tables: dict[str, Table]) -> Iterator[Row]:
+    """GEMMs of GPT3-7B at TP 4 in NeuPIMs' cycle-level simulation, where PIM does not use the memory beside them."""
+    npu, hidden, tensor = device("neupims"), 4096, 4
+    shapes = {"qkv_cycles": (3 * hidden // tensor, hidden), "proj_cycles": (hidden, hidden // tensor),
+              "fc1_cycles": (4 * hidden // tensor, hidden), "fc2_cycles": (hidden, 4 * hidden // tensor)}
+    found, simulated = [], []
+    for r in tables.get("neupims_layer.csv", []):
+        if r["model"] != "GPT3-7B tp4" or r["mode"] not in ("neupims", "npu-only") or r["sub_batch"] == "on":
+            continue
+        for column, (n, k) in shapes.items():
+            seconds = npu.price(Gemm(n, k, 16, 16), np.array([float(r["batch"])])).seconds[0] - npu.launch_s
+            found.append(float(seconds) * npu.clock_hz)
+            simulated.append(float(r[column]))
+    if found:
+        yield from errors("neupims_gemm", found, simulated, mape=5)
+
+
 def ga100_area(tables: dict[str, Table]) -> Iterator[Row]:
     """Die of NVIDIA GA100: 128 SMs, 48 MiB L2, 6 HBM2E stacks, 12 NVLink3, 7 nm."""
     for r in tables.get("llmcompass_die_area_validation.csv", []):
@@ -134,7 +180,7 @@ def main() -> int:
     for path in sorted(args.dir.glob("*.csv")):
         with path.open(newline="") as file:
             tables[path.name] = list(csv.DictReader(file))
-    rows = [r for check in (scalesim, attacc, neupims, allreduce, ga100_area) for r in check(tables)]
+    rows = [r for check in (scalesim, attacc, neupims, npu_gemms, allreduce, a100_operators, ga100_area) for r in check(tables)]
     if not rows:
         print(f"{args.dir}: no reference table found (expected scalesim_gemm_cycles.csv and others)", file=sys.stderr)
         return 2

@@ -23,11 +23,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from simulator.design import CONFIGS
+from scripts.shipped_hardware import preset
 from simulator.hardware.build import build, link_device
 from simulator.hardware.peaks import roofline_s
 from simulator.hardware.priced import Device
-from simulator.inputs.yaml_file import load_yaml
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention
 from simulator.schema.hardware import Hardware
 from simulator.schema.serving import Parallelism
@@ -101,7 +100,7 @@ def datasheet_only(hardware: Hardware) -> Device | None:
 
 def _launch_of_uncalibrated() -> float:
     """What presets without a calibration of their own say."""
-    gpu = _preset("b200").gpu
+    gpu = preset("b200").gpu
     assert gpu is not None
     return gpu.launch_s
 
@@ -181,10 +180,6 @@ def collectives(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
             errors.add(f"{label}_{line['fw']}", seconds, float(line["us"]), None, floor_s)
 
 
-def _preset(name: str) -> Hardware:
-    return Hardware.model_validate(load_yaml(CONFIGS / "hardware" / f"{name}.yaml"))
-
-
 KINDS = {"gemm_dtype": gemms, "attn_dtype": attention, "num_gpus": collectives}
 
 
@@ -195,7 +190,7 @@ def main() -> int:
     parser.add_argument("--hardware", help="entry of configs/hardware (default: the one of the system)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    hardware = _preset(args.hardware or PRESET.get(args.system, args.system))
+    hardware = preset(args.hardware or PRESET.get(args.system, args.system))
     errors = Errors()
     for path in args.files:
         with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:

@@ -15,6 +15,7 @@ from simulator.commands.run import show_seconds
 from simulator.design import load_hardware, parse_override
 from simulator.hardware.build import build
 from simulator.hardware.peaks import roofline_s, work
+from simulator.hardware.pim import PimDevice
 from simulator.hardware.priced import Bound, Priced
 from simulator.inputs.errors import InputError
 from simulator.model.operators import Collective, DecodeAttention, PrefillAttention
@@ -34,15 +35,16 @@ def price_command(source: str, op: str, overrides: list[str], *, as_json: bool, 
     else:
         device = devices.prefill if isinstance(shapes.operator, PrefillAttention) else devices.compute
     priced = device.price(shapes.operator, *shapes.axes)
-    roof_s = roofline_s(hardware, shapes.operator, *shapes.axes)
+    name, roof_s = hardware.name, roofline_s(hardware, shapes.operator, *shapes.axes)
+    if isinstance(device, PimDevice) and isinstance(shapes.operator, DecodeAttention):
+        name, roof_s = f"{name}, in PIM", device.roofline_s(shapes.operator, *shapes.axes)
     if as_json:
         json.dump(_rows(shapes, priced, roof_s), sys.stdout, indent=1)
         print()
     else:
-        beside = hardware.attention_on_pim and isinstance(shapes.operator, DecodeAttention)
-        _print(f"{hardware.name}, in PIM; roofline of its NPU" if beside else hardware.name, shapes, priced, roof_s)
+        _print(name, shapes, priced, roof_s)
     if plot is not None:
-        _plot(hardware.name, shapes, priced, roof_s, plot)
+        _plot(name, shapes, priced, roof_s, plot)
     return 0
 
 

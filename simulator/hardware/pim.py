@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simulator.hardware import energy
 from simulator.hardware.compose import fingerprint_of, priced
 from simulator.hardware.newton import NEWTON_CLOCK_S, NewtonChannel, request_line
-from simulator.hardware.pim_timing import PimTiming, Unit, head_line, host_share
+from simulator.hardware.pim_timing import PimTiming, Unit, head_line, host_share, mac_bytes_per_s
 from simulator.hardware.priced import Bound, Priced
 from simulator.model.operators import DecodeAttention, Operator
 
@@ -70,6 +70,20 @@ class PimDevice:
             busy_s = np.ceil(heads / (self.channels * self.sharers)) * (head_s + token_s * context)
         busy_s = busy_s + sequences * (self._request_bytes(operator) / self.link_bytes_per_s)
         return priced(self.fixed_seconds(), [(Bound.PIM, busy_s)], self._joules(operator, sequences, context))
+
+    def roofline_s(self, operator: DecodeAttention, sequences: Float64, context: Float64) -> Float64:
+        """Seconds below which no batch can run: every query head of a group multiplies its keys and values once, at the
+        MAC commands' own rate on all channels, without row openings, refresh, imbalance or transfers."""
+        group = operator.heads // operator.kv_heads
+        kv_bytes = sequences * context * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8)
+        return kv_bytes * group / (self.channels * self._mac_bytes_per_s)
+
+    @property
+    def _mac_bytes_per_s(self) -> float:
+        """Bytes that one channel's units multiply per second, MAC commands back to back."""
+        if self.newton is not None:
+            return 2.0 * self.newton.lanes * self.newton.banks / (self.newton.comp * NEWTON_CLOCK_S)  # 16-bit elements
+        return mac_bytes_per_s(self.timing, self.unit, power_limited=self.power_limited)
 
     def channel_costs(self, operator: DecodeAttention) -> tuple[int, float, float]:
         """(channels, seconds per request, seconds per token of its context) where whole requests sit on channels: what

@@ -107,6 +107,13 @@ def host_share(part: PimTiming, *, power_limited: bool) -> float:
     return min(1.0, (1 - 1 / spacing) * part.burst / part.pseudo_channels)
 
 
+def mac_bytes_per_s(part: PimTiming, unit: Unit, *, power_limited: bool) -> float:
+    """Bytes per second that the units of one channel multiply, commands back to back (a column each per command)."""
+    spacing = part.burst if unit == "buffer" else part.limited_spacing if power_limited else part.mac_spacing
+    units = {"bank": part.token_units * part.banks, "bank_group": part.token_units, "buffer": part.pseudo_channels}[unit]
+    return units * part.column_bytes / (spacing * part.clock_s)
+
+
 def mac_commands(part: PimTiming, unit: Unit, context: Float64, head_dim: int, element_bytes: float) -> Float64:
     """MAC commands of one GEMV (score, or context) of one query head over `context` tokens in one channel.
 

@@ -42,6 +42,18 @@ def test_prices_are_never_below_the_roofline(capsys):
             assert row["seconds"] >= row["roofline_s"] * (1 - 1e-12), (op, row)
 
 
+def test_decode_attention_in_pim_has_the_roofline_of_its_mac_commands(capsys):
+    """Every command multiplies a 32 B column in all banks (64 in each of 16 channels of HBM3, 32 in each of 8 of HBM2) of 4
+    stacks; the 4 query heads of a KV head each multiply it again."""
+    op = "decode_attention sequences=64 context=4096 heads=32 kv_heads=8 head_dim=128"
+    for name, banks, period_s in (("npu-pim", 4 * 16 * 64, 6 * 0.769e-9), ("neupims", 4 * 8 * 32, 2e-9)):
+        assert main(["price", "--hardware", name, "--op", op, "--json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        kv_bytes = 64 * 4096 * 2 * 8 * 128 * 2
+        assert row["roofline_s"] == pytest.approx(kv_bytes * 4 / (banks * 32 / period_s))
+        assert row["seconds"] > row["roofline_s"]
+
+
 OPERATORS = ("gemm m=1,8192 n=4096 k=4096", "gemm m=16 n=4096 k=4096 weights=int4", "gemm m=64 n=8192 k=8192 dtype=fp8",
              "norm m=1,8192 width=4096", "prefill_attention chunk=1,2048 context=0,8192", "all_reduce bytes=1KiB,64MiB",
              "reduce_scatter bytes=64MiB", "all_to_all bytes=64MiB ranks=4", "p2p bytes=1MiB")

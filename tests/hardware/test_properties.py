@@ -117,6 +117,18 @@ def test_no_preset_prices_below_its_roofline(name, work):
     assert seconds(devices.compute, operator, axes) >= floor * (1 - 1e-12)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(["npu-pim", "neupims"]), st.sampled_from(["bank", "bank_group", "buffer"]),
+       st.sampled_from(["request", "head", "sequence"]), st.integers(1, 512), st.integers(1, 20_000), st.sampled_from([1, 4, 8]))
+def test_pim_is_never_faster_than_its_mac_commands(name, unit, mapping, sequences, context, group):
+    hardware = shipped(name)
+    if name == "npu-pim":
+        hardware = hardware.model_copy(update={"pim": hardware.pim.model_copy(update={"unit": unit, "mapping": mapping})})
+    pim = build(hardware, Parallelism()).decode
+    operator, axes = DecodeAttention(8 * group, 8, 128, 16, 16), (np.array([float(sequences)]), np.array([float(context)]))
+    assert pim.price(operator, *axes).seconds[0] >= pim.roofline_s(operator, *axes)[0]
+
+
 @pytest.mark.parametrize("name", DEVICES)
 @pytest.mark.parametrize("kv_heads", [1, 8])
 def test_longer_contexts_and_larger_batches_never_cost_less(name, kv_heads):
