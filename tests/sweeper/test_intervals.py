@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.inputs.errors import InputError
 from sweeper import evaluation, intervals
 from sweeper.evaluation import UndefinedError
 from sweeper.expressions import parse_condition, parse_number
@@ -31,7 +32,7 @@ def trees():
             st.tuples(inner, inner, inner).map(lambda p: f"({p[0]} * (abs({p[1]}) / abs({p[2]})) ** -0.5)"),
             inner.map(lambda t: f"abs({t})"), inner.map(lambda t: f"(-{t})"), inner.map(lambda t: f"({t} * devices)"))
 
-    return st.recursive(leaves, more, max_leaves=6)
+    return st.recursive(leaves, more, max_leaves=5)
 
 
 ends = st.tuples(st.floats(-5, 5), st.floats(0, 4), st.floats(0, 1))
@@ -40,7 +41,10 @@ ends = st.tuples(st.floats(-5, 5), st.floats(0, 4), st.floats(0, 1))
 @settings(max_examples=400, deadline=None)
 @given(trees(), ends, ends)
 def test_the_value_lies_inside(text, first, second):
-    expression = parse_number(text, SYMBOLS)
+    try:
+        expression = parse_number(text, SYMBOLS)
+    except InputError:  # too long, or a division of constants
+        return
     known = {name: (low, low + width) for name, (low, width, _) in zip(METRICS, (first, second), strict=True)}
     values = {name: low + width * at for name, (low, width, at) in zip(METRICS, (first, second), strict=True)}
     low, high = intervals.number(expression.tree, FLAT, known)
@@ -55,8 +59,9 @@ def test_the_value_lies_inside(text, first, second):
 @settings(max_examples=200, deadline=None)
 @given(trees(), trees(), st.sampled_from(["<=", "<", ">=", ">"]), ends, ends)
 def test_what_is_certain_to_fail_fails(left, right, op, first, second):
-    condition = parse_condition(f"{left} {op} {right}", SYMBOLS) if "good" in left + right or "through" in left + right else None
-    if condition is None:
+    try:
+        condition = parse_condition(f"{left} {op} {right}", SYMBOLS)
+    except InputError:
         return
     known = {name: (low, low + width) for name, (low, width, _) in zip(METRICS, (first, second), strict=True)}
     values = {name: low + width * at for name, (low, width, at) in zip(METRICS, (first, second), strict=True)}

@@ -170,7 +170,7 @@ def test_lines_reach_the_disk_in_batches(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_interim_results_are_kept_but_are_no_trials(tmp_path):
-    book = ledger.create(tmp_path / "trials.jsonl", Header("s", "h", "v", 0))
+    book = ledger.create(tmp_path / "trials.jsonl", ledger.Header("s", "h", "v", 0))
     short = Trial(4, {"x": 1}, "complete", metrics={"tpot_p95": 0.1}, rung="short")
     book.append(short)
     book.append(Trial(5, {"x": 2}, "pruned", rung="short", reason="short trace: ..."))
