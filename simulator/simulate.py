@@ -105,7 +105,7 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None) 
     devices = build(hardware, parallelism)
     ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline)
     if table is None and hardware.tables is not None:
-        table = parquet.read_table(Path(hardware.tables))
+        table = parquet.read_tables(Path(hardware.tables), parallelism.tensor)
     if table is not None:
         devices = measured_devices(devices, table, ops)
     curves = price_all(ops, functools.partial(_device_of, devices), cache, serving.max_num_batched_tokens,

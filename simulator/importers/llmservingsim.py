@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.csv
-from numpy.typing import NDArray
 
-from simulator.hardware.measured.table import ATTENTION, OperatorTable, from_columns
+from simulator.hardware.measured.table import ATTENTION, OperatorTable
+from simulator.importers.rows import Columns, join, read_csv
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
 from simulator.model.layers import operators
@@ -44,8 +43,6 @@ COVERED = ("kv_cache_write",)
 ATTENTION_COLUMNS = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us")
 SKEW_COLUMNS = ("n", "nb", "pc", "kp", "kv_big", "kv_mean", "t_mean_us", "t_skew_us")
 FEW_LONG = 0.125  # share of long sequences up to which an uneven batch is like those of a trace
-
-Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -90,12 +87,10 @@ def read_table(bundle: Bundle, arch: Architecture, precision: Precision, tensor:
     ops = operators(arch, precision, tensor)
     parts = [_dense(folder / "dense.csv", "tokens", ops), _dense(folder / "per_sequence.csv", "sequences", ops),
              *_attention(folder, ops, bundle)]
-    names = sorted({name for part in parts for name in part})
-    columns = {name: np.concatenate([_column(part, name) for part in parts]) for name in names}
     meta = {"device": bundle.gpu, "framework": f"vllm {bundle.vllm_version}", "model": bundle.model,
             "source": "casys-kaist/LLMServingSim profile bundle", "launch": "eager", "time": "CUDA kernels",
-            "tensor_parallel": str(tensor), "covered": ",".join(COVERED)}
-    return from_columns(columns, meta)
+            "tensor_parallel": str(tensor), "covered": ",".join(COVERED), "fidelity": "measured"}
+    return join(parts, meta)
 
 
 def _dense(path: Path, axis: str, ops: list[NamedOperator]) -> Columns:
@@ -143,27 +138,6 @@ def _skew(path: Path, iterations: int) -> Columns:
             "decode_context": raw["kv_mean"][keep], "decode_longest": raw["kv_big"][keep], "seconds": added}
 
 
-def read_csv(path: Path, wanted: tuple[str, ...]) -> Columns:
-    """The wanted columns of a CSV file. Raises InputError naming file and column."""
-    try:
-        table = pyarrow.csv.read_csv(path)
-    except FileNotFoundError as error:
-        raise InputError("no such file", file=str(path)) from error
-    except Exception as error:  # pyarrow raises its own kinds
-        raise InputError(f"cannot be read as CSV: {error}", file=str(path)) from error
-    missing = [name for name in wanted if name not in table.column_names]
-    if missing:
-        raise InputError(f"has no column '{missing[0]}' (it has {', '.join(table.column_names)})", file=str(path))
-    return {name: table.column(name).to_numpy() for name in wanted}
-
-
 def _with(identity: dict[str, int], columns: Columns) -> Columns:
     count = len(columns["seconds"])
     return {**columns, **{key: np.full(count, value) for key, value in identity.items()}}
-
-
-def _column(part: Columns, name: str) -> NDArray[Any]:
-    if name in part:
-        return part[name]
-    count = len(part["seconds"])
-    return np.full(count, "") if name in ("kind", "operator") else np.zeros(count, dtype=np.int64)

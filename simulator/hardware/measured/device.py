@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.hardware.measured import roofline
+from simulator.hardware.measured.lattice import gemm_points
 from simulator.hardware.measured.roofline import Peaks
 from simulator.hardware.measured.surface import evaluate
 from simulator.hardware.measured.table import OperatorTable, Points, identity_of
@@ -58,8 +59,8 @@ class MeasuredDevice:
             zero = np.zeros(np.broadcast_shapes(*(np.shape(a) for a in axes)))
             return Priced(zero, zero, np.full(zero.shape, int(Bound.MEMORY), np.int8), Fidelity.MEASURED)
         base = self.fallback.price(operator, *axes)
-        points = self.table.points(*identity_of(operator, name))
-        if points is None or isinstance(operator, Collective):
+        points = None if isinstance(operator, Collective) else self._points(operator, name)
+        if points is None:
             return base
         shapes = [np.asarray(axis, dtype=np.float64) for axis in axes]
         seconds, bound, inside = self._seconds(operator, points, shapes)
@@ -69,6 +70,10 @@ class MeasuredDevice:
     def knows(self, operator: Operator) -> bool:
         """Whether the table has measurements of this operator."""
         return self.table.points(*identity_of(operator, self.names.get(operator, ""))) is not None
+
+    def _points(self, operator: Operator, name: str) -> Points | None:
+        points = self.table.points(*identity_of(operator, name))
+        return gemm_points(self.table, operator, self.peaks) if points is None and isinstance(operator, Gemm) else points
 
     def _seconds(self, operator: Operator, points: Points, shapes: list[Float64]) -> tuple[Float64, NDArray[np.int8], bool]:
         start = 0.0 if isinstance(operator, Gemm) else float(points.seconds.min())

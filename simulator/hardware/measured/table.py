@@ -14,6 +14,7 @@ Columns (see `COLUMNS`; zero where a column does not apply to a row's kind):
 | collective | operator (all_reduce, all_gather, p2p), ranks | bytes (whole message) |
 
 One row is one measurement: `seconds` of one execution on one rank. Rows with equal identity and axes are averaged.
+`docs/measured-hardware.md` describes the columns, their units and the metadata for those who write tables.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ TEXT = ("kind", "operator")
 WHOLE = ("n", "k", "width", "heads", "kv_heads", "head_dim", "weight_bits", "activation_bits", "kv_bits", "ranks",
          "rows", "chunk", "context", "sequences", "decode_context", "decode_longest", "bytes")
 COLUMNS = (*TEXT, *WHOLE, "seconds")
+NOISE = ("mad_s", "repeats")  # what a measurer may add: median absolute deviation in seconds and count of the repeats
 ATTENTION = ("heads", "kv_heads", "head_dim", "kv_bits", "activation_bits")
 IDENTITY = {
     "gemm": ("n", "k", "weight_bits", "activation_bits"),
@@ -68,7 +70,7 @@ class Points:
 class OperatorTable:
     """Measured operators of one device. `meta`: device, framework, source and what else the measurer knew.
 
-    Build with `from_columns`; `content_hash` stands for columns and metadata alike.
+    Build with `from_columns`; `content_hash` stands for columns and metadata alike, NOISE left out: no price depends on it.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -92,8 +94,8 @@ def from_columns(columns: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -
     """The table in these columns (missing ones are zero). Raises InputError for unknown kinds or times that are not > 0."""
     count = len(columns["seconds"])
     full: dict[str, NDArray[Any]] = {}
-    for name in COLUMNS:
-        dtype = "U32" if name in TEXT else np.int64 if name in WHOLE else np.float64
+    for name in (*COLUMNS, *NOISE):
+        dtype = "U32" if name in TEXT else np.int64 if name in (*WHOLE, "repeats") else np.float64
         given = columns.get(name)
         full[name] = np.zeros(count, dtype=dtype) if given is None else np.asarray(given).astype(dtype)
         if len(full[name]) != count:
