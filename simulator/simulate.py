@@ -83,6 +83,12 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
         raise Infeasible(found)
     priced = price(design, cache or CostCache(), table)
     trace = load_trace(design.workload) if trace is None else trace
+    return serve(design, priced, trace, log=log, use_reference=use_reference, gaps=gaps)
+
+
+def serve(design: Design, priced: Priced, trace: Trace, *, log: bool = False, use_reference: bool = False,
+          gaps: bool = True) -> Result:
+    """The second half of `simulate`, for a design that is priced already. Raises Infeasible where nothing fits."""
     run_engine = reference.run if use_reference else engine.run
     replicas = [Replica(part, run_engine(part, priced.scheduler, priced.costs, log=log, gaps=gaps))
                 for part in split(trace, design.parallelism.replicas)]

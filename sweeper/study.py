@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,9 @@ from sweeper.enumeration import Enumeration
 from sweeper.evaluator import SimEvaluator, load_traces, warm
 from sweeper.exhaustive import Plan, SpanLoop, run_spans
 from sweeper.folder import COSTS_FILE, SUMMARY_FILE, Settings
+from sweeper.ladder.loop import Ladder, Rungs
+from sweeper.ladder.loop import run_free as run_up
+from sweeper.ladder.loop import run_in_step as run_up_in_step
 from sweeper.ledger import Ledger
 from sweeper.live_front import LiveFront
 from sweeper.loop import Loop, run_free, run_in_step
@@ -37,7 +40,7 @@ from sweeper.search.build import build_search, resumed_seed
 from sweeper.space import Space
 from sweeper.spans import COMPLETE, FAILED, STATUSES, Rows
 from sweeper.tracking import Closing, Tracker
-from sweeper.trial import Status, Trial
+from sweeper.trial import BOUND, SHORT, Status, Trial
 from sweeper.worker import Task
 
 TRIAL_LIMIT_S = 300.0  # wall time of one simulation before it counts as hung
@@ -68,8 +71,10 @@ class Sweep:
         self._front = LiveFront(space)
         self._counts: Counter[Status] = Counter()
         self._rejected: Counter[str] = Counter()  # points illegal as written, by the constraint they miss
+        self._cheap: Counter[str] = Counter()  # designs that ended below the full simulation, by rung
         for trial in book.trials():
             self._counts[trial.status] += 1
+            self._cheap[trial.rung] += bool(trial.rung)
             self._front.add(trial)
             self._numbers.append(trial.number)
             if not self._exhaustive:
@@ -84,7 +89,8 @@ class Sweep:
         labels = Labels(space.name, book.header.study_id, folder, {
             "space_hash": book.header.space_hash, "code_version": book.header.code_version, **book.header.settings})
         uri = settings.tracking_uri or default_uri(folder)
-        self._tracker = Tracker(uri, labels, progress.say, earlier=self._trials)
+        self._tracker = Tracker(uri, labels, progress.say,
+                                earlier=[trial for trial in self._trials if not trial.rung])
 
     def run(self, *, address: str | None, costs: Snapshot, elastic: bool = False) -> Ending:
         """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies.
@@ -104,7 +110,7 @@ class Sweep:
 
     @property
     def _done(self) -> int:
-        return self._counts.total()
+        return self._counts.total() - self._cheap.total()
 
     def _missing(self) -> int:
         return self._settings.trials - self._done
@@ -159,6 +165,8 @@ class Sweep:
         search = build_search(settings.sampler, space, seed=seed, in_flight=2 * settings.workers,
                               skip=proposals.skip)
         loop = Loop(pool, search, proposals, self._record, self._tick)
+        if settings.ladder is not None:
+            return self._climb(loop, Rungs(**settings.ladder), baselines, self._done)
         if settings.deterministic:
             return run_in_step(loop, baselines, numbers, done)
         proposals.remember(self._trials)
@@ -166,14 +174,37 @@ class Sweep:
         return run_free(loop, [task for task in baselines if task.number not in done],
                         (number for number in numbers if number not in done))
 
+    def _climb(self, loop: Loop, rungs: Rungs, baselines: Sequence[Task], finished: int) -> str:
+        """What the sampler proposes, with the ladder."""
+        settings = self._settings
+        ladder = Ladder(self._space, rungs)
+        done = {trial.number: trial for trial in self._trials}
+        shorts = self._book.interim()
+        if settings.deterministic:
+            return run_up_in_step(loop, ladder, baselines, settings.trials, done, shorts)
+        waiting = [short for number, short in sorted(shorts.items()) if number not in done]
+        ladder.shorts.update(shorts)
+        for trial in self._trials:
+            ladder.learn(trial)
+        loop.proposals.remember([*self._trials, *waiting])
+        loop.search.replay([told for told in map(ladder.for_search, self._trials) if told is not None])
+        first = max([*done, *shorts, len(self._space.baselines) - 1]) + 1
+        return run_up(loop, ladder, [task for task in baselines if task.number not in done],
+                      settings.trials - finished, first, waiting)
+
     def _record(self, trial: Trial) -> None:
         self._book.append(trial)
+        if trial.interim:
+            return
+        self._cheap[trial.rung] += bool(trial.rung)
         if not self._exhaustive:
             self._trials.append(trial)
         self._counts[trial.status] += 1
         self._front.add(trial)
         self._failures = self._failures + 1 if trial.status == "failed" else 0
         self._failure = trial.reason
+        if trial.rung:  # MLflow's curves are those of full simulations
+            return
         counters = self._pool.costs.counters
         self._tracker.add(trial, {"pareto_size": float(len(self._front)), "cache_hits": float(counters.hits),
                                   "cache_misses": float(counters.misses)})
@@ -256,6 +287,7 @@ class Sweep:
             "worker_cpu_s": round(self._pool.cpu_s if self._pool else 0.0, 3),
             "feasible": self._counts["complete"], "infeasible": self._counts["infeasible"],
             "failed": self._counts["failed"],
+            "pruned_by_bounds": self._cheap[BOUND], "pruned_by_short_trace": self._cheap[SHORT],
             "rejected": dict(self._rejected.most_common()),
             "pareto_size": len(self._front), "hypervolume": self._front.hypervolume(),
             "cache_hits": counters.hits, "cache_misses": counters.misses, "cache_entries": len(costs),

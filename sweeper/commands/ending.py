@@ -37,6 +37,9 @@ def print_ending(console: Console, folder: Path, space: Space, settings: Setting
     if s["rejected"]:
         counts = ", ".join(f"{name} {count:,}" for name, count in s["rejected"].items())
         say(f"left out without a trial, since their settings miss a constraint: {counts}")
+    if s["pruned_by_bounds"] or s["pruned_by_short_trace"]:
+        say(f"ended before a full simulation: {s['pruned_by_bounds']:,} by what their bounds prove, "
+            f"{s['pruned_by_short_trace']:,} after a short trace")
     if ending.reason:
         say(f"last failure: {ending.reason}")
     say(f"cost cache: {s['cache_hits']} hits, {s['cache_misses']} misses, {s['cache_bytes'] / 1e6:.1f} MB, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from sweeper import folder as study_folder
 from sweeper.commands.ending import print_ending
 from sweeper.enumeration import Enumeration
 from sweeper.folder import COSTS_FILE, Settings
+from sweeper.ladder.choose import resolve
 from sweeper.ledger import Ledger
 from sweeper.mlflow_runs import check_uri
 from sweeper.progress import Progress
@@ -46,6 +48,8 @@ def run(args: Namespace) -> int:
     if sampler == "exhaustive":
         size = len(Enumeration(space)) + len(space.baselines)
         trials = min(trials, size) if args.trials else size
+    rungs, why = resolve(space, args.ladder or spec.ladder, sampler)
+    note = "\n".join(text for text in (note, why) if text)
     settings = Settings(
         trials=trials,
         workers=workers,
@@ -53,7 +57,8 @@ def run(args: Namespace) -> int:
         sampler=sampler,
         deterministic=args.deterministic,
         timeout_s=timeout_s,
-        tracking_uri=uri)
+        tracking_uri=uri,
+        ladder=None if rungs is None else asdict(rungs))
     folder = Path(args.out) if args.out else Path("runs") / space.name
     book = study_folder.create(folder, space, settings)
     return _sweep(folder, space, book, settings, costs, args, note)
