@@ -72,6 +72,14 @@ def main(argv: list[str] | None = None) -> int:
     tables.add_argument("--model", help="a name from configs/models or a config.json, where the source names none")
     tables.add_argument("--hardware", help="a name from configs/hardware, for the roofline checks")
     tables.add_argument("--network", type=Path, metavar="DIR", help="vidur: the folder of all_reduce.csv and send_recv.csv")
+    calibrate = commands.add_parser("calibrate", help="host and speed constants of a device from a few measured steps, or a run")
+    calibrate.add_argument("steps", nargs="?", type=Path, metavar="STEPS.csv", help="measured engine steps (docs/calibration.md)")
+    calibrate.add_argument("--run", type=Path, metavar="DIR", help="a recorded vLLM run instead; its first third is used")
+    calibrate.add_argument("--tables", type=Path, metavar="DIR", help="operator tables of the run's device and model")
+    calibrate.add_argument("--workload", type=Path, metavar="FILE", help="the run's requests with their token ids")
+    calibrate.add_argument("--model", help="a name from configs/models")
+    calibrate.add_argument("--hardware", help="a name from configs/hardware")
+    calibrate.add_argument("--tensor", type=int, default=1, metavar="N", help="tensor-parallel degree of the steps")
     return guarded(lambda: _dispatch(parser.parse_args(argv)))
 
 
@@ -92,6 +100,11 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         return capacity_command(args.design, args.overrides, args.slo, seeds=args.seeds, tolerance=args.tolerance,
                                 as_json=args.json)
+    if args.command == "calibrate":
+        from simulator.commands.calibrate import calibrate_command
+
+        return calibrate_command(args.steps, run=args.run, tables=args.tables, workload=args.workload, model=args.model,
+                                 hardware=args.hardware, tensor=args.tensor)
     if args.command == "import":
         from simulator.commands.import_tables import import_command
 

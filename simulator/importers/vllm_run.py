@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from simulator.design import CONFIGS
 from simulator.inputs.errors import InputError, nearest
 from simulator.serving.config import Trace
+from simulator.serving.trace_files import read_trace
 
 Float64 = NDArray[np.float64]
 
@@ -132,6 +134,21 @@ def trace_of(run: RecordedRun, workload: Trace) -> Trace:
 def without_contents(run: RecordedRun) -> Trace:
     """The recorded requests where no workload says what the prompts contain: nothing is shared."""
     return Trace(np.rint(run.arrival_s * 1e9).astype(np.int64), run.prompt_tokens, run.output_tokens)
+
+
+def workload_of(run: RecordedRun, folder: Path, file: Path | None = None) -> Trace:
+    """The recorded requests with the contents in `file`, or in a workload of matching lengths beside `folder`; with a
+    warning on stderr where there is none."""
+    if file is None:
+        near = sorted(folder.parent.glob("*.jsonl.gz")) + sorted(folder.parent.glob("*.jsonl"))
+        for path in near:
+            try:
+                return trace_of(run, read_trace(str(path)))
+            except InputError:
+                continue
+        print("no workload found beside the run: prefix hits are not simulated", file=sys.stderr)
+        return without_contents(run)
+    return trace_of(run, read_trace(str(file)))
 
 
 def _requests(path: Path) -> tuple[Any, ...]:
