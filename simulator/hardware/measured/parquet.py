@@ -18,6 +18,7 @@ from simulator.hardware.measured.table import COLUMNS, TEXT, WHOLE, OperatorTabl
 from simulator.inputs.errors import InputError
 
 FORMAT, VERSION = "llm-operator-table", "1"
+LATER = ("experts", "per_token", "awake")  # columns that files written before mixtures of experts lack
 
 
 def write_table(table: OperatorTable, path: Path) -> None:
@@ -50,11 +51,11 @@ def _read(path: Path, _mtime_ns: int, _size: int) -> OperatorTable:
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         raise InputError(f"is not an operator table of version {VERSION}; write one with `python -m simulator import`",
                          file=str(path))
-    missing = [name for name in COLUMNS if name not in arrow.column_names]
+    missing = [name for name in COLUMNS if name not in arrow.column_names and name not in LATER]
     if missing:
         raise InputError(f"has no column '{missing[0]}'", file=str(path))
     try:
-        columns = {name: arrow.column(name).to_numpy() for name in COLUMNS}
+        columns = {name: arrow.column(name).to_numpy() for name in COLUMNS if name in arrow.column_names}
         return from_columns(columns, json.loads(metadata.get("meta", "{}")))
     except InputError as error:
         raise error.within(file=str(path)) from None
