@@ -39,6 +39,9 @@ def build_parser() -> ArgumentParser:
     _machine_options(run)
     run.add_argument("--seed", type=int, metavar="N", help="of the search (default: the space's, 0)")
     run.add_argument("--sampler", choices=SAMPLERS, help="how designs are proposed (default: the space's, auto)")
+    run.add_argument("--warm-start", metavar="DIR", action="append", default=[],
+                     help="an earlier study's folder: its results of identical designs are taken over, the best of the "
+                          "others are tried first; may be repeated")
     run.add_argument("--ladder", choices=("auto", "on", "off"),
                      help="bounds and a short trace before the full one (default: the space's, auto: where it pays)")
     run.add_argument("--deterministic", action="store_true",
