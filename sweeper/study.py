@@ -41,6 +41,7 @@ from sweeper.space import Space
 from sweeper.spans import COMPLETE, FAILED, STATUSES, Rows
 from sweeper.tracking import Closing, Tracker
 from sweeper.trial import BOUND, SHORT, Status, Trial
+from sweeper.warm_start import Seeded
 from sweeper.worker import Task
 
 TRIAL_LIMIT_S = 300.0  # wall time of one simulation before it counts as hung
@@ -156,7 +157,8 @@ class Sweep:
         space, settings = self._space, self._settings
         done = {trial.number: trial for trial in self._trials}
         baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines) if n < settings.trials]
-        numbers = range(len(baselines), settings.trials)
+        warm = [trial for trial in self._trials if trial.cached and not trial.baseline]  # numbered as the first ones
+        numbers = range(len(baselines) + len(warm), settings.trials)
         # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
         finished = 0 if settings.deterministic else len(done)
         seed = resumed_seed(settings.seed, finished)
@@ -164,9 +166,14 @@ class Sweep:
         self._rejected = proposals.rejected
         search = build_search(settings.sampler, space, seed=seed, in_flight=2 * settings.workers,
                               skip=proposals.skip)
+        if settings.seeds:
+            search = Seeded(search, settings.seeds)
+        if settings.deterministic:
+            proposals.remember(warm)
+            search.replay(warm)
         loop = Loop(pool, search, proposals, self._record, self._tick)
         if settings.ladder is not None:
-            return self._climb(loop, Rungs(**settings.ladder), baselines, self._done)
+            return self._climb(loop, Rungs(**settings.ladder), baselines, warm)
         if settings.deterministic:
             return run_in_step(loop, baselines, numbers, done)
         proposals.remember(self._trials)
@@ -174,14 +181,16 @@ class Sweep:
         return run_free(loop, [task for task in baselines if task.number not in done],
                         (number for number in numbers if number not in done))
 
-    def _climb(self, loop: Loop, rungs: Rungs, baselines: Sequence[Task], finished: int) -> str:
+    def _climb(self, loop: Loop, rungs: Rungs, baselines: Sequence[Task], warm: Sequence[Trial]) -> str:
         """What the sampler proposes, with the ladder."""
         settings = self._settings
         ladder = Ladder(self._space, rungs)
         done = {trial.number: trial for trial in self._trials}
         shorts = self._book.interim()
         if settings.deterministic:
-            return run_up_in_step(loop, ladder, baselines, settings.trials, done, shorts)
+            for trial in warm:
+                ladder.learn(trial)
+            return run_up_in_step(loop, ladder, baselines, settings.trials, len(baselines) + len(warm), done, shorts)
         waiting = [short for number, short in sorted(shorts.items()) if number not in done]
         ladder.shorts.update(shorts)
         for trial in self._trials:
@@ -190,7 +199,7 @@ class Sweep:
         loop.search.replay([told for told in map(ladder.for_search, self._trials) if told is not None])
         first = max([*done, *shorts, len(self._space.baselines) - 1]) + 1
         return run_up(loop, ladder, [task for task in baselines if task.number not in done],
-                      settings.trials - finished, first, waiting)
+                      settings.trials - self._done, first, waiting)
 
     def _record(self, trial: Trial) -> None:
         self._book.append(trial)

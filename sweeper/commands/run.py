@@ -26,6 +26,7 @@ from sweeper.progress import Progress
 from sweeper.search.choose import Choice, choose
 from sweeper.space import Space
 from sweeper.space_file import load_space
+from sweeper.warm_start import warm_start
 
 AUTO_MAX = 200_000  # designs; `auto` does not consider enumerating more
 EXIT_CODES = {"interrupted": 130, "failing": 1}
@@ -50,17 +51,27 @@ def run(args: Namespace) -> int:
         trials = min(trials, size) if args.trials else size
     rungs, why = resolve(space, args.ladder or spec.ladder, sampler)
     note = "\n".join(text for text in (note, why) if text)
+    warm = warm_start([Path(folder) for folder in args.warm_start], space)
+    if args.warm_start:
+        if sampler == "exhaustive":
+            raise InputError("an exhaustive sweep cannot begin with another study's results; reuse its operator prices with "
+                             "--cache", key="--warm-start")
+        note = "\n".join([*([note] if note else []), f"warm start: {len(warm.taken):,} results taken over, "
+                                                     f"{len(warm.seeds):,} designs tried first"])
     settings = Settings(
-        trials=trials,
+        trials=trials + len(warm.taken),
         workers=workers,
         seed=spec.seed if args.seed is None else args.seed,
         sampler=sampler,
         deterministic=args.deterministic,
         timeout_s=timeout_s,
         tracking_uri=uri,
+        seeds=tuple(warm.seeds),
         ladder=None if rungs is None else asdict(rungs))
     folder = Path(args.out) if args.out else Path("runs") / space.name
     book = study_folder.create(folder, space, settings)
+    for trial in warm.taken:
+        book.append(trial)
     return _sweep(folder, space, book, settings, costs, args, note)
 
 

@@ -172,9 +172,10 @@ def _tell(loop: Loop, ladder: Ladder, proposal: Proposal | None, trial: Trial) -
         loop.search.tell(proposal, ladder.for_search(trial))
 
 
-def run_in_step(loop: Loop, ladder: Ladder, baselines: Sequence[Task], budget: int, earlier: Mapping[int, Trial],
-                shorts: Mapping[int, Trial]) -> End:
-    """As run_free in batches of 16, decided and told in trial order, until there are `budget` trials, baselines included.
+def run_in_step(loop: Loop, ladder: Ladder, baselines: Sequence[Task], budget: int, first: int,
+                earlier: Mapping[int, Trial], shorts: Mapping[int, Trial]) -> End:
+    """As run_free in batches of 16, decided and told in trial order, until there are `budget` trials, the `first` (baselines
+    and those of a warm start) included.
 
     earlier, shorts: final and short results of an interrupted run, looked up instead of evaluated. Raises InputError where
     the proposals differ from the earlier ones (another version of the sampler).
@@ -184,7 +185,7 @@ def run_in_step(loop: Loop, ladder: Ladder, baselines: Sequence[Task], budget: i
         return "stopped"
     for task in baselines:
         ladder.learn(earlier.get(task.number) or done[task.number])
-    first, full, cheap = len(baselines), len(baselines), 0
+    full, cheap = first, 0
     while full < budget:
         asked: dict[int, Proposal] = {}
         for number in range(first, first + min(BATCH, budget - full)):

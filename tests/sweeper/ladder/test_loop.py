@@ -48,7 +48,7 @@ def sweep(space, evaluate, *, budget, deterministic, before=(), order=0, size=4,
     loop = Loop(InlinePool(evaluate, size=size, order=order), search, proposals, records.append, stop)
     baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines)]
     if deterministic:
-        end = run_in_step(loop, ladder, baselines, budget, finals, shorts)
+        end = run_in_step(loop, ladder, baselines, budget, len(baselines), finals, shorts)
     else:
         waiting = [t for n, t in shorts.items() if n not in finals]
         for trial in finals.values():
