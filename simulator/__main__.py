@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   python -m simulator capacity npu-pim-chat --slo ttft_p99=500ms --slo tpot_p99=25ms
   python -m simulator hardware npu-pim
   python -m simulator price --hardware h100-sxm --op "gemm m=1..8192 n=4096 k=4096 dtype=bf16"
+  python -m simulator import llmservingsim profiles/llama-3.1-8b tables/ --model llama-3.1-8b
+  python -m simulator calibrate steps.csv --model qwen3-32b --hardware b300
 """
 
 IMPORT = """formats (docs/measured-hardware.md):
@@ -31,11 +33,15 @@ examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line and runs it; returns the exit code."""
+    return guarded(lambda: _dispatch(build_parser().parse_args(argv)))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; imports nothing heavy, so that --help answers at once."""
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="simulate one design and print its metrics", epilog=EXAMPLES,
-                              formatter_class=argparse.RawDescriptionHelpFormatter)
+    run = commands.add_parser("run", help="simulate one design and print its metrics")
     run.add_argument("design", help="a design YAML, or a name from configs/designs")
     _add_set(run, "hardware.npu.array=[128,128]")
     run.add_argument("--json", action="store_true", help="print metrics, breakdown and design as JSON")
@@ -80,7 +86,11 @@ def main(argv: list[str] | None = None) -> int:
     calibrate.add_argument("--model", help="a name from configs/models")
     calibrate.add_argument("--hardware", help="a name from configs/hardware")
     calibrate.add_argument("--tensor", type=int, default=1, metavar="N", help="tensor-parallel degree of the steps")
-    return guarded(lambda: _dispatch(parser.parse_args(argv)))
+    for name, command in commands.choices.items():
+        examples = "\n".join(line for line in EXAMPLES.splitlines() if f"simulator {name} " in f"{line} ")
+        command.epilog = "\n\n".join(text for text in (command.epilog if name == "price" else "", f"examples:\n{examples}") if text)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+    return parser
 
 
 def _add_set(parser: argparse.ArgumentParser, example: str) -> None:
