@@ -28,10 +28,11 @@ from simulator.importers.vllm_run import preset_named
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
 from simulator.serving import engine
+from simulator.serving.closed_loop import with_arrivals
 from simulator.serving.config import Trace
 from simulator.simulate import Priced, price, violations
 
-WAVES = 4
+WAVES, WARM_UP = 4, 0
 TPOT_BAR, TTFT_BAR = 10.0, 25.0
 # Serving defaults of the time: 8,192 tokens a step (vLLM and SGLang on 80 GB, TensorRT-LLM). SGLang overlaps scheduling
 # with the device (since 0.4); vLLM did not before 0.14.
@@ -107,21 +108,16 @@ def _eight_bit(points: list[dict[str, str]]) -> set[tuple[str, ...]]:
 
 
 def closed_loop(priced: Priced, prompt: int, output: int, in_flight: int) -> tuple[float, float] | None:
-    """Mean TTFT and TPOT in seconds. Arrivals are the finishes of earlier requests: found by repetition, since a later
-    arrival does not change an earlier finish, one more wave settles each time."""
+    """Mean TTFT and TPOT in seconds of the measured requests; None where one does not fit."""
     count = in_flight * WAVES
-    arrival = np.zeros(count, dtype=np.int64)
-    lengths = np.full(count, prompt, np.int32), np.full(count, output, np.int32)
-    for _ in range(WAVES + 1):
-        result = engine.run(Trace(arrival, *lengths), priced.scheduler, priced.costs)
-        if (result.finish_ns < 0).any():
-            return None
-        settled = np.concatenate([np.zeros(in_flight, np.int64), np.sort(result.finish_ns)[: count - in_flight]])
-        if np.array_equal(settled, arrival):
-            break
-        arrival = settled
-    ttft = float((result.first_token_ns - arrival).mean()) / 1e9
-    return ttft, float((result.finish_ns - result.first_token_ns).mean()) / 1e9 / max(output - 1, 1)
+    trace = Trace(np.zeros(count, np.int64), np.full(count, prompt, np.int32), np.full(count, output, np.int32),
+                  concurrency=in_flight)
+    result = engine.run(trace, priced.scheduler, priced.costs)
+    if (result.finish_ns < 0).any():
+        return None
+    measured = slice(in_flight * WARM_UP, None)
+    ttft = (result.first_token_ns - with_arrivals(trace, result).arrival_ns)[measured].mean() / 1e9
+    return float(ttft), float((result.finish_ns - result.first_token_ns)[measured].mean()) / 1e9 / max(output - 1, 1)
 
 
 def _rows(name: str, members: list[int], points: list[dict[str, str]], predicted: list[tuple[float, float] | None]) -> list[Row]:
