@@ -17,11 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.accuracy_sections import Section, sections
 from scripts.report import Row
+
+ROOT = Path(__file__).resolve().parents[1]
 
 HEAD = """# Accuracy
 
@@ -55,8 +56,8 @@ def run(section: Section, data: Path) -> list[Row] | None:
     """The rows that the section's script writes; None, with its message on stderr, where it cannot run."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.json"
-        command = [sys.executable, str(ROOT / "scripts" / section.script), *_located(section.arguments, str(data)), "--json", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        command = [sys.executable, str(ROOT / "scripts" / section.script), *_located(section.arguments, str(data))]
+        done = subprocess.run([*command, "--json", str(file)], capture_output=True, text=True, cwd=ROOT)
         if done.returncode not in (0, 1) or not file.is_file():
             print(f"{section.script}: {done.stderr.strip() or 'wrote no rows'}", file=sys.stderr)
             return None

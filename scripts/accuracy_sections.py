@@ -21,7 +21,8 @@ class Section:
 
 
 SERVING = ("Mean and percentiles over all requests of the recorded run, simulated with operator times from the tables and the "
-           "recorded arrivals; KV capacity is predicted. `last_two_thirds` are requests that a calibration on the run's first third has not seen.")
+           "recorded arrivals; KV capacity is predicted. `last_two_thirds` are requests that a calibration on the run's first "
+           "third has not seen.")
 SERVING_WHY = ("What is left is host time: a server's CPU work per step is known by a few constants, and TTFT under load carries "
                "every error of every step before it. Differences of `running` and `waiting` are means over the run's samples.")
 
@@ -40,8 +41,8 @@ def sections(data: Path) -> list[Section]:
             for run in sorted((data / "data/vllm_runs").glob("*/")) if (tables := run.name.replace("-", "/", 1))
             and (data / "data/llmservingsim_tables" / tables / "meta.yaml").is_file()]
     operators = [Section(f"GPU operators from the datasheet: {system}", "validate_operators.py",
-                         tuple(f"data/silicon/op_{name}.csv.gz" for name in ("gemm_subset", "attention_hd128", "comm"))
-                         + ("--system", system), OPERATORS, OPERATORS_WHY) for system in ("h100_sxm", "a100_sxm")]
+                         (*(f"data/silicon/op_{name}.csv.gz" for name in ("gemm_subset", "attention_hd128", "comm")),
+                          "--system", system), OPERATORS, OPERATORS_WHY) for system in ("h100_sxm", "a100_sxm")]
     return [
         Section("Scheduler", "validate_scheduler.py", ("oracle/vllm_scheduler",),
                 "Every decision of the vLLM v1 scheduler in recorded scenarios, replayed by both engines.",
