@@ -49,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         bundle = llmservingsim.read_meta(args.tables)
         hardware = args.hardware or preset_named(run.device or bundle.gpu, "hardware")
         design = resolve(design_of(run, hardware=hardware, model=args.model))
-        table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor)
+        table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor,
+                                         expert_parallel=design.parallelism.expert_parallel)
         trace = workload_of(run, args.run, args.workload)
         priced = price(design, CostCache(), table)
     except InputError as error:

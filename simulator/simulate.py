@@ -104,9 +104,10 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None) 
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     room = capacity.predict(arch, design.precision, hardware, parallelism, serving)
     devices = build(hardware, parallelism)
-    ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline)
+    ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline,
+                    expert_parallel=parallelism.expert_parallel)
     if table is None and hardware.tables is not None:
-        table = parquet.read_table(Path(hardware.tables))
+        table = parquet.read_tables(Path(hardware.tables), parallelism.tensor)
     if table is not None:
         table = at_speed(table, hardware.kernel_time)
         devices = measured_devices(devices, table, ops)

@@ -38,7 +38,8 @@ def calibrate_command(steps: Path | None, *, run: Path | None, tables: Path | No
 def _from_run(folder: Path, tables: Path, workload: Path | None, model: str | None, hardware: str | None) -> int:
     run, bundle = read_run(folder), llmservingsim.read_meta(tables)
     design = resolve(design_of(run, hardware=hardware or preset_named(run.device or bundle.gpu, "hardware"), model=model))
-    table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor)
+    table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor,
+                                     expert_parallel=design.parallelism.expert_parallel)
     trace, cache = workload_of(run, folder, workload), CostCache()
 
     def simulate(factor: float) -> EngineResult:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ Float64 = NDArray[np.float64]
 
 # Engine arguments that change what is served in a way not modelled here, and their harmless values.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "data_parallel_size": (None, 1), "enable_expert_parallel": (None, False), "enforce_eager": (None, False),
+    "data_parallel_size": (None, 1), "enforce_eager": (None, False),
     "quantization": (None,), "speculative_config": (None,), "decode_context_parallel_size": (None, 1)}
 
 
@@ -97,7 +98,8 @@ def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | Non
     if engine.get("kv_cache_dtype") not in (None, "auto"):
         raise InputError(f"kv_cache_dtype={engine['kv_cache_dtype']!r} is not modelled", key="kv_cache_dtype")
     return {"model": model or preset_named(run.model, "models"), "hardware": plain, "serving": serving,
-            "parallelism": {"tensor": tensor, "pipeline": int(engine.get("pipeline_parallel_size") or 1)},
+            "parallelism": {"tensor": tensor, "expert_parallel": bool(engine.get("enable_expert_parallel")),
+                            "pipeline": int(engine.get("pipeline_parallel_size") or 1)},
             "workload": {"trace": "recorded"}}
 
 
@@ -108,6 +110,7 @@ def preset_named(name: str, catalogue: str) -> str:
     words = name.rsplit("/", 1)[-1]
     for word in ("NVIDIA", "GeForce", "Blackwell", "Server Edition", "Workstation Edition", "Instruct"):
         words = words.replace(word, "")
+    words = re.sub(r"-\d{4}$", "", words.rstrip("-"))  # a release date: Qwen3-30B-A3B-Instruct-2507
     if _plain(words) not in known:
         raise InputError(f"no preset for '{name}' in configs/{catalogue}; {nearest(_plain(words), known)}; give one by hand")
     return known[_plain(words)]
