@@ -8,8 +8,9 @@ L, D, P are the seconds of linear operators (collectives and head included), dec
 `StepCosts`; a factor above one is an efficiency below the table's. The factor of L is interpolated over the step's
 tokens T between ROWS (memory-bound, compute-bound and power-limited steps reach other shares of the peaks: the clock falls
 within a long step; compute-bound steps without decodes follow each other at full power and have the factor of the longest
-steps), that of D over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). `sizes` adds one constant
-per batch size from which on a step of decodes alone is dearer: kernels change with the (padded) batch. No constant is negative, no factor below LEAST_FACTOR.
+steps), that of D over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). `sizes`
+adds one constant per batch size from which on a step of decodes alone is dearer: kernels change with the (padded) batch. No
+constant is negative, no factor below LEAST_FACTOR.
 
 The fit minimises the sum of absolute relative errors (iteratively reweighted non-negative least squares), so that a few
 outliers among the measured steps do not move it. Measure steps of several batch sizes and contexts, some with a prefill
