@@ -37,7 +37,8 @@ def test_a_profile_of_this_cpu_serves_a_design(command, tmp_path):
                       "workload": {"base": "chat-200", "requests": 20, "max_prompt_tokens": 64, "max_output_tokens": 16}})
     result = simulate(design)
     fidelity = {op.name: op.fidelity for op in result.operators}
-    assert fidelity["qkv"] == fidelity["decode_attention"] == fidelity["attention_norm"] == "interpolated"
+    assert fidelity["qkv"] == fidelity["attention_norm"] == "interpolated"
+    assert fidelity["decode_attention"] == "calibrated"  # contexts are priced far beyond the 256 tokens measured
     assert result.metrics["requests"] == 20
 
 
