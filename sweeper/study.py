@@ -34,11 +34,11 @@ from sweeper.loop import Loop, run_free, run_in_step
 from sweeper.mlflow_runs import Labels, default_uri
 from sweeper.pareto import signs
 from sweeper.progress import Progress
-from sweeper.progress import Status as ShownStatus
 from sweeper.proposals import Proposals
 from sweeper.search.build import build_search, resumed_seed
 from sweeper.space import Space
 from sweeper.spans import COMPLETE, FAILED, STATUSES, Rows
+from sweeper.status import Status as ShownStatus
 from sweeper.tracking import Closing, Tracker
 from sweeper.trial import BOUND, SHORT, Status, Trial
 from sweeper.warm_start import Seeded
@@ -47,6 +47,7 @@ from sweeper.worker import Task
 TRIAL_LIMIT_S = 300.0  # wall time of one simulation before it counts as hung
 MAX_FAILURES = 5  # failed designs in a row before the sweep stops: something is wrong with all of them
 SAVE_COSTS_SECONDS = 60.0
+SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 10-40 s) ..."
 NOTE_SECONDS = 2.0  # between two steps of an exhaustive sweep in MLflow
 
 
@@ -90,7 +91,7 @@ class Sweep:
         labels = Labels(space.name, book.header.study_id, folder, {
             "space_hash": book.header.space_hash, "code_version": book.header.code_version, **book.header.settings})
         uri = settings.tracking_uri or default_uri(folder)
-        self._tracker = Tracker(uri, labels, progress.say,
+        self._tracker = Tracker(uri, labels, progress.warn,
                                 earlier=[trial for trial in self._trials if not trial.rung])
 
     def run(self, *, address: str | None, costs: Snapshot, elastic: bool = False) -> Ending:
@@ -102,7 +103,6 @@ class Sweep:
         before = self._done
         with self._signals():
             if self._missing():
-                self._progress.say(f"starting {self._settings.workers} workers ...")
                 costs = self._evaluate(costs, address, elastic)
             else:
                 self._why = "complete"
@@ -119,7 +119,10 @@ class Sweep:
     def _evaluate(self, costs: Snapshot, address: str | None, elastic: bool) -> Snapshot:
         from sweeper.pool import Pool
 
-        warm(self._space)
+        with self._progress.explained(SLOW_ENGINE):
+            warm(self._space)
+        workers = f"{self._settings.workers} worker{'s' if self._settings.workers != 1 else ''}"
+        self._progress.starting(f"starting Ray and {workers} ...")
         with connected(self._settings.workers, address):
             pool = Pool(partial(SimEvaluator, self._space, load_traces(self._space)), workers=self._settings.workers,
                         costs=costs, trial_limit_s=TRIAL_LIMIT_S, elastic=elastic)
@@ -133,6 +136,7 @@ class Sweep:
         """Everything between the start of the workers and their end."""
         self._pool = pool
         self._started_s = time.monotonic()
+        self._progress.begin()
         cpu_s, loop_cpu_s = time.process_time(), time.thread_time()
         end = self._enumerate(pool) if self._exhaustive else self._search(pool)
         self._why = self._why or end
@@ -258,7 +262,9 @@ class Sweep:
         self._progress.show(ShownStatus(
             self._done, self._expected(), self._counts["complete"], self._counts["infeasible"],
             self._counts["failed"], len(self._front), self._front.hypervolume(), counters.hits / lookups,
-            counters.saved_s))
+            counters.saved_s, self._counts["pruned"], self._pool.workers, f"{self._space.name}, {self._settings.sampler}",
+            tuple(f"{o.name} {value:.4g} {o.unit}".rstrip()
+                  for o, value in zip(self._space.objectives, self._front.best(), strict=False))))
 
     def _finish(self, costs: Snapshot, *, new: int) -> Ending:
         from sweeper.results import write_results
@@ -271,7 +277,7 @@ class Sweep:
             (self._folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         write_report(self._folder, self._space, found, self._progress.say)
         children = [*(t for t in found.kept if t.baseline), *(t for t in found.front if not t.baseline)]
-        self._progress.say("writing to MLflow ...")
+        self._progress.starting("writing to MLflow ...")
         self._tracker.close(Closing(
             {"interrupted": "KILLED", "failing": "FAILED"}.get(self._why, "FINISHED"), children,
             [self._folder / name for name in study_folder.ARTIFACTS],

@@ -44,7 +44,7 @@ def run(args: Namespace) -> int:
     costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
     note = ""
     if sampler == "auto":
-        choice = _choose(space, trials, workers, fixed=args.trials is not None)
+        choice = _choose(space, trials, workers, fixed=args.trials is not None, quiet=args.quiet)
         sampler, note = choice.sampler, f"searching with {choice.sampler}: {choice.why}"
     if sampler == "exhaustive":
         size = len(Enumeration(space)) + len(space.baselines)
@@ -117,15 +117,17 @@ def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: 
     return EXIT_CODES.get(ending.why, 0)
 
 
-def _choose(space: Space, trials: int, workers: int, *, fixed: bool) -> Choice:
+def _choose(space: Space, trials: int, workers: int, *, fixed: bool, quiet: bool) -> Choice:
     """What `auto` means here; costs are measured only where they decide. fixed: the user gave the number of trials."""
     size = space.size()
     open_question = not fixed and size is not None and trials < size <= AUTO_MAX
     if not open_question:
         return choose(space, trials=trials, seconds_per_trial=None)
     from sweeper.evaluator import measured_seconds
+    from sweeper.study import SLOW_ENGINE
 
-    return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
+    with Progress(Console(stderr=True), quiet=quiet) as progress, progress.explained(SLOW_ENGINE):
+        return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
 
 
 def _workers(wanted: int | None) -> int:

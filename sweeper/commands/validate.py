@@ -14,9 +14,9 @@ from rich.console import Console
 from simulator.design import parse_override
 from sweeper.evaluator import measured_seconds
 from sweeper.judge import check
-from sweeper.progress import clock
 from sweeper.space import Space, describe
 from sweeper.space_file import load_space
+from sweeper.status import clock
 
 SAMPLED = 500  # points drawn to estimate the illegal share
 
