@@ -37,8 +37,11 @@ def test_a_profile_of_this_cpu_serves_a_design(command, tmp_path):
                       "workload": {"base": "chat-200", "requests": 20, "max_prompt_tokens": 64, "max_output_tokens": 16}})
     result = simulate(design)
     fidelity = {op.name: op.fidelity for op in result.operators}
-    assert fidelity["qkv"] == fidelity["attention_norm"] == "interpolated"
-    assert fidelity["decode_attention"] == "calibrated"  # contexts are priced far beyond the 256 tokens measured
+    # "calibrated": prices reach beyond the 32 tokens and 256 of context that were measured; the datasheet's are "analytic"
+    assert {fidelity[name] for name in ("qkv", "attention_norm", "decode_attention")} <= {"interpolated", "calibrated"}
+    # this CPU's step of two layers takes at least its four GEMMs, each measured
+    least = sum(table.points("gemm", shape).seconds.min() for shape in ((128, 64, 16, 16), (64, 64, 16, 16), (64, 128, 16, 16)))
+    assert result.metrics["tpot_p50"] > 2 * least
     assert result.metrics["requests"] == 20
 
 
