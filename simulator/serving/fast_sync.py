@@ -76,6 +76,7 @@ from simulator.serving.fast_shortage import serve_short_of_blocks
 from simulator.serving.gaps import gap_bin
 
 NEVER = 1 << 62
+FEW = 8  # steps of a run that are made one by one before it is tried to make a window of them at once
 CACHING = False  # a constant when the engine is compiled; `fast_cached` is the same code with True
 
 
@@ -101,6 +102,38 @@ def _decode_ns(batch, context, count, longest, longest_chunk, cell, tables, plai
     if spread == 0.0:
         return decode_on_line_ns(context, base, slope)
     return decode_in_cell_ns(context, longest, base, slope, spread, tables.inverse[batch])
+
+
+@part
+def _clear_ahead(wheel, at, window):
+    """Whether nobody finishes in the next `window` passes."""
+    if at + window > len(wheel):
+        return False
+    latest = np.int32(-1)
+    for j in range(window):
+        latest = max(latest, wheel[at + j])
+    return latest < 0
+
+
+@part
+def _blocks_ahead(taken_by, residues, phase, phases):
+    """Blocks taken in the next `window` passes; writes those taken up to each of them."""
+    total = np.int64(0)
+    for j in range(len(taken_by)):
+        total += residues[(phase + j) & phases]
+        taken_by[j] = total
+    return total
+
+
+@part
+def _window(total_context, count, base, slope, fixed, taken_by):
+    """A window of steps at once, without a branch: their decode attention, and the sum of blocks taken times step."""
+    decodes = weighted = 0
+    for j in range(len(taken_by)):
+        decode = decode_on_line_ns(total_context + count * j, base, slope)
+        decodes += decode
+        weighted += taken_by[j] * (fixed + decode)
+    return decodes, weighted
 
 
 @part
@@ -140,7 +173,8 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     free, partial, blocked = limits.usable_blocks, -1, False
     last_waiting = last_decision = peak = steps = cell = 0
     wheel, residues, knots, overlap = plain.wheel[0], plain.residues[0], tables.context_knots, tables.overlap
-    usable = limits.usable_blocks
+    usable, taken_by = limits.usable_blocks, plain.ahead
+    window = len(taken_by)
     counts_gaps = len(outcome.gap_counts) > 0
     decode_total = decode_sequences = decode_context = blocks_total = prefill_total = used_time = waiting_time = 0
     while True:
@@ -167,32 +201,55 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             base = slope = 0.0
             above = -1.0  # the sum of contexts at which the present cell of the table ends
             lag = phase - now
-            while wheel[np.uint32(now & mask)] < 0:
-                taken = np.int64(residues[np.uint32((now + lag) & phases)])
-                if taken > free:
+            while True:
+                until = now + FEW
+                while now < until and wheel[now & mask] < 0:
+                    taken = np.int64(residues[(now + lag) & phases])
+                    if taken > free:
+                        break
+                    if total_context >= above:
+                        cell = decode_cell(count, total_context, knots, tables.context_index, inverse)
+                        base, slope = tables.decode_base_ns[count, cell], tables.decode_slope_ns[count, cell]
+                        above = knots[cell + 1] * count if cell < len(knots) - 2 else np.inf
+                    free -= taken
+                    if special:
+                        decode = decode_in_cell_ns(total_context, longest + now, base, slope, spread, inverse)
+                        blocks = _decode_blocks_ns(linear, decode, count, tables)
+                        decode_total += decode
+                        blocks_total += blocks
+                        duration = fixed - linear + blocks
+                        if counts_gaps:
+                            outcome.gap_counts[gap_bin(host + duration)] += count
+                    else:
+                        duration = fixed + decode_on_line_ns(total_context, base, slope)
+                    used_time += (usable - free) * duration
+                    step_start = clock
+                    clock += host + duration
+                    total_context += count
+                    now += 1
+                    if clock >= horizon:
+                        break
+                if now < until or clock >= horizon:
                     break
-                if total_context >= above:
-                    cell = decode_cell(count, total_context, knots, tables.context_index, inverse)
-                    base, slope = tables.decode_base_ns[count, cell], tables.decode_slope_ns[count, cell]
-                    above = knots[cell + 1] * count if cell < len(knots) - 2 else np.inf
-                free -= taken
-                if special:
-                    decode = decode_in_cell_ns(total_context, longest + now, base, slope, spread, inverse)
-                    blocks = _decode_blocks_ns(linear, decode, count, tables)
-                    decode_total += decode
-                    blocks_total += blocks
-                    duration = fixed - linear + blocks
-                    if counts_gaps:
-                        outcome.gap_counts[gap_bin(host + duration)] += count
-                else:
-                    duration = fixed + decode_on_line_ns(total_context, base, slope)
-                used_time += (usable - free) * duration
-                step_start = clock
-                clock += host + duration
-                total_context += count
-                now += 1
-                if clock >= horizon:
-                    break
+                while (
+                    not special
+                    and clock + window * (host + fixed + decode_on_line_ns(total_context, base, slope)) < horizon
+                    and total_context + window * count < above
+                    and _clear_ahead(wheel, now & mask, window)
+                ):
+                    blocks_taken = _blocks_ahead(taken_by, residues, (now + lag) & phases, phases)
+                    if blocks_taken > free:
+                        break
+                    decodes, weighted = _window(total_context, count, base, slope, fixed, taken_by)
+                    after = clock + window * (host + fixed) + decodes
+                    if after >= horizon:
+                        break
+                    used_time += (usable - free) * (window * fixed + decodes) + weighted
+                    free -= blocks_taken
+                    total_context += window * count
+                    step_start = after - host - fixed - decode_on_line_ns(total_context - count, base, slope)
+                    clock = after
+                    now += window
             made = now - first
             if made > 0:
                 waiting_time += last_waiting * (began - last_decision) + waiting * (step_start - began)
