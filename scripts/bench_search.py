@@ -7,21 +7,27 @@ simulation is a look-up. Share: hypervolume dominated by what was found over tha
 scale, bounded by the 90th percentile of all feasible designs. For every sampler a repeated or statically illegal
 proposal costs nothing: only simulations count. Ours ask with 4 evaluations under way, as with two workers; the stock
 samplers one by one, which favours them.
+
+`ladder` is `gp` below bounds that prove designs dominated (sweeper.ladder), every rung really run. Its budget is the cost of
+--trials full simulations: what a design costs that a proof ends, and what a proof that fails adds to a simulation, are
+measured first, on the same designs, and counted in full simulations.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import pickle
+import random
 import statistics
 import subprocess
 import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +42,16 @@ sys.path.insert(0, str(ROOT))
 
 from sweeper import ledger  # noqa: E402
 from sweeper.enumeration import Enumeration  # noqa: E402
+from sweeper.evaluator import SimEvaluator, load_traces, warm  # noqa: E402
+from sweeper.ladder.loop import Ladder, Rungs, run_free  # noqa: E402
+from sweeper.loop import Loop  # noqa: E402
 from sweeper.pareto import signs  # noqa: E402
 from sweeper.proposals import Proposals, broken_rule  # noqa: E402
 from sweeper.search.build import build_search  # noqa: E402
 from sweeper.space import Space  # noqa: E402
 from sweeper.space_file import load_space  # noqa: E402
 from sweeper.trial import Trial  # noqa: E402
+from sweeper.worker import Task, run_task  # noqa: E402
 
 # space -> what is changed for the enumeration: short traces keep it affordable
 SPACES: dict[str, dict[str, Any]] = {
@@ -50,7 +60,9 @@ SPACES: dict[str, dict[str, Any]] = {
     "npu_scale_out": {"workload.requests": 200},
 }
 GOAL = 0.95
+LADDER_GOAL = 0.98
 OURS = ("tpe", "gp", "local", "nsga2", "random", "qmc")
+LADDER = "ladder"
 STOCK = ("optuna_tpe", "optuna_mv_tpe", "optuna_nsga2", "optuna_nsga3", "optuna_qmc", "optuna_random")
 IN_FLIGHT = 4
 
@@ -122,6 +134,93 @@ def ours(truth: Truth, sampler: str, seed: int, trials: int) -> tuple[list[Trial
     return found, time.process_time() - start_s
 
 
+class Climb:
+    """An inline pool whose evaluations are counted in full simulations."""
+
+    group = 1
+
+    def __init__(self, evaluator: SimEvaluator, prices: dict[str, float]) -> None:
+        self._evaluator, self._prices = evaluator, prices
+        self._waiting: deque[Task] = deque()
+        self.found: list[Trial] = []  # simulated in full
+        self.halfway: list[Trial] = []
+        self.cost, self.proved = 0.0, 0
+
+    def room(self) -> int:
+        return IN_FLIGHT - len(self._waiting)
+
+    def submit(self, tasks: Iterable[Task]) -> None:
+        self._waiting.extend(tasks)
+
+    def collect(self, timeout_s: float) -> list[Trial]:
+        if not self._waiting:
+            return []
+        trial = run_task(self._evaluator, self._waiting.popleft())
+        self.cost += self._prices[trial.rung]
+        if trial.rung:
+            self.proved += 1
+        else:
+            self.found.append(trial)
+        return [trial]
+
+
+def rung_prices(truth: Truth, evaluator: SimEvaluator, designs: int = 100) -> dict[str, float]:
+    """Rung -> cost of a design that ends there, in full simulations without proofs (medians of the best of five)."""
+    space, rng = truth.space, random.Random(0)
+    beaten = ((0, tuple(-1e30 if o.direction == "minimize" else 1e30 for o in space.objectives)),)
+    rows: list[list[float]] = []
+    while len(rows) < designs:
+        point = space.sample(rng)
+        known = truth.trials.get(space.key(point))
+        if known is None or known.status != "complete":
+            continue
+        seconds = []
+        for task in (Task(0, point), Task(0, point, rivals=()), Task(0, point, rivals=beaten)):
+            best = math.inf
+            for _ in range(5):
+                start_s = time.process_time()
+                evaluator.evaluate(task)
+                best = min(best, time.process_time() - start_s)
+            seconds.append(best)
+        rows.append(seconds)
+    plain, tried, proved = (statistics.median(column) for column in zip(*rows, strict=True))
+    return {"": tried / plain, "bound": proved / plain}
+
+
+def ladder(truth: Truth, seed: int, budget: float, evaluator: SimEvaluator, prices: dict[str, float]) -> tuple[Climb, float]:
+    """What `gp` with proofs finds at the cost of `budget` full simulations, and its CPU seconds apart from evaluations."""
+    proposals = Proposals(truth.space, seed)
+    search = build_search("gp", truth.space, seed=seed, in_flight=IN_FLIGHT, skip=proposals.skip)
+    pool = Climb(evaluator, prices)
+
+    def stop() -> bool:
+        if pool.cost <= budget / 2:
+            pool.halfway = list(pool.found)
+        return pool.cost >= budget
+
+    start_s = time.process_time()
+    run_free(Loop(pool, search, proposals, lambda _: None, stop), Ladder(truth.space, Rungs(0)), [], 1 << 30, 0)
+    return pool, time.process_time() - start_s
+
+
+def measure_ladder(truth: Truth, name: str, seeds: int, trials: int) -> Iterator[dict[str, Any]]:
+    """Rows of the ladder on one space."""
+    evaluator = SimEvaluator(truth.space, load_traces(truth.space))
+    warm(truth.space)
+    prices = rung_prices(truth, evaluator)
+    climbs = [ladder(truth, seed, trials, evaluator, prices)[0] for seed in range(seeds)]
+    shares = [truth.share(climb.found) for climb in climbs]
+    share = statistics.median(shares)
+    yield {"name": f"{name}/{LADDER}/hypervolume_share_{trials}", "value": round(share, 4), "unit": "",
+           "goal": f">= {LADDER_GOAL}", "ok": share >= LADDER_GOAL, "least": round(min(shares), 4), "most": round(max(shares), 4)}
+    for what, value, unit in (
+            (f"hypervolume_share_{trials // 2}", statistics.median(truth.share(c.halfway) for c in climbs), ""),
+            ("full_simulations", statistics.median(len(c.found) for c in climbs), ""),
+            ("proved_designs", statistics.median(c.proved for c in climbs), ""),
+            ("cost_of_a_proof", prices["bound"], ""), ("cost_of_a_simulation", prices[""], "")):
+        yield {"name": f"{name}/{LADDER}/{what}", "value": round(value, 4), "unit": unit, "goal": "", "ok": None}
+
+
 def stock(truth: Truth, sampler: str, seed: int, trials: int) -> tuple[list[Trial], float]:
     """The trials of one of Optuna's samplers, and its CPU seconds."""
     import optuna
@@ -163,6 +262,9 @@ def stock(truth: Truth, sampler: str, seed: int, trials: int) -> tuple[list[Tria
 
 def measure(truth: Truth, name: str, sampler: str, seeds: int, trials: int) -> Iterator[dict[str, Any]]:
     """Rows of one sampler on one space."""
+    if sampler == LADDER:
+        yield from measure_ladder(truth, name, seeds, trials)
+        return
     run = stock if sampler.startswith("optuna_") else ours
     shares: list[float] = []
     halves: list[float] = []
@@ -188,7 +290,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--tables", metavar="DIR", required=True, help="where enumerated spaces are kept")
     parser.add_argument("--space", choices=SPACES, action="append", help="may be repeated (default: all)")
-    parser.add_argument("--sampler", choices=(*OURS, *STOCK), action="append", help="may be repeated (default: all)")
+    parser.add_argument("--sampler", choices=(*OURS, LADDER, *STOCK), action="append", help="may be repeated (default: all)")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--json", metavar="FILE", help="write the rows")
@@ -198,7 +300,7 @@ def main() -> int:
         truth = enumerated(name, Path(args.tables))
         front = sum(t.status == "complete" for t in truth.trials.values())
         print(f"{name}: {len(Enumeration(truth.space)):,} designs, {len(truth.trials):,} legal, {front:,} feasible")
-        for sampler in args.sampler or (*OURS, *STOCK):
+        for sampler in args.sampler or (*OURS, LADDER, *STOCK):
             for row in measure(truth, name, sampler, args.seeds, args.trials):
                 spread = f"[{row['least']:.3f} .. {row['most']:.3f}]" if "least" in row else ""
                 print(f"{row['name']:56} {row['value']:>9.4g} {row['unit']:3} {row['goal']:8} "

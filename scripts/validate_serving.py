@@ -19,14 +19,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, row
+from simulator.calibration import window_s
 from simulator.costs.cache import CostCache
 from simulator.design import resolve
 from simulator.importers import llmservingsim
-from simulator.importers.vllm_run import RecordedRun, design_of, preset_named, read_run, trace_of, without_contents
+from simulator.importers.vllm_run import RecordedRun, design_of, preset_named, read_run, workload_of
 from simulator.inputs.errors import InputError
 from simulator.serving import engine
-from simulator.serving.config import EngineResult, Trace
-from simulator.serving.trace_files import read_trace
+from simulator.serving.config import EngineResult
 from simulator.simulate import price
 
 STATISTICS = {"mean": np.mean, **{f"p{q}": (lambda v, q=q: np.percentile(v, q)) for q in (50, 90, 95, 99)}}
@@ -49,8 +49,9 @@ def main(argv: list[str] | None = None) -> int:
         bundle = llmservingsim.read_meta(args.tables)
         hardware = args.hardware or preset_named(run.device or bundle.gpu, "hardware")
         design = resolve(design_of(run, hardware=hardware, model=args.model))
-        table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor)
-        trace = _trace(run, args.workload, args.run)
+        table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor,
+                                         expert_parallel=design.parallelism.expert_parallel)
+        trace = workload_of(run, args.run, args.workload)
         priced = price(design, CostCache(), table)
     except InputError as error:
         print(error, file=sys.stderr)
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     if run.num_gpu_blocks is not None:
         off = (priced.scheduler.num_gpu_blocks / run.num_gpu_blocks - 1) * 100
         rows.append(row("kv_blocks/error_pct", off, "%", BLOCKS_BAR, absolute=True))
-    rows += load(run, result)
+    rows += load(run, result) + held_out(run, result)
     if args.plot:
         _plot(run, result, args.plot)
     print()
@@ -119,17 +120,18 @@ def load(run: RecordedRun, result: EngineResult) -> list[Row]:
     return rows
 
 
-def _trace(run: RecordedRun, workload: Path | None, folder: Path) -> Trace:
-    if workload is None:
-        near = sorted(folder.parent.glob("*.jsonl.gz")) + sorted(folder.parent.glob("*.jsonl"))
-        for path in near:
-            try:
-                return trace_of(run, read_trace(str(path)))
-            except InputError:
-                continue
-        print("no workload found beside the run: prefix hits are not simulated", file=sys.stderr)
-        return without_contents(run)
-    return trace_of(run, read_trace(str(workload)))
+def held_out(run: RecordedRun, result: EngineResult) -> list[Row]:
+    """Errors over the requests that began after the part of a run that `python -m simulator calibrate` looks at: what a
+    device calibrated on this very run has not seen. Without bars; of other runs nothing has been seen."""
+    late = (run.first_token_s > window_s(run)) & (result.finish_ns >= 0)
+    if not late.any():
+        return []
+    arrival, outputs = run.arrival_s[late], run.output_tokens[late]
+    measured = latencies(arrival, run.first_token_s[late], run.finish_s[late], outputs)
+    found = latencies(arrival, result.first_token_ns[late] / 1e9, result.finish_ns[late] / 1e9, outputs)
+    return [row(f"last_two_thirds/{name}/{label}_error_pct",
+                (float(STATISTICS[label](found[name])) / float(STATISTICS[label](measured[name])) - 1) * 100)
+            for name in measured if len(measured[name]) for label in ("mean", "p99")]
 
 
 def _peer(summary: Path) -> dict[str, float]:

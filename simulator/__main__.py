@@ -15,16 +15,33 @@ EXAMPLES = """examples:
   python -m simulator capacity npu-pim-chat --slo ttft_p99=500ms --slo tpot_p99=25ms
   python -m simulator hardware npu-pim
   python -m simulator price --hardware h100-sxm --op "gemm m=1..8192 n=4096 k=4096 dtype=bf16"
+  python -m simulator import llmservingsim profiles/llama-3.1-8b tables/ --model llama-3.1-8b
+  python -m simulator calibrate steps.csv --model qwen3-32b --hardware b300
+"""
+
+IMPORT = """formats (docs/measured-hardware.md):
+  llmservingsim   an LLMServingSim profile bundle: meta.yaml, tp1/, tp2/ ...
+  vidur           a Vidur profile: data/profiling/compute/DEVICE/MODEL with mlp.csv and attention.csv
+  aiconfigurator  the installed NVIDIA databases (pip install 'llm-serving-sweeper[silicon]')
+  parquet         tables in our own columns (.parquet, .csv or a folder of them), checked and put in order
+
+examples:
+  python -m simulator import aiconfigurator h100_sxm/vllm tables/h100-vllm
+  python -m simulator run h100-chat --set hardware.tables=tables/h100-vllm
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line and runs it; returns the exit code."""
+    return guarded(lambda: _dispatch(build_parser().parse_args(argv)))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; imports nothing heavy, so that --help answers at once."""
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="simulate one design and print its metrics", epilog=EXAMPLES,
-                              formatter_class=argparse.RawDescriptionHelpFormatter)
+    run = commands.add_parser("run", help="simulate one design and print its metrics")
     run.add_argument("design", help="a design YAML, or a name from configs/designs")
     _add_set(run, "hardware.npu.array=[128,128]")
     run.add_argument("--json", action="store_true", help="print metrics, breakdown and design as JSON")
@@ -53,13 +70,27 @@ def main(argv: list[str] | None = None) -> int:
     _add_set(price, "npu.arrays=4")
     price.add_argument("--json", action="store_true", help="print rows as JSON")
     price.add_argument("--plot", metavar="FILE.html", help="write a log-log plot beside the roofline")
-    tables = commands.add_parser("import", help="measured operators of other tools into operator tables (parquet)")
-    tables.add_argument("format", help="llmservingsim: an LLMServingSim profile bundle (meta.yaml, tp1/, tp2/ ...)")
-    tables.add_argument("source", type=Path, metavar="SRC")
-    tables.add_argument("destination", type=Path, metavar="DEST", help="folder for one .parquet per TP degree")
+    tables = commands.add_parser("import", help="measured operators of other tools into operator tables (parquet)",
+                                 epilog=IMPORT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tables.add_argument("format", metavar="FORMAT", help="llmservingsim, vidur, aiconfigurator or parquet")
+    tables.add_argument("source", metavar="SRC", help="a folder or file; for aiconfigurator SYSTEM/FRAMEWORK[/VERSION]")
+    tables.add_argument("destination", type=Path, metavar="DEST", help="folder for tables and their reports")
     tables.add_argument("--model", help="a name from configs/models or a config.json, where the source names none")
     tables.add_argument("--hardware", help="a name from configs/hardware, for the roofline checks")
-    return guarded(lambda: _dispatch(parser.parse_args(argv)))
+    tables.add_argument("--network", type=Path, metavar="DIR", help="vidur: the folder of all_reduce.csv and send_recv.csv")
+    calibrate = commands.add_parser("calibrate", help="host and speed constants of a device from a few measured steps, or a run")
+    calibrate.add_argument("steps", nargs="?", type=Path, metavar="STEPS.csv", help="measured engine steps (docs/calibration.md)")
+    calibrate.add_argument("--run", type=Path, metavar="DIR", help="a recorded vLLM run instead; its first third is used")
+    calibrate.add_argument("--tables", type=Path, metavar="DIR", help="operator tables of the run's device and model")
+    calibrate.add_argument("--workload", type=Path, metavar="FILE", help="the run's requests with their token ids")
+    calibrate.add_argument("--model", help="a name from configs/models")
+    calibrate.add_argument("--hardware", help="a name from configs/hardware")
+    calibrate.add_argument("--tensor", type=int, default=1, metavar="N", help="tensor-parallel degree of the steps")
+    for name, command in commands.choices.items():
+        examples = "\n".join(line for line in EXAMPLES.splitlines() if f"simulator {name} " in f"{line} ")
+        command.epilog = "\n\n".join(text for text in (command.epilog if name == "price" else "", f"examples:\n{examples}") if text)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+    return parser
 
 
 def _add_set(parser: argparse.ArgumentParser, example: str) -> None:
@@ -79,10 +110,16 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         return capacity_command(args.design, args.overrides, args.slo, seeds=args.seeds, tolerance=args.tolerance,
                                 as_json=args.json)
+    if args.command == "calibrate":
+        from simulator.commands.calibrate import calibrate_command
+
+        return calibrate_command(args.steps, run=args.run, tables=args.tables, workload=args.workload, model=args.model,
+                                 hardware=args.hardware, tensor=args.tensor)
     if args.command == "import":
         from simulator.commands.import_tables import import_command
 
-        return import_command(args.format, args.source, args.destination, args.model, args.hardware)
+        return import_command(args.format, args.source, args.destination, model=args.model, hardware=args.hardware,
+                              network=args.network)
     if args.command == "hardware":
         from simulator.commands.hardware import hardware_command
 

@@ -187,9 +187,9 @@ def section_text(section: str, record: Record) -> str:
     if isinstance(record, Hardware):
         _drop_idle_hardware(record, plain)
         if record.tables is not None:  # what is in the file counts, not where it lies
-            from simulator.hardware.measured.parquet import read_table
+            from simulator.hardware.measured.parquet import content_hash
 
-            plain["tables"] = read_table(Path(record.tables)).content_hash
+            plain["tables"] = content_hash(Path(record.tables))
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
@@ -360,6 +360,6 @@ def _local(section: str, plain: dict[str, Any], folder: Path | None) -> dict[str
     """Relative paths of traces and operator tables are relative to the file that names them."""
     key = {"workload": "trace", "hardware": "tables"}.get(section)
     path = plain.get(key) if key is not None else None
-    if key is not None and isinstance(path, str) and folder is not None and (folder / path).is_file():
+    if key is not None and isinstance(path, str) and folder is not None and (folder / path).exists():
         return {**plain, key: str((folder / path).resolve())}
     return plain

@@ -33,7 +33,8 @@ class Infeasible(Exception):
 
 def violations(design: Design) -> list[Violation]:
     """Every static requirement the design misses; empty where it can be simulated."""
-    split = split_violations(design.model, design.parallelism.tensor, design.parallelism.pipeline)
+    split = split_violations(design.model, design.parallelism.tensor, design.parallelism.pipeline,
+                             design.parallelism.expert_parallel)
     if split:
         return [Violation("model_split", 1.0, "; ".join(split))]
     room = predict(design.model, design.precision, design.hardware, design.parallelism, design.serving)

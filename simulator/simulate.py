@@ -23,7 +23,8 @@ from simulator.hardware.build import Devices, build
 from simulator.hardware.cost import Bill, bill
 from simulator.hardware.measured import parquet
 from simulator.hardware.measured.bind import attention_extras, measured_devices
-from simulator.hardware.measured.table import OperatorTable
+from simulator.hardware.measured.gaps import kernel_gaps
+from simulator.hardware.measured.table import OperatorTable, at_speed
 from simulator.hardware.priced import Device
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention
@@ -82,6 +83,12 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
         raise Infeasible(found)
     priced = price(design, cache or CostCache(), table)
     trace = load_trace(design.workload) if trace is None else trace
+    return serve(design, priced, trace, log=log, use_reference=use_reference, gaps=gaps)
+
+
+def serve(design: Design, priced: Priced, trace: Trace, *, log: bool = False, use_reference: bool = False,
+          gaps: bool = True) -> Result:
+    """The second half of `simulate`, for a design that is priced already. Raises Infeasible where nothing fits."""
     run_engine = reference.run if use_reference else engine.run
     replicas = [Replica(part, run_engine(part, priced.scheduler, priced.costs, log=log, gaps=gaps))
                 for part in split(trace, design.parallelism.replicas)]
@@ -97,20 +104,24 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None) 
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     room = capacity.predict(arch, design.precision, hardware, parallelism, serving)
     devices = build(hardware, parallelism)
-    ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline)
+    ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline,
+                    expert_parallel=parallelism.expert_parallel)
     if table is None and hardware.tables is not None:
-        table = parquet.read_table(Path(hardware.tables))
+        table = parquet.read_tables(Path(hardware.tables), parallelism.tensor)
     if table is not None:
+        table = at_speed(table, hardware.kernel_time)
         devices = measured_devices(devices, table, ops)
     curves = price_all(ops, functools.partial(_device_of, devices), cache, serving.max_num_batched_tokens,
                        serving.max_num_seqs)
     extras = attention_extras(devices.decode, ops, serving.max_num_seqs, grids.context_knots())
     launch_s = devices.attention_launch_s if extras is None else extras.launch_s
     curves = once_per_step(curves, launch_s, serving.max_num_batched_tokens)
+    sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
+    if table is not None:
+        curves += kernel_gaps(ops, table, sizes, grids.row_knots(serving.max_num_batched_tokens))
     layers = stage_layers(arch.layers, parallelism.pipeline)
     decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
     channels = devices.channel_costs(decode) if devices.channel_costs is not None else None
-    sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
     beside = None
     if devices.beside_pim is not None and hardware.pim.sub_batches != "never":
         slowed = dataclasses.replace(devices, compute=devices.beside_pim)

@@ -71,7 +71,7 @@ def scheduling(runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
     """Steps, batches, queue and KV use."""
     results = [r for _, r in runs]
     steps = sum(int(r.steps_by_tokens.sum()) for r in results)
-    span_ns = sum(r.makespan_ns - int(t.arrival_ns[0]) for t, r in runs) or 1
+    span_ns = sum(_busy_span_ns(t, r) for t, r in runs) or 1
     usable = max(scheduler.num_gpu_blocks - 1, 1)
     prompt = sum(int(t.prompt_tokens.sum()) for t, _ in runs)
     return {
@@ -87,13 +87,18 @@ def scheduling(runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
     }
 
 
+def _busy_span_ns(trace: Trace, run: EngineResult) -> int:
+    """First arrival to the end of the last step; 0 for a replica whose requests were all refused."""
+    return max(run.makespan_ns - int(trace.arrival_ns[0]), 0)
+
+
 def _weighted(histogram: np.ndarray) -> float:
     return float(np.dot(np.arange(len(histogram)), histogram))
 
 
 def utilisation(design: Design, runs: Runs, operators: list[OperatorTime]) -> dict[str, float]:
     """Busy shares. A stage of the pipeline does 1/stages of the work, so busy time is divided by their number."""
-    span_s = sum((r.makespan_ns - int(t.arrival_ns[0])) / 1e9 for t, r in runs) or 1e-9
+    span_s = sum(_busy_span_ns(t, r) for t, r in runs) / 1e9 or 1e-9
     busy = {name: sum(op.seconds for op in operators if op.device == name) / span_s / design.parallelism.pipeline
             for name in ("device", "pim", "link")}
     return {f"{name}_utilization": min(share, 1.0) for name, share in busy.items()}

@@ -6,24 +6,17 @@ import argparse
 import importlib
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from simulator.inputs.cli import guarded
-
-EXAMPLES = """examples:
-  python -m sweeper run search_spaces/quick.yaml
-  python -m sweeper run search_spaces/npu_pim.yaml --trials 400 --workers 8 --set workload.rate="4 requests/s"
-  python -m sweeper run my_space.yaml --out runs/second --cache runs/first/costs.npz
-  python -m sweeper resume runs/npu_pim
-  python -m sweeper ui runs/npu_pim
-"""
+from sweeper.commands.examples import EXAMPLES, add_examples
 
 SAMPLERS = ("auto", "exhaustive", "gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line and runs it; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy loads: the cores belong to the simulations
     module, function = args.run.split(":")
 
@@ -34,8 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     return guarded(command)
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m sweeper", description=__doc__, epilog=EXAMPLES,
+def build_parser() -> ArgumentParser:
+    """The command line; imports nothing heavy, so that --help answers at once."""
+    parser = ArgumentParser(prog="python -m sweeper", description=__doc__, epilog=f"examples:\n{EXAMPLES['run']}",
                             formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -45,6 +39,11 @@ def _parser() -> ArgumentParser:
     _machine_options(run)
     run.add_argument("--seed", type=int, metavar="N", help="of the search (default: the space's, 0)")
     run.add_argument("--sampler", choices=SAMPLERS, help="how designs are proposed (default: the space's, auto)")
+    run.add_argument("--warm-start", metavar="DIR", action="append", default=[],
+                     help="an earlier study's folder: its results of identical designs are taken over, the best of the "
+                          "others are tried first; may be repeated")
+    run.add_argument("--ladder", choices=("auto", "on", "off"),
+                     help="bounds and a short trace before the full one (default: the space's, auto: where it pays)")
     run.add_argument("--deterministic", action="store_true",
                      help="same seed, same trials, whatever the number of workers (batches of 16 in step)")
     run.add_argument("--out", metavar="DIR", help="study folder (default: runs/<name of the space>)")
@@ -57,8 +56,10 @@ def _parser() -> ArgumentParser:
     _machine_options(resume)
 
     validate = commands.add_parser("validate", help="check a search space without running it")
-    validate.set_defaults(run="sweeper.__main__:_validate")
+    validate.set_defaults(run="sweeper.commands.validate:command")
     validate.add_argument("space", metavar="SPACE", help="a search-space YAML, or a name from search_spaces/")
+    validate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+                          help="change a dotted key of the base design; may be repeated")
 
     for name, text in (("report", "write report.html and the result tables anew"),
                        ("best", "print the best design of each objective")):
@@ -71,6 +72,24 @@ def _parser() -> ArgumentParser:
     ui.add_argument("folder", metavar="DIR", nargs="?", default="runs",
                     help="study folder, or a folder of studies (default: runs)")
     ui.add_argument("--port", type=int, default=5000, help="on 127.0.0.1 (default: 5000)")
+
+    for name in ("spaces", "models", "hardware", "workloads"):
+        listed = commands.add_parser(name, help=f"list the {name} that ship")
+        listed.set_defaults(run="sweeper.commands.lists:listing")
+
+    schema = commands.add_parser("schema", help="JSON schema of a kind of YAML, for editors")
+    schema.set_defaults(run="sweeper.commands.schema:schema")
+    schema.add_argument("kind", nargs="?", default="space",
+                        choices=("space", "design", "model", "hardware", "serving", "workload", "costs"))
+
+    doctor = commands.add_parser("doctor", help="check the installation: versions, Ray, MLflow, disk, compiled code")
+    doctor.set_defaults(run="sweeper.commands.doctor:doctor")
+
+    completion = commands.add_parser("completion", help="completion script for bash, zsh or fish")
+    completion.set_defaults(run="sweeper.commands.completion:completion")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.add_argument("--program", choices=("sweeper", "simulator"), default="sweeper")
+    add_examples(commands)
     return parser
 
 
@@ -83,12 +102,6 @@ def _machine_options(parser: ArgumentParser) -> None:
     parser.add_argument("--cache", metavar="FILE", help="costs.npz of an earlier study: its operator prices are reused")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow database or server (default: DIR/mlflow.db)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-
-
-def _validate(args: Namespace) -> None:
-    from sweeper.commands.validate import validate
-
-    validate(args.space)
 
 
 if __name__ == "__main__":

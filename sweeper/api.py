@@ -15,7 +15,7 @@ Everything is in the study's folder, as with the command line; the two can be mi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from sweeper.search.choose import choose
 from sweeper.space import Space as _Space
 from sweeper.space_file import load_space
 from sweeper.trial import Trial
+from sweeper.warm_start import warm_start
 
 if TYPE_CHECKING:
     import pyarrow
@@ -134,13 +135,14 @@ class Study:
 
 def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = None, sampler: str = "auto",
         workers: int | None = None, seed: int = 0, deterministic: bool = False, address: str | None = None,
-        tracking_uri: str | None = None, quiet: bool = True) -> Study:
+        tracking_uri: str | None = None, quiet: bool = True, warm: Sequence[str | Path] = ()) -> Study:
     """Sweeps a space into a new folder and returns the study.
 
     trials: designs in all, baselines included (default: the space's; all of them for `exhaustive`). workers: default
     one per core. seed, deterministic: the same seed gives the same trials whatever the number of workers. address: a
     Ray cluster (then by default a worker on each of its CPUs, also of nodes that join), else a private local one.
-    Raises InputError where the folder holds a study already.
+    warm: folders of earlier studies whose results and best designs are taken over (`sweeper.warm_start`); `trials` counts
+    without them. Raises InputError where the folder holds a study already.
     """
     inner = space.inner if isinstance(space, Space) else load_space(space)
     wanted = trials or inner.study.trials
@@ -149,9 +151,12 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
     if sampler == "exhaustive":
         size = len(Enumeration(inner)) + len(inner.baselines)
         wanted = min(trials, size) if trials else size
-    settings = Settings(wanted, workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
-                        tracking_uri=tracking_uri)
+    known = warm_start([Path(other) for other in warm], inner)
+    settings = Settings(wanted + len(known.taken), workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
+                        tracking_uri=tracking_uri, seeds=tuple(known.seeds))
     book = study_folder.create(Path(folder), inner, settings)
+    for trial in known.taken:
+        book.append(trial)
     _sweep(Path(folder), inner, book, settings, cache.empty(), address, quiet,
            elastic=address is not None and workers is None)
     return Study(folder)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sweeper import ledger
 from sweeper.pareto import front
 from sweeper.space import Space
-from sweeper.trial import Status, Trial
+from sweeper.trial import BOUND, Status, Trial
 
 BATCH = 4096  # trials between two sortings out of the front
 MAX_SAMPLE = 5_000  # trials that a report draws
@@ -88,7 +88,7 @@ class _Gathered:
         if trial.baseline:
             self.baselines.append(trial)
         if trial.status != "complete":
-            self.reasons[trial.reason.split(":")[0] if trial.status == "infeasible" else trial.reason] += 1
+            self.reasons[_kind(trial)] += 1
             return
         self._batch.append(trial)
         if len(self._batch) == BATCH:
@@ -105,3 +105,10 @@ class _Gathered:
                 self.best[objective.name] = best
         self.front = front([*self.front, *self._batch], self._objectives)
         self._batch = []
+
+
+def _kind(trial: Trial) -> str:
+    """The reason without what is one design's own."""
+    if trial.status == "pruned":
+        return "pruned by bounds" if trial.rung == BOUND else "pruned after a short trace"
+    return trial.reason.split(":")[0] if trial.status == "infeasible" else trial.reason

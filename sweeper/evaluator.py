@@ -6,25 +6,29 @@ import contextlib
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from simulator.bounds import bounds
 from simulator.capacity import capacity
 from simulator.costs.cache import CostCache
 from simulator.design import Design
-from simulator.feasibility import Infeasible
+from simulator.feasibility import Infeasible, violations
 from simulator.inputs.errors import InputError
 from simulator.schema.workload import Workload
 from simulator.serving.config import Trace
-from simulator.serving.trace import load_trace
-from simulator.simulate import simulate
+from simulator.serving.trace import head, load_trace
+from simulator.simulate import price, serve, simulate
 from sweeper.enumeration import Enumeration
-from sweeper.judge import check, check_design, impossible, judge
+from sweeper.judge import Verdict, check, check_design, impossible, judge
+from sweeper.ladder.proof import proved
 from sweeper.proposals import broken_rule
 from sweeper.space import Space, Values
-from sweeper.trial import Trial
+from sweeper.symbols import Flat
+from sweeper.trial import BOUND, SHORT, Trial
 from sweeper.worker import Task, run_task
 
 MAX_TRACES = 32  # kept per worker when designs differ in workload
@@ -60,25 +64,36 @@ class SimEvaluator:
         else:
             checked = check(self._space, task.parameters)
         metrics: dict[str, float] = {}
+        rung = ""
         verdict = checked.verdict
         if verdict is None:
             assert checked.design is not None
             try:
-                metrics = self._metrics(checked.design)
-                verdict = judge(self._space, checked.flat, metrics)
+                rung, verdict, metrics = self._judged(checked.design, checked.flat, task)
             except Infeasible as infeasible:
                 verdict = impossible(infeasible.violations)
         return Trial(task.number, dict(task.parameters), verdict.status, metrics=metrics, objectives=verdict.objectives,
                      constraints=verdict.constraints, reason=verdict.reason, baseline=task.baseline,
-                     design_key=checked.design_key)
+                     design_key=checked.design_key, rung=rung)
 
-    def _metrics(self, design: Design) -> dict[str, float]:
-        """Everything the space's expressions may read. Raises Infeasible."""
+    def _judged(self, design: Design, flat: Flat, task: Task) -> tuple[str, Verdict, dict[str, float]]:
+        """(rung, verdict, metrics) of the part of the ladder that the task asks for. Raises Infeasible."""
+        found = violations(design)
+        if found:
+            raise Infeasible(found)
         trace = self._trace(design.workload)
-        metrics = simulate(design, cache=self.cache, trace=trace).metrics
-        if self._space.capacity is not None:
-            metrics |= capacity(design, self._space.capacity, cache=self.cache, trace=trace).metrics
-        return metrics
+        priced = price(design, self.cache)
+        if task.rivals is not None:
+            verdict = proved(self._space, flat, bounds(design, priced, trace), task.rivals)
+            if verdict is not None:
+                return BOUND, verdict, {}
+        short = 0 < task.requests < len(trace)
+        trace = head(trace, task.requests) if short else trace
+        metrics = serve(design, priced, trace).metrics
+        target = self._space.capacity
+        if target is not None:
+            metrics |= capacity(design, replace(target, seeds=1) if short else target, cache=self.cache, trace=trace).metrics
+        return SHORT if short else "", judge(self._space, flat, metrics), metrics
 
     def _trace(self, workload: Workload) -> Trace:
         if workload is self._last[0]:  # designs share the record where they share the workload

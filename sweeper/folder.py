@@ -39,6 +39,8 @@ class Settings:
     deterministic: bool = False
     timeout_s: float | None = None
     tracking_uri: str | None = None
+    seeds: tuple[dict[str, Any], ...] = ()  # points that are proposed first (a warm start)
+    ladder: dict[str, Any] | None = None  # sweeper.ladder.loop.Rungs; None: every design is simulated in full
 
 
 def create(folder: Path, space: Space, settings: Settings) -> Ledger:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.pareto import Points, hypervolume, points, reference_point
+from sweeper.pareto import Points, hypervolume, points, reference_point, signs
 from sweeper.space import Space
 from sweeper.trial import Trial
 
@@ -59,6 +59,10 @@ class LiveFront:
 
     def __len__(self) -> int:
         return len(self._front)
+
+    def best(self) -> list[float]:
+        """The best value of each objective so far, as the objective has it; empty without a complete trial."""
+        return [] if self._extremes is None else (self._extremes[0] * signs(self._objectives)).tolist()
 
     def hypervolume(self) -> float:
         """Dominated volume up to a corner just beyond the worst complete trial so far."""

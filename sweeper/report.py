@@ -93,6 +93,7 @@ def _facts(space: Space, found: Digest, drawn: int) -> list[tuple[str, str]]:
         ("evaluated", f"{found.count:,}" + (f" ({drawn:,} drawn)" if drawn < found.count else "")),
         ("feasible", f"{status['complete']:,}"),
         ("infeasible", f"{status['infeasible']:,}"), ("failed", f"{status['failed']:,}"),
+        *([("pruned", f"{status['pruned']:,}")] if status["pruned"] else []),
         ("served from earlier trials", f"{found.cached:,}"),
         ("on the Pareto front", f"{len(found.front):,}"), ("space hash", space.hash),
     ]

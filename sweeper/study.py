@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,24 +25,29 @@ from sweeper.enumeration import Enumeration
 from sweeper.evaluator import SimEvaluator, load_traces, warm
 from sweeper.exhaustive import Plan, SpanLoop, run_spans
 from sweeper.folder import COSTS_FILE, SUMMARY_FILE, Settings
+from sweeper.ladder.loop import Ladder, Rungs
+from sweeper.ladder.loop import run_free as run_up
+from sweeper.ladder.loop import run_in_step as run_up_in_step
 from sweeper.ledger import Ledger
 from sweeper.live_front import LiveFront
 from sweeper.loop import Loop, run_free, run_in_step
 from sweeper.mlflow_runs import Labels, default_uri
 from sweeper.pareto import signs
 from sweeper.progress import Progress
-from sweeper.progress import Status as ShownStatus
 from sweeper.proposals import Proposals
 from sweeper.search.build import build_search, resumed_seed
 from sweeper.space import Space
 from sweeper.spans import COMPLETE, FAILED, STATUSES, Rows
+from sweeper.status import Status as ShownStatus
 from sweeper.tracking import Closing, Tracker
-from sweeper.trial import Status, Trial
+from sweeper.trial import BOUND, SHORT, Status, Trial
+from sweeper.warm_start import Seeded
 from sweeper.worker import Task
 
 TRIAL_LIMIT_S = 300.0  # wall time of one simulation before it counts as hung
 MAX_FAILURES = 5  # failed designs in a row before the sweep stops: something is wrong with all of them
 SAVE_COSTS_SECONDS = 60.0
+SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 10-40 s) ..."
 NOTE_SECONDS = 2.0  # between two steps of an exhaustive sweep in MLflow
 
 
@@ -68,8 +73,10 @@ class Sweep:
         self._front = LiveFront(space)
         self._counts: Counter[Status] = Counter()
         self._rejected: Counter[str] = Counter()  # points illegal as written, by the constraint they miss
+        self._cheap: Counter[str] = Counter()  # designs that ended below the full simulation, by rung
         for trial in book.trials():
             self._counts[trial.status] += 1
+            self._cheap[trial.rung] += bool(trial.rung)
             self._front.add(trial)
             self._numbers.append(trial.number)
             if not self._exhaustive:
@@ -84,7 +91,8 @@ class Sweep:
         labels = Labels(space.name, book.header.study_id, folder, {
             "space_hash": book.header.space_hash, "code_version": book.header.code_version, **book.header.settings})
         uri = settings.tracking_uri or default_uri(folder)
-        self._tracker = Tracker(uri, labels, progress.say, earlier=self._trials)
+        self._tracker = Tracker(uri, labels, progress.warn,
+                                earlier=[trial for trial in self._trials if not trial.rung])
 
     def run(self, *, address: str | None, costs: Snapshot, elastic: bool = False) -> Ending:
         """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies.
@@ -95,7 +103,6 @@ class Sweep:
         before = self._done
         with self._signals():
             if self._missing():
-                self._progress.say(f"starting {self._settings.workers} workers ...")
                 costs = self._evaluate(costs, address, elastic)
             else:
                 self._why = "complete"
@@ -104,7 +111,7 @@ class Sweep:
 
     @property
     def _done(self) -> int:
-        return self._counts.total()
+        return self._counts.total() - self._cheap.total()
 
     def _missing(self) -> int:
         return self._settings.trials - self._done
@@ -112,7 +119,10 @@ class Sweep:
     def _evaluate(self, costs: Snapshot, address: str | None, elastic: bool) -> Snapshot:
         from sweeper.pool import Pool
 
-        warm(self._space)
+        with self._progress.explained(SLOW_ENGINE):
+            warm(self._space)
+        workers = f"{self._settings.workers} worker{'s' if self._settings.workers != 1 else ''}"
+        self._progress.starting(f"starting Ray and {workers} ...")
         with connected(self._settings.workers, address):
             pool = Pool(partial(SimEvaluator, self._space, load_traces(self._space)), workers=self._settings.workers,
                         costs=costs, trial_limit_s=TRIAL_LIMIT_S, elastic=elastic)
@@ -126,6 +136,7 @@ class Sweep:
         """Everything between the start of the workers and their end."""
         self._pool = pool
         self._started_s = time.monotonic()
+        self._progress.begin()
         cpu_s, loop_cpu_s = time.process_time(), time.thread_time()
         end = self._enumerate(pool) if self._exhaustive else self._search(pool)
         self._why = self._why or end
@@ -150,7 +161,8 @@ class Sweep:
         space, settings = self._space, self._settings
         done = {trial.number: trial for trial in self._trials}
         baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines) if n < settings.trials]
-        numbers = range(len(baselines), settings.trials)
+        warm = [trial for trial in self._trials if trial.cached and not trial.baseline]  # numbered as the first ones
+        numbers = range(len(baselines) + len(warm), settings.trials)
         # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
         finished = 0 if settings.deterministic else len(done)
         seed = resumed_seed(settings.seed, finished)
@@ -158,7 +170,14 @@ class Sweep:
         self._rejected = proposals.rejected
         search = build_search(settings.sampler, space, seed=seed, in_flight=2 * settings.workers,
                               skip=proposals.skip)
+        if settings.seeds:
+            search = Seeded(search, settings.seeds)
+        if settings.deterministic:
+            proposals.remember(warm)
+            search.replay(warm)
         loop = Loop(pool, search, proposals, self._record, self._tick)
+        if settings.ladder is not None:
+            return self._climb(loop, Rungs(**settings.ladder), baselines, warm)
         if settings.deterministic:
             return run_in_step(loop, baselines, numbers, done)
         proposals.remember(self._trials)
@@ -166,14 +185,39 @@ class Sweep:
         return run_free(loop, [task for task in baselines if task.number not in done],
                         (number for number in numbers if number not in done))
 
+    def _climb(self, loop: Loop, rungs: Rungs, baselines: Sequence[Task], warm: Sequence[Trial]) -> str:
+        """What the sampler proposes, with the ladder."""
+        settings = self._settings
+        ladder = Ladder(self._space, rungs)
+        done = {trial.number: trial for trial in self._trials}
+        shorts = self._book.interim()
+        if settings.deterministic:
+            for trial in warm:
+                ladder.learn(trial)
+            return run_up_in_step(loop, ladder, baselines, settings.trials, len(baselines) + len(warm), done, shorts)
+        waiting = [short for number, short in sorted(shorts.items()) if number not in done]
+        ladder.shorts.update(shorts)
+        for trial in self._trials:
+            ladder.learn(trial)
+        loop.proposals.remember([*self._trials, *waiting])
+        loop.search.replay([told for told in map(ladder.for_search, self._trials) if told is not None])
+        first = max([*done, *shorts, len(self._space.baselines) - 1]) + 1
+        return run_up(loop, ladder, [task for task in baselines if task.number not in done],
+                      settings.trials - self._done, first, waiting)
+
     def _record(self, trial: Trial) -> None:
         self._book.append(trial)
+        if trial.interim:
+            return
+        self._cheap[trial.rung] += bool(trial.rung)
         if not self._exhaustive:
             self._trials.append(trial)
         self._counts[trial.status] += 1
         self._front.add(trial)
         self._failures = self._failures + 1 if trial.status == "failed" else 0
         self._failure = trial.reason
+        if trial.rung:  # MLflow's curves are those of full simulations
+            return
         counters = self._pool.costs.counters
         self._tracker.add(trial, {"pareto_size": float(len(self._front)), "cache_hits": float(counters.hits),
                                   "cache_misses": float(counters.misses)})
@@ -218,7 +262,9 @@ class Sweep:
         self._progress.show(ShownStatus(
             self._done, self._expected(), self._counts["complete"], self._counts["infeasible"],
             self._counts["failed"], len(self._front), self._front.hypervolume(), counters.hits / lookups,
-            counters.saved_s))
+            counters.saved_s, self._counts["pruned"], self._pool.workers, f"{self._space.name}, {self._settings.sampler}",
+            tuple(f"{o.name} {value:.4g} {o.unit}".rstrip()
+                  for o, value in zip(self._space.objectives, self._front.best(), strict=False))))
 
     def _finish(self, costs: Snapshot, *, new: int) -> Ending:
         from sweeper.results import write_results
@@ -231,7 +277,7 @@ class Sweep:
             (self._folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         write_report(self._folder, self._space, found, self._progress.say)
         children = [*(t for t in found.kept if t.baseline), *(t for t in found.front if not t.baseline)]
-        self._progress.say("writing to MLflow ...")
+        self._progress.starting("writing to MLflow ...")
         self._tracker.close(Closing(
             {"interrupted": "KILLED", "failing": "FAILED"}.get(self._why, "FINISHED"), children,
             [self._folder / name for name in study_folder.ARTIFACTS],
@@ -256,6 +302,7 @@ class Sweep:
             "worker_cpu_s": round(self._pool.cpu_s if self._pool else 0.0, 3),
             "feasible": self._counts["complete"], "infeasible": self._counts["infeasible"],
             "failed": self._counts["failed"],
+            "pruned_by_bounds": self._cheap[BOUND], "pruned_by_short_trace": self._cheap[SHORT],
             "rejected": dict(self._rejected.most_common()),
             "pareto_size": len(self._front), "hypervolume": self._front.hypervolume(),
             "cache_hits": counters.hits, "cache_misses": counters.misses, "cache_entries": len(costs),

@@ -9,7 +9,10 @@ from typing import Any, Literal, get_args
 
 from simulator.inputs.errors import InputError
 
-Status = Literal["complete", "infeasible", "failed"]
+Status = Literal["complete", "infeasible", "failed", "pruned"]
+
+
+BOUND, SHORT = "bound", "short"  # rungs below the full simulation
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Trial:
 
     status: `complete`, every constraint holds and every objective is finite; `infeasible`, a constraint is violated
     (metrics and objectives are present only if a simulation was needed to find out); `failed`, no result (crash,
-    time-out, an objective without a value). `reason` says why in words unless the status is `complete`.
+    time-out, an objective without a value); `pruned`, given up before the full simulation (sweeper.ladder). `reason` says
+    why in words unless the status is `complete`.
     Metrics are in the units of `simulator.metrics.METRICS`, objectives in their own `unit`, constraints are signed
     relative violations (<= 0 holds).
     """
@@ -36,6 +40,12 @@ class Trial:
     attempt: int = 1
     baseline: str = ""  # name of the baseline that this trial is, "" for a proposed design
     cached: bool = False  # taken from an earlier trial with the same design key
+    rung: str = ""  # how far up the ladder it came: `bound`, `short` (trace), "" for all the way
+
+    @property
+    def interim(self) -> bool:
+        """Whether the design's verdict is still to come: a short trace's result by itself."""
+        return self.rung == SHORT and self.status != "pruned"
 
     def to_json_line(self) -> str:
         """The trial as one line of strict JSON without the newline (non-finite numbers are written as text)."""

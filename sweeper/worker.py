@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 from simulator.costs.cache import CacheCounters, CostCache, Snapshot
+from sweeper.ladder.proof import Rival
 from sweeper.spans import Rows, Span, rows_of
 from sweeper.trial import Trial
 
@@ -23,6 +24,8 @@ class Task:
     number: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
     baseline: str = ""
+    requests: int = 0  # of the trace's head that is simulated; 0: the whole trace
+    rivals: tuple[Rival, ...] | None = None  # designs that may prove this one dominated; None: nothing is to be proved
 
     def failed(self, reason: str, *, seconds: float = 0.0, attempt: int = 1) -> Trial:
         """The trial this task becomes when there is no result."""

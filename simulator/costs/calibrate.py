@@ -110,7 +110,7 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
         target = np.concatenate([weights, pull @ expected])
         found_x = _non_negative(system / scale, target) / scale
         weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found_x / measured_s - 1), LEAST_ERROR))
-    x = found_x.tolist()
+    x = np.where((columns > 0).any(axis=0), found_x, expected).tolist()  # what no step shows stays as expected
     rows, rest = tuple(x[3: 3 + len(ROWS)]), x[3 + len(ROWS):]
     batches, rest = tuple(rest[: len(BATCHES)]), rest[len(BATCHES):]
     return Calibration(x[0], x[1], x[2], rows, batches, rest[0], tuple(sizes), tuple(rest[1:]))

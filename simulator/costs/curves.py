@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.costs import coarse, grids
 from simulator.costs.cache import CostCache, key_of
+from simulator.hardware.grouped import WithExperts
 from simulator.hardware.priced import Device, Fidelity, Priced
 from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
 
@@ -52,7 +53,8 @@ def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCa
     slow = getattr(device, "grid", "canonical") == "coarse"
 
     def compute() -> Float64:
-        priced = coarse.price(device, op, axes) if slow else device.price(op, *axes)
+        able = device if getattr(device, "prices_experts", False) else WithExperts(device)
+        priced = coarse.price(able, op, axes) if slow else able.price(op, *axes)
         _check(priced, named, shape)
         return np.concatenate([priced.seconds.ravel(), priced.joules.ravel(), priced.bound.ravel().astype(float),
                                [float(priced.fidelity)]])

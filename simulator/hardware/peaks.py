@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.hardware import dram
+from simulator.hardware.grouped import awake
 from simulator.hardware.npu import macs_per_element
 from simulator.hardware.power_cap import capped
-from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention, Vector
+from simulator.model.operators import Collective, DecodeAttention, Gemm, GroupedGemm, Operator, PrefillAttention, Vector
 from simulator.schema.hardware import Hardware
 
 Float64 = NDArray[np.float64]
@@ -61,6 +62,12 @@ def work(operator: Operator, *axes: Float64) -> tuple[Float64, Float64, int]:
         moved = (m * operator.k * operator.activation_bits + operator.n * operator.k * operator.weight_bits
                  + m * operator.n * 16) / 8
         return 2.0 * m * operator.n * operator.k, moved, max(operator.weight_bits, operator.activation_bits)
+    if isinstance(operator, GroupedGemm):
+        (m,) = axes
+        visits = m * (operator.per_token * operator.experts / operator.of)
+        moved = (visits * operator.k * operator.activation_bits + visits * operator.n * 16
+                 + awake(operator, m) * (operator.n * operator.k * operator.weight_bits)) / 8
+        return 2.0 * visits * operator.n * operator.k, moved, max(operator.weight_bits, operator.activation_bits)
     if isinstance(operator, Vector):
         (m,) = axes
         operations = m * operator.width * (operator.flops_per_element + operator.exps_per_element)

@@ -2,7 +2,9 @@
 
 A bundle is a folder with `meta.yaml` and one folder per tensor-parallel degree (`tp1/`, `tp2/` ...), each with
 `dense.csv` (layer, tokens), `per_sequence.csv` (layer, sequences), `attention.csv` (prefill_chunk, kv_prefill,
-n_decode, kv_decode) and optionally `skew.csv` (uneven decode contexts). Times are microseconds of one layer on one rank.
+n_decode, kv_decode) and optionally `skew.csv` (uneven decode contexts). Mixtures of experts add `moe.csv` (tokens,
+activated_experts), in `tp1/` alone where the profiler left sharding to the simulator. Times are
+microseconds of one layer on one rank.
 """
 
 from __future__ import annotations
@@ -12,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.csv
-from numpy.typing import NDArray
 
-from simulator.hardware.measured.table import ATTENTION, OperatorTable, from_columns
+from simulator.hardware.measured.table import ATTENTION, IDENTITY, OperatorTable, expert_identity
+from simulator.importers.rows import Columns, join, read_csv
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
 from simulator.model.layers import operators
-from simulator.model.operators import DecodeAttention, Gemm, NamedOperator, Vector
+from simulator.model.operators import DecodeAttention, Gemm, GroupedGemm, NamedOperator, Vector
 from simulator.schema.model import Architecture, Precision
 
 US = 1e-6
@@ -40,12 +41,14 @@ LAYERS = {
     "sampler": ("sampling",),
 }
 COVERED = ("kv_cache_write",)
+EXPERTS_COVERED = ("router", "routing", "experts_up", "experts_activation", "experts_sum")  # `moe` times the block whole
+# A row is one call of a module, and this one is called twice a layer (queries and keys).
+CALLS = {"qk_norm": 2}
+MOE_COLUMNS = ("tokens", "activated_experts", "time_us")
 
 ATTENTION_COLUMNS = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us")
 SKEW_COLUMNS = ("n", "nb", "pc", "kp", "kv_big", "kv_mean", "t_mean_us", "t_skew_us")
 FEW_LONG = 0.125  # share of long sequences up to which an uneven batch is like those of a trace
-
-Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -77,25 +80,27 @@ def read_meta(folder: Path) -> Bundle:
                   int(meta.get("measurement_iterations", 1)), int(engine.get("block_size", 16)))
 
 
-def read_table(bundle: Bundle, arch: Architecture, precision: Precision, tensor: int) -> OperatorTable:
+def read_table(bundle: Bundle, arch: Architecture, precision: Precision, tensor: int, *,
+               expert_parallel: bool = False) -> OperatorTable:
     """The measurements of one tensor-parallel degree as an operator table.
 
     Raises InputError naming the file where it is absent or has other columns, or where the bundle times layers that
-    `arch` has no operator for (mixture of experts, linear attention).
+    `arch` has no operator for (linear attention).
     """
     folder = bundle.folder / f"tp{tensor}"
     if tensor not in bundle.tp_degrees:
         raise InputError(f"the bundle has no tp{tensor}/ (it has {', '.join(f'tp{t}' for t in bundle.tp_degrees)})",
                          file=str(bundle.folder))
-    ops = operators(arch, precision, tensor)
+    ops = operators(arch, precision, tensor, expert_parallel=expert_parallel)
     parts = [_dense(folder / "dense.csv", "tokens", ops), _dense(folder / "per_sequence.csv", "sequences", ops),
              *_attention(folder, ops, bundle)]
-    names = sorted({name for part in parts for name in part})
-    columns = {name: np.concatenate([_column(part, name) for part in parts]) for name in names}
+    if arch.experts:
+        parts.append(_experts(bundle, tensor, ops))
     meta = {"device": bundle.gpu, "framework": f"vllm {bundle.vllm_version}", "model": bundle.model,
             "source": "casys-kaist/LLMServingSim profile bundle", "launch": "eager", "time": "CUDA kernels",
-            "tensor_parallel": str(tensor), "covered": ",".join(COVERED)}
-    return from_columns(columns, meta)
+            "tensor_parallel": str(tensor), "covered": ",".join(COVERED + (EXPERTS_COVERED if arch.experts else ())),
+            "fidelity": "measured"}
+    return join(parts, meta)
 
 
 def _dense(path: Path, axis: str, ops: list[NamedOperator]) -> Columns:
@@ -113,10 +118,34 @@ def _dense(path: Path, axis: str, ops: list[NamedOperator]) -> Columns:
                              "rows": count, "seconds": time_us * US})
             elif isinstance(operator, Vector):
                 rows.append({"kind": "vector", "operator": name, "width": operator.width, "rows": count,
-                             "seconds": time_us * US})
+                             "seconds": time_us * US * CALLS.get(layer, 1)})
             else:
                 raise InputError(f"times layer '{layer}', which this model does not have", file=str(path))
     return {name: np.array([row.get(name, 0) for row in rows]) for name in {key for row in rows for key in row}}
+
+
+def _experts(bundle: Bundle, tensor: int, ops: list[NamedOperator]) -> Columns:
+    """The block of experts of one rank. Where it was timed on one device only, a rank's share takes the block's least time
+    (router, launches) and an even part of the rest: experts cut along their width, or dealt out whole, leave each rank
+    1 / tensor of weights and work."""
+    closing = next(op.operator for op in ops if op.name == "experts_down")
+    assert isinstance(closing, GroupedGemm)
+    path = bundle.folder / f"tp{tensor}" / "moe.csv"
+    shared = not path.is_file() and tensor > 1
+    if shared:
+        path = bundle.folder / "tp1" / "moe.csv"
+    raw: dict[str, Any] = dict(read_csv(path, MOE_COLUMNS))
+    seconds = raw["time_us"] * US
+    count = raw["activated_experts"] * closing.experts / closing.of
+    if shared:
+        seconds = seconds.min() + (seconds - seconds.min()) / tensor
+    keep = count >= 1
+    rows = int(keep.sum())
+    if not rows:
+        raise InputError("holds no rows", file=str(path))
+    identity = dict(zip(IDENTITY["experts"], expert_identity(closing), strict=True))
+    return {"kind": np.full(rows, "experts"), "rows": raw["tokens"][keep], "awake": np.rint(count[keep]).astype(np.int64),
+            "seconds": seconds[keep], **{key: np.full(rows, value) for key, value in identity.items()}}
 
 
 def _attention(folder: Path, ops: list[NamedOperator], bundle: Bundle) -> list[Columns]:
@@ -143,27 +172,6 @@ def _skew(path: Path, iterations: int) -> Columns:
             "decode_context": raw["kv_mean"][keep], "decode_longest": raw["kv_big"][keep], "seconds": added}
 
 
-def read_csv(path: Path, wanted: tuple[str, ...]) -> Columns:
-    """The wanted columns of a CSV file. Raises InputError naming file and column."""
-    try:
-        table = pyarrow.csv.read_csv(path)
-    except FileNotFoundError as error:
-        raise InputError("no such file", file=str(path)) from error
-    except Exception as error:  # pyarrow raises its own kinds
-        raise InputError(f"cannot be read as CSV: {error}", file=str(path)) from error
-    missing = [name for name in wanted if name not in table.column_names]
-    if missing:
-        raise InputError(f"has no column '{missing[0]}' (it has {', '.join(table.column_names)})", file=str(path))
-    return {name: table.column(name).to_numpy() for name in wanted}
-
-
 def _with(identity: dict[str, int], columns: Columns) -> Columns:
     count = len(columns["seconds"])
     return {**columns, **{key: np.full(count, value) for key, value in identity.items()}}
-
-
-def _column(part: Columns, name: str) -> NDArray[Any]:
-    if name in part:
-        return part[name]
-    count = len(part["seconds"])
-    return np.full(count, "") if name in ("kind", "operator") else np.zeros(count, dtype=np.int64)

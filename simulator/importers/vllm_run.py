@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +23,13 @@ from numpy.typing import NDArray
 from simulator.design import CONFIGS
 from simulator.inputs.errors import InputError, nearest
 from simulator.serving.config import Trace
+from simulator.serving.trace_files import read_trace
 
 Float64 = NDArray[np.float64]
 
 # Engine arguments that change what is served in a way not modelled here, and their harmless values.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "data_parallel_size": (None, 1), "enable_expert_parallel": (None, False), "enforce_eager": (None, False),
+    "data_parallel_size": (None, 1), "enforce_eager": (None, False),
     "quantization": (None,), "speculative_config": (None,), "decode_context_parallel_size": (None, 1)}
 
 
@@ -95,7 +98,8 @@ def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | Non
     if engine.get("kv_cache_dtype") not in (None, "auto"):
         raise InputError(f"kv_cache_dtype={engine['kv_cache_dtype']!r} is not modelled", key="kv_cache_dtype")
     return {"model": model or preset_named(run.model, "models"), "hardware": plain, "serving": serving,
-            "parallelism": {"tensor": tensor, "pipeline": int(engine.get("pipeline_parallel_size") or 1)},
+            "parallelism": {"tensor": tensor, "expert_parallel": bool(engine.get("enable_expert_parallel")),
+                            "pipeline": int(engine.get("pipeline_parallel_size") or 1)},
             "workload": {"trace": "recorded"}}
 
 
@@ -106,6 +110,7 @@ def preset_named(name: str, catalogue: str) -> str:
     words = name.rsplit("/", 1)[-1]
     for word in ("NVIDIA", "GeForce", "Blackwell", "Server Edition", "Workstation Edition", "Instruct"):
         words = words.replace(word, "")
+    words = re.sub(r"-\d{4}$", "", words.rstrip("-"))  # a release date: Qwen3-30B-A3B-Instruct-2507
     if _plain(words) not in known:
         raise InputError(f"no preset for '{name}' in configs/{catalogue}; {nearest(_plain(words), known)}; give one by hand")
     return known[_plain(words)]
@@ -132,6 +137,21 @@ def trace_of(run: RecordedRun, workload: Trace) -> Trace:
 def without_contents(run: RecordedRun) -> Trace:
     """The recorded requests where no workload says what the prompts contain: nothing is shared."""
     return Trace(np.rint(run.arrival_s * 1e9).astype(np.int64), run.prompt_tokens, run.output_tokens)
+
+
+def workload_of(run: RecordedRun, folder: Path, file: Path | None = None) -> Trace:
+    """The recorded requests with the contents in `file`, or in a workload of matching lengths beside `folder`; with a
+    warning on stderr where there is none."""
+    if file is None:
+        near = sorted(folder.parent.glob("*.jsonl.gz")) + sorted(folder.parent.glob("*.jsonl"))
+        for path in near:
+            try:
+                return trace_of(run, read_trace(str(path)))
+            except InputError:
+                continue
+        print("no workload found beside the run: prefix hits are not simulated", file=sys.stderr)
+        return without_contents(run)
+    return trace_of(run, read_trace(str(file)))
 
 
 def _requests(path: Path) -> tuple[Any, ...]:

@@ -16,15 +16,15 @@ from simulator.schema.model import Architecture
 
 # Keys that only kinds of models we do not price have, and what they mean.
 _UNSUPPORTED = {
-    "num_experts": "mixture of experts",
-    "num_local_experts": "mixture of experts",
-    "n_routed_experts": "mixture of experts",
-    "moe_intermediate_size": "mixture of experts",
     "kv_lora_rank": "multi-head latent attention",
     "q_lora_rank": "multi-head latent attention",
     "is_encoder_decoder": "encoder-decoder models",
     "text_config": "multimodal models (give the text model's own config)",
 }
+
+
+_EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_intermediate_size")
+_WITH_EXPERTS = ("mixtral", "qwen2_moe", "qwen3_moe", "deepseek")
 
 
 def looks_like_config(plain: dict[str, Any]) -> bool:
@@ -36,7 +36,7 @@ def architecture_from_config(config: dict[str, Any], name: str) -> Architecture:
     """The dimensions in `config` (the parsed config.json) as an Architecture called `name`.
 
     Raises InputError naming the key: missing or malformed keys, an unknown `model_type`, or a kind of model that is
-    not priced (mixture of experts, latent attention, encoder-decoder, a sliding window shorter than the context).
+    not priced (latent attention, experts in some layers only, encoder-decoder, a sliding window shorter than the context).
     """
     if not isinstance(config, dict):
         raise InputError(f"expected the object of a config.json, got {type(config).__name__}")
@@ -46,6 +46,11 @@ def architecture_from_config(config: dict[str, Any], name: str) -> Architecture:
     reader = _READERS.get(model_type) if isinstance(model_type, str) else None
     if reader is None:
         raise InputError(f"'{model_type}' is not supported; {nearest(model_type, _READERS)}", key="model_type")
+    if model_type not in _WITH_EXPERTS:
+        for key in _EXPERT_KEYS:
+            if config.get(key):
+                raise InputError(f"mixture of experts is not supported in a '{model_type}'; it is in {', '.join(_WITH_EXPERTS)}",
+                                 key=key)
     for key, kind in _UNSUPPORTED.items():
         if config.get(key):
             raise InputError(f"{kind} are not supported" if kind.endswith("s") else f"{kind} is not supported", key=key)
@@ -73,6 +78,15 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 2**40:
             raise InputError(f"expected a positive whole number, got {value!r}", key=key)
         return value
+
+    def whole(self, key: str) -> int:
+        """A whole number, 0 where the key is missing or null."""
+        value = self._config.get(key)
+        return 0 if value is None or (value == 0 and not isinstance(value, bool)) else self.size(key)
+
+    def filled(self, key: str) -> bool:
+        """Whether the key holds anything but null, zero or an empty list."""
+        return bool(self._config.get(key))
 
     def flag(self, key: str, default: bool) -> bool:
         value = self._config.get(key)
@@ -119,6 +133,43 @@ def _qwen3(read: _Reader) -> dict[str, Any]:
     return _llama_like(read, qk_norm=True, mlp_bias=False, head_dim=read.size("head_dim", 128))
 
 
+def _mixtral(read: _Reader) -> dict[str, Any]:
+    width = read.size("intermediate_size")
+    return _llama_like(read, mlp_bias=False, experts=read.size("num_local_experts", 8),
+                       experts_per_token=read.size("num_experts_per_tok", 2), expert_intermediate=width)
+
+
+def _every_layer_routed(read: _Reader) -> None:
+    if read.size("decoder_sparse_step", 1) != 1 or read.filled("mlp_only_layers"):
+        raise InputError("experts in some layers only are not supported", key="decoder_sparse_step")
+
+
+def _qwen2_moe(read: _Reader) -> dict[str, Any]:
+    _every_layer_routed(read)
+    return _llama_like(read, qkv_bias=True, output_bias=False, mlp_bias=False, experts=read.size("num_experts", 60),
+                       experts_per_token=read.size("num_experts_per_tok", 4),
+                       expert_intermediate=read.size("moe_intermediate_size", 1408),
+                       shared_intermediate=read.size("shared_expert_intermediate_size", 5632))
+
+
+def _qwen3_moe(read: _Reader) -> dict[str, Any]:
+    _every_layer_routed(read)
+    return _llama_like(read, qk_norm=True, mlp_bias=False, experts=read.size("num_experts", 128),
+                       experts_per_token=read.size("num_experts_per_tok", 8),
+                       expert_intermediate=read.size("moe_intermediate_size", 768))
+
+
+def _deepseek(read: _Reader) -> dict[str, Any]:
+    """DeepSeekMoE (deepseek-moe-16b): shared experts beside the routed ones, plain MLPs in the first blocks."""
+    if read.size("moe_layer_freq", 1) != 1:
+        raise InputError("experts in some layers only are not supported", key="moe_layer_freq")
+    width = read.size("moe_intermediate_size")
+    return _llama_like(read, mlp_bias=False, experts=read.size("n_routed_experts"),
+                       experts_per_token=read.size("num_experts_per_tok"), expert_intermediate=width,
+                       shared_intermediate=width * read.whole("n_shared_experts"),
+                       dense_layers=read.whole("first_k_dense_replace"))
+
+
 def _gpt2(read: _Reader) -> dict[str, Any]:
     hidden, heads = read.size("n_embd"), read.size("n_head")
     return {
@@ -158,5 +209,6 @@ def _opt(read: _Reader) -> dict[str, Any]:
 
 _READERS: dict[str, Callable[[_Reader], dict[str, Any]]] = {
     "llama": _llama_like, "mistral": _llama_like, "qwen2": _qwen2, "qwen3": _qwen3,
+    "mixtral": _mixtral, "qwen2_moe": _qwen2_moe, "qwen3_moe": _qwen3_moe, "deepseek": _deepseek,
     "gpt2": _gpt2, "gpt_neox": _gpt_neox, "opt": _opt,
 }

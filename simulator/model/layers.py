@@ -10,7 +10,9 @@ from simulator.model.operators import (
     Collective,
     DecodeAttention,
     Gemm,
+    GroupedGemm,
     NamedOperator,
+    Operator,
     PrefillAttention,
     Vector,
 )
@@ -29,14 +31,15 @@ _PLAIN_ACTIVATION = 8.0  # tanh-approximated GELU: cubic, tanh from one exp, pro
 _SAMPLING = 4.0  # scale, running maximum, subtract, sum; one exp beside
 
 
-def operators(arch: Architecture, precision: Precision, tensor: int, pipeline: int = 1) -> list[NamedOperator]:
+def operators(arch: Architecture, precision: Precision, tensor: int, pipeline: int = 1, *,
+              expert_parallel: bool = False) -> list[NamedOperator]:
     """Every operator of one forward pass, for one of `tensor` ranks; blocks of all stages are counted in `repeats`.
 
     `checks.violations(arch, tensor, pipeline)` must be empty. Collectives appear only where `tensor` > 1, transfers
     between stages only where `pipeline` > 1.
     """
     return [*_embedding(arch, precision, tensor), *_before_attention(arch, precision, tensor),
-            *_attention(arch, precision, tensor), *_after_attention(arch, precision, tensor),
+            *_attention(arch, precision, tensor), *_after_attention(arch, precision, tensor, expert_parallel),
             *_between_stages(arch, tensor, pipeline), *_head(arch, tensor)]
 
 
@@ -100,24 +103,60 @@ def _attention(arch: Architecture, precision: Precision, tensor: int) -> list[Na
             NamedOperator("decode_attention", DecodeAttention(*shape), arch.layers, "attention")]
 
 
-def _after_attention(arch: Architecture, precision: Precision, tensor: int) -> list[NamedOperator]:
+def _after_attention(arch: Architecture, precision: Precision, tensor: int, expert_parallel: bool) -> list[NamedOperator]:
     part = shard(arch, tensor)
-    if arch.gated_mlp:
-        up = ("gate_up", _gemm(2 * part.intermediate, arch.hidden, precision))
-        activation = _elementwise(part.intermediate, _GATED_ACTIVATION, exps=1.0, reads=2.0)
-    else:
-        up = ("up", _gemm(part.intermediate, arch.hidden, precision))
-        activation = _elementwise(part.intermediate, _PLAIN_ACTIVATION, exps=1.0)
     output = ("output", _gemm(arch.hidden, part.q_width(arch.head_dim), precision))
     norm = ("mlp_norm", _norm(arch, arch.hidden, residual=True))
-    down = ("down", _gemm(arch.hidden, part.intermediate, precision))
-    attention_sum = _all_reduce("attention_all_reduce", arch, tensor, arch.layers, "after")
-    mlp_sum = _all_reduce("mlp_all_reduce", arch, tensor, arch.layers, "after")
+    dense = arch.layers - arch.expert_layers
+    found = [*_named(arch.layers, output), *_all_reduce("attention_all_reduce", arch, tensor, arch.layers, "after"),
+             *_named(arch.layers, norm)]
+    if dense:
+        found += _named(dense, *_mlp(arch, precision, part.intermediate))
+    if arch.experts:
+        found += _named(arch.expert_layers, *_experts(arch, precision, tensor, expert_parallel))
+    return found + _all_reduce("mlp_all_reduce", arch, tensor, arch.layers, "after")
 
-    def named(*pairs: tuple[str, Gemm | Vector]) -> list[NamedOperator]:
-        return [NamedOperator(name, operator, arch.layers, "after") for name, operator in pairs]
 
-    return [*named(output), *attention_sum, *named(norm, up, ("activation", activation), down), *mlp_sum]
+def _named(repeats: int, *pairs: tuple[str, Operator]) -> list[NamedOperator]:
+    return [NamedOperator(name, operator, repeats, "after") for name, operator in pairs]
+
+
+def _mlp(arch: Architecture, precision: Precision, width: int, prefix: str = "") -> list[tuple[str, Operator]]:
+    """An MLP of (a rank's share of) `width`."""
+    if arch.gated_mlp:
+        up = ("gate_up", _gemm(2 * width, arch.hidden, precision))
+        activation = _elementwise(width, _GATED_ACTIVATION, exps=1.0, reads=2.0)
+    else:
+        up = ("up", _gemm(width, arch.hidden, precision))
+        activation = _elementwise(width, _PLAIN_ACTIVATION, exps=1.0)
+    return [(prefix + up[0], up[1]), (prefix + "activation", activation),
+            (prefix + "down", _gemm(arch.hidden, width, precision))]
+
+
+def _experts(arch: Architecture, precision: Precision, tensor: int, expert_parallel: bool) -> list[tuple[str, Operator]]:
+    """A mixture of experts as vLLM's fused MoE runs it: router (16 bits, on every rank), choice of experts, both grouped
+    GEMMs with the activation between them, weighted sum. Every rank sees all tokens; experts are cut along their width, or
+    dealt out whole (`expert_parallel`), and the all-reduce after the block adds up either way."""
+    local, width = (arch.experts // tensor, arch.expert_intermediate) if expert_parallel else (
+        arch.experts, arch.expert_intermediate // tensor)
+    visits = arch.experts_per_token * local / arch.experts  # of a token, on this rank
+
+    def grouped(n: int, k: int) -> GroupedGemm:
+        return GroupedGemm(n, k, local, arch.experts, arch.experts_per_token, precision.weight_bits, precision.activation_bits)
+
+    moved = arch.hidden * STREAM_BYTES
+    gates = 2 if arch.gated_mlp else 1
+    found: list[tuple[str, Operator]] = [
+        ("router", _unquantised_gemm(arch.experts, arch.hidden)),
+        ("routing", _elementwise(arch.experts, _SAMPLING, exps=1.0)),  # softmax and the largest few
+        ("experts_up", grouped(gates * width, arch.hidden)),
+        ("experts_activation", Vector(width, _GATED_ACTIVATION * visits, visits, visits * gates * width * STREAM_BYTES,
+                                      visits * width * STREAM_BYTES)),
+        ("experts_down", grouped(arch.hidden, width)),
+        ("experts_sum", Vector(arch.hidden, 2.0 * visits, 0.0, visits * moved, moved))]
+    if arch.shared_intermediate:
+        found += _mlp(arch, precision, arch.shared_intermediate // tensor, "shared_")
+    return found
 
 
 def _between_stages(arch: Architecture, tensor: int, pipeline: int) -> list[NamedOperator]:

@@ -14,9 +14,9 @@ SAMPLER_BYTES_PER_LOGIT = 6
 
 def parameters(arch: Architecture) -> int:
     """Trainable parameters of the whole model; tied embeddings count once."""
-    matrices, vectors = _block_parameters(arch, arch.heads, arch.kv_heads, arch.intermediate)
     width = arch.embedding_dim or arch.hidden
-    total = arch.layers * (matrices + vectors) + _norm_parameters(arch) + arch.vocab * width
+    dense, routed = (sum(_block_parameters(arch, 1, experts=e)) for e in (False, True))
+    total = (arch.layers - arch.expert_layers) * dense + arch.expert_layers * routed + _norm_parameters(arch) + arch.vocab * width
     if not arch.tied_embeddings:
         total += arch.vocab * width
     if arch.learned_positions:
@@ -33,13 +33,18 @@ def weight_bytes(arch: Architecture, precision: Precision, tensor: int, pipeline
     layers only). Tied embeddings are one copy when first and last stage are the same, else each holds its own.
     """
     part = shard(arch, tensor)
-    matrices, vectors = _block_parameters(arch, part.heads, part.kv_heads, part.intermediate)
-    block = matrices * precision.weight_bits / 8 + vectors * STREAM_BYTES
+    dense, routed = (matrices * precision.weight_bits / 8 + others * STREAM_BYTES for matrices, others in
+                     (_block_parameters(arch, tensor, experts=e) for e in (False, True)))
     width = arch.embedding_dim or arch.hidden
     table = float(part.vocab * width * STREAM_BYTES)
     projection = width * arch.hidden * STREAM_BYTES if arch.embedding_dim else 0
     positions = arch.max_positions * arch.hidden * STREAM_BYTES if arch.learned_positions else 0
-    stages = [layers * block for layers in stage_layers(arch.layers, pipeline)]
+    plain = arch.layers - arch.expert_layers  # the first blocks
+    stages, start = [], 0
+    for layers in stage_layers(arch.layers, pipeline):
+        here = min(max(plain - start, 0), layers)
+        stages.append(here * dense + (layers - here) * routed)
+        start += layers
     stages[0] += table + projection + positions
     stages[-1] += projection + _norm_parameters(arch) * STREAM_BYTES
     if not arch.tied_embeddings or pipeline > 1:
@@ -63,6 +68,11 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
     q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
     attention = (q + 2 * kv) + q  # fused QKV and attention output
     mlp = (2 if arch.gated_mlp else 1) * part.intermediate + part.intermediate  # up projection(s) and activation
+    # vLLM's fused MoE (fused_moe.py): one buffer for what both grouped GEMMs write, one for the activation between them
+    experts = arch.experts_per_token * (max((2 if arch.gated_mlp else 1) * arch.expert_intermediate // tensor, arch.hidden)
+                                        + arch.expert_intermediate // tensor)
+    if arch.experts:
+        mlp = max(experts, mlp if arch.dense_layers else 0)
     block = tokens * (2 * arch.hidden + max(attention, mlp)) * STREAM_BYTES
     logits = sequences * part.vocab * tensor * SAMPLER_BYTES_PER_LOGIT
     return float(max(block, 2 * tokens * arch.hidden * STREAM_BYTES + logits))
@@ -72,18 +82,24 @@ def _norm_parameters(arch: Architecture) -> int:
     return arch.hidden if arch.norm == "rms" else 2 * arch.hidden
 
 
-def _block_parameters(arch: Architecture, heads: int, kv_heads: int, intermediate: int) -> tuple[int, int]:
-    """(matrix elements, bias and norm elements) of a decoder block with these shares of heads and MLP."""
-    q, kv = heads * arch.head_dim, kv_heads * arch.head_dim
-    up = (2 if arch.gated_mlp else 1) * intermediate
-    matrices = arch.hidden * (q + 2 * kv) + q * arch.hidden + arch.hidden * up + intermediate * arch.hidden
+def _block_parameters(arch: Architecture, tensor: int, *, experts: bool) -> tuple[int, int]:
+    """(matrix elements, 16-bit elements: biases, norms, router) of a rank's share of a decoder block, with a plain MLP or with
+    the mixture of experts. Experts cut along their width and experts dealt out whole are equally many elements."""
+    part = shard(arch, tensor)
+    q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
+    ups = 2 if arch.gated_mlp else 1
+    width = part.intermediate
     vectors = 2 * _norm_parameters(arch)
+    if experts:
+        width = (arch.experts * arch.expert_intermediate + arch.shared_intermediate) // tensor
+        vectors += arch.experts * arch.hidden
+    matrices = arch.hidden * (q + 2 * kv) + q * arch.hidden + (ups + 1) * width * arch.hidden
     if arch.qkv_bias:
         vectors += q + 2 * kv
     if arch.output_bias:
         vectors += arch.hidden
     if arch.mlp_bias:
-        vectors += up + arch.hidden
+        vectors += ups * width + arch.hidden
     if arch.qk_norm:
         vectors += 2 * arch.head_dim
     return matrices, vectors

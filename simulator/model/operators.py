@@ -20,6 +20,20 @@ class Gemm:
 
 
 @dataclass(frozen=True)
+class GroupedGemm:
+    """The GEMMs [n, k] of a rank's `experts` of `of` in all, of which a router picks `per_token` for every token; axis: m
+    (tokens of the batch, before they are sent to experts)."""
+
+    n: int
+    k: int
+    experts: int
+    of: int
+    per_token: int
+    weight_bits: int
+    activation_bits: int
+
+
+@dataclass(frozen=True)
 class Vector:
     """Row-wise work of the vector unit (norm, activation, residual, rotary, sampling); axis: m (rows)."""
 
@@ -65,10 +79,11 @@ class Collective:
     bytes_per_row: float
 
 
-Operator = Gemm | Vector | PrefillAttention | DecodeAttention | Collective
+Operator = Gemm | GroupedGemm | Vector | PrefillAttention | DecodeAttention | Collective
 
 AXES: dict[type, tuple[str, ...]] = {
     Gemm: ("rows",),
+    GroupedGemm: ("rows",),
     Vector: ("rows",),
     Collective: ("rows",),
     PrefillAttention: ("chunk", "context"),

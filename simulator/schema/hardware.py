@@ -79,6 +79,9 @@ class Hardware(Record):
     gpu: Gpu | None = None
     device: PluginDevice | None = None
     tables: str | None = None  # measured operators (parquet, see simulator.hardware.measured) before the datasheet's model
+    # Time of a kernel while serving, over its time in the tables: a profiler's short bursts run at other clocks than hours
+    # of load under a power limit. `python -m simulator calibrate` finds it.
+    kernel_time: float = Field(default=1.0, ge=0.5, le=2.0)
     memory: Memory
     pim: Pim = Pim()
     decode_attention: Literal["device", "pim", "auto"] = "auto"  # auto: on PIM where there is one

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from simulator.schema.base import PositiveInt, Record
+from simulator.schema.base import Count, PositiveInt, Record
 
 Dtype = Literal["fp16", "bf16", "fp8", "int8", "int4"]
 
@@ -15,7 +15,7 @@ BITS: dict[str, int] = {"fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4}
 
 
 class Architecture(Record):
-    """Dimensions of a Llama/Mistral/Qwen/GPT/OPT-like decoder, as in its Hugging Face config.json."""
+    """Dimensions of a Llama/Mistral/Qwen/GPT/OPT-like decoder, with or without experts, as in its Hugging Face config.json."""
 
     name: str
     source: str = ""
@@ -36,6 +36,32 @@ class Architecture(Record):
     output_bias: bool = False
     mlp_bias: bool = False
     embedding_dim: PositiveInt | None = None  # where it differs from hidden (OPT-350M's word_embed_proj_dim)
+
+    # mixture of experts: `experts` of width `expert_intermediate` in place of the MLP of width `intermediate`, of which each
+    # token visits `experts_per_token`, and a dense MLP of width `shared_intermediate` that every token visits (0: none); the
+    # first `dense_layers` blocks keep the plain MLP
+    experts: Count = 0
+    experts_per_token: Count = 0
+    expert_intermediate: Count = 0
+    shared_intermediate: Count = 0
+    dense_layers: Count = 0
+
+    @model_validator(mode="after")
+    def _experts_complete(self) -> Architecture:
+        if self.experts and not (0 < self.experts_per_token <= self.experts and self.expert_intermediate):
+            raise ValueError("a mixture of experts needs expert_intermediate, and experts_per_token between 1 and experts")
+        if not self.experts and (self.experts_per_token or self.expert_intermediate or self.shared_intermediate
+                                 or self.dense_layers):
+            raise ValueError("experts is missing (experts_per_token, expert_intermediate, shared_intermediate and dense_layers "
+                             "describe a mixture of experts)")
+        if self.experts and self.dense_layers >= self.layers:
+            raise ValueError("dense_layers leaves no block with experts")
+        return self
+
+    @property
+    def expert_layers(self) -> int:
+        """Decoder blocks with a mixture of experts."""
+        return self.layers - self.dense_layers if self.experts else 0
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Architecture:

@@ -15,6 +15,8 @@ class Parallelism(Record):
     tensor: PositiveInt = 1
     pipeline: PositiveInt = 1
     replicas: PositiveInt = 1
+    # experts are dealt out whole over the tensor-parallel ranks (vLLM's --enable-expert-parallel) instead of cut
+    expert_parallel: bool = False
 
     @property
     def devices(self) -> int:

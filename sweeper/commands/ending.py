@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from sweeper.commands.why import devices, why
 from sweeper.folder import Settings
 from sweeper.parameters import label
-from sweeper.progress import clock
+from sweeper.results import best_trial
 from sweeper.space import Space
+from sweeper.status import clock
 from sweeper.study import Ending
 from sweeper.trial import Trial
 
@@ -29,7 +34,7 @@ _ENDS = {
 def print_ending(console: Console, folder: Path, space: Space, settings: Settings, ending: Ending) -> None:
     """Prints the end of a sweep to stdout."""
     def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
     s = ending.summary
     say(f"{_ENDS[ending.why]}: {s['trials']} trials ({s['feasible']} feasible, {s['infeasible']} infeasible, "
@@ -37,41 +42,111 @@ def print_ending(console: Console, folder: Path, space: Space, settings: Setting
     if s["rejected"]:
         counts = ", ".join(f"{name} {count:,}" for name, count in s["rejected"].items())
         say(f"left out without a trial, since their settings miss a constraint: {counts}")
+    if s["pruned_by_bounds"] or s["pruned_by_short_trace"]:
+        say(f"ended before a full simulation: {s['pruned_by_bounds']:,} by what their bounds prove, "
+            f"{s['pruned_by_short_trace']:,} after a short trace")
     if ending.reason:
         say(f"last failure: {ending.reason}")
     say(f"cost cache: {s['cache_hits']} hits, {s['cache_misses']} misses, {s['cache_bytes'] / 1e6:.1f} MB, "
         f"{s['cache_computed_s']:.2f} s spent, {s['cache_saved_s']:.2f} s saved")
     if ending.found.front:
         _print_front(console, space, ending)
+        for line in (*_against_baselines(space, ending), *_bounds(space, ending)):
+            say(line)
     else:
         say("no feasible design; the constraints that were missed most often:")
         for reason, count in ending.found.reasons.most_common(5):
             say(f"  {count} x {reason}")
     say(f"written to {folder}: pareto.csv, trials.parquet, best/, report.html, costs.npz, trials.jsonl")
+    say("next:")
+    for what, command in _next(folder, ending):
+        console.print(f"  {what:16}{command}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _next(folder: Path, ending: Ending) -> list[tuple[str, str]]:
+    steps = [("look at it", f"open {folder / 'report.html'}, or python -m sweeper ui {folder}")]
     if ending.why in ("timeout", "interrupted", "failing"):
-        say(f"continue with:    python -m sweeper resume {folder}")
-    say(f"look at it with:  python -m sweeper ui {folder}    (MLflow), or open {folder / 'report.html'}")
+        steps.insert(0, ("go on", f"python -m sweeper resume {folder}"))
+    elif ending.why == "complete":
+        steps.append(("search further", f"python -m sweeper resume {folder} --trials {2 * ending.summary['trials']}"))
     if ending.found.front:
-        say(f"run a design:     python -m simulator run {folder}/best/trial-{ending.found.front[0].number:05d}.yaml")
+        steps.append(("run a design", f"python -m simulator run {folder}/best/trial-{ending.found.front[0].number:05d}.yaml"))
+    return steps
 
 
 def _print_front(console: Console, space: Space, ending: Ending) -> None:
     pareto = list(ending.found.front)
-    varied = [p.name for p in space.parameters if len({_shown(t, p.name) for t in pareto}) > 1]
-    same = [f"{p.name}={_shown(pareto[0], p.name)}" for p in space.parameters
-            if p.name not in varied and p.name in pareto[0].parameters]
     wide = console.width >= WIDE
     title = f"Pareto front: {len(pareto)} designs" + (f", {SHOWN} shown" if len(pareto) > SHOWN else "")
     columns = [f"{o.name}\n{o.unit} {'↓' if o.direction == 'minimize' else '↑'}".replace("\n ", "\n")
                for o in space.objectives]
-    table = Table("trial", *columns, *(["parameters"] if wide else []), title=title, title_justify="left")
-    for trial in [*_spread(pareto), *(t for t in ending.found.kept if t.baseline and t.status == "complete")]:
-        numbers = [f"{trial.objectives[o.name]:.4g}" for o in space.objectives]
-        settings = " ".join(f"{n.rsplit('.', 1)[-1]}={_shown(trial, n)}" for n in varied if n in trial.parameters)
-        table.add_row(trial.baseline or str(trial.number), *numbers, *([settings] if wide else []))
+    rows = _spread(pareto)
+    varied = [p.name for p in space.parameters if len({_shown(t, p.name) for t in pareto}) > 1]
+    told = {p.name for p in space.parameters if all(key.startswith("parallelism.") for key in p.keys)}  # by `devices`
+    names = [name for name in varied if name not in told]
+    settings = _settings(rows, names) if wide else [""] * len(rows)
+    table = Table("trial", *columns, "devices", *([" ".join(map(_short, names))] if wide and names else []), title=title,
+                  title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns[1:len(columns) + 1]:
+        column.justify = "right"
+    best = {o.name: best_trial(pareto, o) for o in space.objectives}
+    for trial, setting in [*zip(rows, settings, strict=True), *((t, "") for t in _baselines(ending))]:
+        numbers = [Text(f"{trial.objectives[o.name]:.4g}", "bold green" if trial is best[o.name] else "")
+                   for o in space.objectives]
+        table.add_row(trial.baseline or str(trial.number), *numbers, devices(space, trial),
+                      *([Text(setting)] if wide and names else []), end_section=trial is rows[-1])
     console.print(table)
+    same = [f"{p.name}={_shown(pareto[0], p.name)}" for p in space.parameters
+            if p.name not in varied and p.name in pareto[0].parameters]
     if same:
-        console.print("all of them: " + " ".join(same), highlight=False, markup=False, soft_wrap=True)
+        console.print("all of them: " + " ".join(same), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    if not wide and names:
+        console.print(f"their settings: in pareto.csv, or on a terminal of {WIDE} columns", highlight=False, markup=False)
+
+
+def _settings(trials: Sequence[Trial], names: Sequence[str]) -> list[str]:
+    """Each trial's values in the order of `names`, padded so that they stand below each other."""
+    values = [[_shown(t, name) or "-" for name in names] for t in trials]
+    widths = [max(map(len, column)) for column in zip(*values, strict=True)]
+    return [" ".join(f"{value:{width}}" for value, width in zip(row, widths, strict=True)) for row in values]
+
+
+def _short(name: str) -> str:
+    return name.rsplit(".", 1)[-1]
+
+
+def _baselines(ending: Ending) -> list[Trial]:
+    return [t for t in ending.found.kept if t.baseline and t.status == "complete"]
+
+
+def _against_baselines(space: Space, ending: Ending) -> list[str]:
+    """What the front gains on each baseline: by its best in each objective, and how many designs beat it in all."""
+    lines = []
+    for baseline in _baselines(ending):
+        gains = []
+        for o in space.objectives:
+            trial = best_trial(ending.found.front, o)
+            if trial is not None and baseline.objectives[o.name]:
+                delta = trial.objectives[o.name] / baseline.objectives[o.name] - 1
+                gains.append(f"{o.name} {delta:+.0%}")
+        signs = {o.name: 1.0 if o.direction == "minimize" else -1.0 for o in space.objectives}
+        beating = sum(all(signs[n] * t.objectives[n] <= signs[n] * baseline.objectives[n] for n in signs)
+                      and t.objectives != baseline.objectives for t in ending.found.front)
+        lines.append(f"against {baseline.baseline}: at best {', '.join(gains)}; "
+                     f"{beating} of {len(ending.found.front)} designs dominate it")
+    missed = [t for t in ending.found.kept if t.baseline and t.status != "complete"]
+    return lines + [f"baseline {t.baseline} is no feasible design: {t.reason}" for t in missed]
+
+
+def _bounds(space: Space, ending: Ending) -> list[str]:
+    """What the best design of each objective is bound by."""
+    chosen: dict[int, tuple[Trial, list[str]]] = {}
+    for o in space.objectives:
+        trial = best_trial(ending.found.front, o)
+        if trial is not None:
+            chosen.setdefault(trial.number, (trial, []))[1].append(o.name)
+    lines = [(f"trial {trial.number} (best {', '.join(names)})", why(space, trial)) for trial, names in chosen.values()]
+    return [f"{what} is bound by {text}" for what, text in lines if text]
 
 
 def _shown(trial: Trial, name: str) -> str:

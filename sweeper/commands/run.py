@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -18,12 +19,14 @@ from sweeper import folder as study_folder
 from sweeper.commands.ending import print_ending
 from sweeper.enumeration import Enumeration
 from sweeper.folder import COSTS_FILE, Settings
+from sweeper.ladder.choose import resolve
 from sweeper.ledger import Ledger
 from sweeper.mlflow_runs import check_uri
 from sweeper.progress import Progress
 from sweeper.search.choose import Choice, choose
 from sweeper.space import Space
 from sweeper.space_file import load_space
+from sweeper.warm_start import warm_start
 
 AUTO_MAX = 200_000  # designs; `auto` does not consider enumerating more
 EXIT_CODES = {"interrupted": 130, "failing": 1}
@@ -41,21 +44,34 @@ def run(args: Namespace) -> int:
     costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
     note = ""
     if sampler == "auto":
-        choice = _choose(space, trials, workers, fixed=args.trials is not None)
+        choice = _choose(space, trials, workers, fixed=args.trials is not None, quiet=args.quiet)
         sampler, note = choice.sampler, f"searching with {choice.sampler}: {choice.why}"
     if sampler == "exhaustive":
         size = len(Enumeration(space)) + len(space.baselines)
         trials = min(trials, size) if args.trials else size
+    rungs, why = resolve(space, args.ladder or spec.ladder, sampler)
+    note = "\n".join(text for text in (note, why) if text)
+    warm = warm_start([Path(folder) for folder in args.warm_start], space)
+    if args.warm_start:
+        if sampler == "exhaustive":
+            raise InputError("an exhaustive sweep cannot begin with another study's results; reuse its operator prices with "
+                             "--cache", key="--warm-start")
+        note = "\n".join([*([note] if note else []), f"warm start: {len(warm.taken):,} results taken over, "
+                                                     f"{len(warm.seeds):,} designs tried first"])
     settings = Settings(
-        trials=trials,
+        trials=trials + len(warm.taken),
         workers=workers,
         seed=spec.seed if args.seed is None else args.seed,
         sampler=sampler,
         deterministic=args.deterministic,
         timeout_s=timeout_s,
-        tracking_uri=uri)
+        tracking_uri=uri,
+        seeds=tuple(warm.seeds),
+        ladder=None if rungs is None else asdict(rungs))
     folder = Path(args.out) if args.out else Path("runs") / space.name
     book = study_folder.create(folder, space, settings)
+    for trial in warm.taken:
+        book.append(trial)
     return _sweep(folder, space, book, settings, costs, args, note)
 
 
@@ -101,15 +117,17 @@ def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: 
     return EXIT_CODES.get(ending.why, 0)
 
 
-def _choose(space: Space, trials: int, workers: int, *, fixed: bool) -> Choice:
+def _choose(space: Space, trials: int, workers: int, *, fixed: bool, quiet: bool) -> Choice:
     """What `auto` means here; costs are measured only where they decide. fixed: the user gave the number of trials."""
     size = space.size()
     open_question = not fixed and size is not None and trials < size <= AUTO_MAX
     if not open_question:
         return choose(space, trials=trials, seconds_per_trial=None)
     from sweeper.evaluator import measured_seconds
+    from sweeper.study import SLOW_ENGINE
 
-    return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
+    with Progress(Console(stderr=True), quiet=quiet) as progress, progress.explained(SLOW_ENGINE):
+        return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
 
 
 def _workers(wanted: int | None) -> int:

@@ -70,7 +70,7 @@ class OptunaSearch:
 
 
 def _state(trial: Trial | None, space: Space) -> tuple[TrialState, list[float] | None]:
-    if trial is None or trial.status == "failed":
+    if trial is None or trial.status in ("failed", "pruned"):
         return TrialState.FAIL, None
     values = [trial.objectives.get(objective.name, math.nan) for objective in space.objectives]
     if all(map(math.isfinite, values)):

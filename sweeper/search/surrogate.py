@@ -76,7 +76,7 @@ class Surrogate:
                 self.tell(Proposal(trial.parameters), trial)
 
     def _learn(self, row: Codes, trial: Trial) -> None:
-        if trial.status == "failed":
+        if trial.status in ("failed", "pruned"):
             return
         costs = np.array([trial.objectives.get(o.name, np.nan) for o in self._space.objectives]) * self._signs
         self._rows.append(row)

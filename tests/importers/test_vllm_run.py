@@ -38,9 +38,9 @@ def test_devices_are_known_by_any_of_their_names(name):
 
 
 def test_what_is_not_modelled_is_refused_by_argument(tmp_path):
-    meta = {"model": "meta-llama/Llama-3.1-8B", "engine_kwargs": {"enable_expert_parallel": True}}
+    meta = {"model": "meta-llama/Llama-3.1-8B", "engine_kwargs": {"data_parallel_size": 2}}
     (tmp_path / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(InputError, match="enable_expert_parallel"):
+    with pytest.raises(InputError, match="data_parallel_size"):
         read_run(tmp_path)
     (tmp_path / "meta.json").write_text(json.dumps({**meta, "engine_kwargs": {}}))
     with pytest.raises(InputError, match="no such file"):

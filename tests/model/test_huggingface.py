@@ -44,7 +44,7 @@ def test_configs_are_told_from_our_own_records():
 
 @pytest.mark.parametrize(("change", "key"), [
     ({"model_type": None}, "model_type"),
-    ({"model_type": "mixtral"}, "model_type"),
+    ({"model_type": "mamba"}, "model_type"),
     ({"num_local_experts": 8}, "num_local_experts"),
     ({"kv_lora_rank": 512}, "kv_lora_rank"),
     ({"is_encoder_decoder": True}, "is_encoder_decoder"),
@@ -72,3 +72,29 @@ def test_short_sliding_windows_are_refused_with_the_way_out():
         architecture_from_config(MISTRAL_V01, "mistral")
     assert error.value.key == "sliding_window"
     architecture_from_config({**MISTRAL_V01, "sliding_window": None, "max_position_embeddings": 4096}, "mistral")
+
+
+QWEN3_30B = {"model_type": "qwen3_moe", "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32,
+             "num_key_value_heads": 4, "head_dim": 128, "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128,
+             "num_experts_per_tok": 8, "decoder_sparse_step": 1, "mlp_only_layers": [], "vocab_size": 151936,
+             "max_position_embeddings": 40960, "sliding_window": None, "use_sliding_window": False}
+MIXTRAL = {"model_type": "mixtral", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+           "num_key_value_heads": 8, "intermediate_size": 14336, "num_local_experts": 8, "num_experts_per_tok": 2,
+           "vocab_size": 32000, "max_position_embeddings": 32768, "sliding_window": None}
+DEEPSEEK_MOE = {"model_type": "deepseek", "hidden_size": 2048, "num_hidden_layers": 28, "num_attention_heads": 16,
+                "num_key_value_heads": 16, "intermediate_size": 10944, "moe_intermediate_size": 1408, "n_routed_experts": 64,
+                "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1, "moe_layer_freq": 1,
+                "vocab_size": 102400, "max_position_embeddings": 4096}
+
+
+@pytest.mark.parametrize(("config", "published"), [(QWEN3_30B, 30_532_122_624), (MIXTRAL, 46_702_792_704),
+                                                   (DEEPSEEK_MOE, 16_375_728_128)])
+def test_experts_are_counted_as_on_the_hub(config, published):
+    assert parameters(architecture_from_config(config, "model")) == published
+
+
+def test_latent_attention_and_experts_in_some_layers_only_are_refused():
+    with pytest.raises(InputError, match="latent attention"):
+        architecture_from_config({**DEEPSEEK_MOE, "kv_lora_rank": 512}, "model")
+    with pytest.raises(InputError, match="some layers only"):
+        architecture_from_config({**QWEN3_30B, "decoder_sparse_step": 2}, "model")

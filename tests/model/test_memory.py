@@ -12,7 +12,7 @@ from simulator.schema.model import Architecture, Precision
 PUBLISHED = {
     "llama-3.1-8b": 8_030_261_248, "llama-3.1-70b": 70_553_706_496, "llama-2-7b": 6_738_415_616,
     "llama-2-13b": 13_015_864_320, "qwen3-8b": 8_190_735_360, "qwen3-32b": 32_762_123_264,
-    "mistral-7b": 7_248_023_552,
+    "mistral-7b": 7_248_023_552, "qwen3-30b-a3b": 30_532_122_624, "mixtral-8x7b": 46_702_792_704,
 }
 ROUNDED = {"opt-6.7b": 6.7e9, "opt-30b": 30e9, "gpt3-7b": 6.7e9, "gpt3-13b": 13e9, "gpt3-30b": 30e9, "gpt3-175b": 175e9}
 

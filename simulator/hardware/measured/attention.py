@@ -22,15 +22,6 @@ from simulator.model.operators import DecodeAttention, PrefillAttention
 
 Float64 = NDArray[np.float64]
 
-# Spreads are measured with the long sequences last in the batch, where the kernel starts them last and the device waits
-# for them alone; in a served batch they stand anywhere, and as the oldest often first. A sequence four times the others'
-# length, started in wave w of W equal waves of blocks, ends max(0, w + 4 - W) waves late: 3 when started last, 6 / W on
-# average, so that 2 / W of the measured spread is left: 1/8 with W = 16 (256 sequences of 8 KV heads on 128 SMs, one
-# block each), more with fewer sequences. Decode-only stretches of two recorded runs (RTX 4090, RTX PRO 6000) lie
-# between 0.1 and 0.4 of it; the deep-batch limit is taken.
-ANYWHERE = 1 / 8
-
-
 @dataclass(frozen=True)
 class AttentionExtras:
     """Of one layer, in seconds. batch: 0..max_sequences; contexts: the given knots.
@@ -101,7 +92,6 @@ def _spread(points: Points | None, batch: Float64, *, mixed: bool) -> Float64:
     sizes = np.unique(sequences[chosen])
     if not len(sizes):
         return np.zeros(len(batch))
-    per_token = per_token * ANYWHERE
     median = np.array([np.median(per_token[chosen & (sequences == size)]) for size in sizes])
     found = np.interp(batch, [1.0, *sizes], [0.0, *np.maximum(median, 0.0)])
     found[:2] = 0.0  # one decode has no spread

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from simulator.hardware.build import Devices
 from simulator.hardware.gpu import GpuDevice
+from simulator.hardware.links import LinkDevice
 from simulator.hardware.measured.attention import AttentionExtras, extras
 from simulator.hardware.measured.device import MeasuredDevice
+from simulator.hardware.measured.link import MeasuredLink
 from simulator.hardware.measured.roofline import Peaks
 from simulator.hardware.measured.table import OperatorTable
 from simulator.hardware.priced import Device
@@ -24,7 +26,10 @@ def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOper
         names.setdefault(op.operator, op.name)
     covered = frozenset(name for name in table.meta.get("covered", "").split(",") if name)
     device = MeasuredDevice(table, peaks(devices.compute), devices.compute, names, covered)
-    return replace(devices, compute=device, prefill=device, decode=device)
+    link = devices.link
+    if isinstance(link, LinkDevice) and table.identities("collective"):
+        link = MeasuredLink(table, link)
+    return replace(devices, compute=device, prefill=device, decode=device, link=link)
 
 
 def peaks(gpu: GpuDevice) -> Peaks:

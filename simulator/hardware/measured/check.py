@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.hardware.measured import roofline
 from simulator.hardware.measured.roofline import Peaks
@@ -14,6 +15,7 @@ from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAt
 # A board clocks above the boost clock its datasheet's peak is computed from; beyond this it is the table that is wrong.
 ABOVE_PEAK = 1.10
 SPIKE = 1.5  # a point this much above both neighbours along its last axis, with work in between, is called a spike
+SPARSE = 16.0  # neighbours along an axis further apart than this factor leave a hole between them
 SECONDS = (1e-7, 10.0)  # plausible times of one operator; outside, a unit was mistaken
 
 
@@ -30,7 +32,7 @@ class Finding:
 
 def check(table: OperatorTable, peaks: Peaks | None) -> list[Finding]:
     """Everything odd about a table; empty where nothing is. Without peaks the roofline is not checked."""
-    found = [*_units(table), *_duplicates(table), *_spikes(table)]
+    found = [*_units(table), *_duplicates(table), *_spikes(table), *_holes(table)]
     return found + (_below_roofline(table, peaks) if peaks is not None else [])
 
 
@@ -75,6 +77,41 @@ def _spikes(table: OperatorTable) -> list[Finding]:
         if count:
             findings.append(Finding("spikes", kind, count, total, example))
     return findings
+
+
+def _holes(table: OperatorTable) -> list[Finding]:
+    """Grid points that were not measured although a larger one was, and steps along an axis beyond SPARSE."""
+    findings = []
+    for kind in ("gemm", "vector", "prefill_attention", "decode_attention", "collective"):
+        count, total, example = 0, 0, ""
+        for identity in table.identities(kind):
+            points = table.points(kind, identity)
+            assert points is not None
+            total += len(points.seconds)
+            found, first = _grid_holes(points.axes) if len(points.axes) == 2 else _steps(points.axes[0])
+            count += found
+            if found and not example:
+                example = ", ".join(f"{name}={value:g}" for name, value in zip(AXES[kind], first, strict=True))
+        if count:
+            findings.append(Finding("holes", kind, count, total, f"nothing at {example}"))
+    return findings
+
+
+def _grid_holes(axes: NDArray[np.float64]) -> tuple[int, tuple[float, ...]]:
+    knots = [np.unique(axis) for axis in axes]
+    held = np.zeros([len(k) for k in knots], dtype=bool)
+    held[np.searchsorted(knots[0], axes[0]), np.searchsorted(knots[1], axes[1])] = True
+    larger = held[::-1, ::-1]
+    for axis in (0, 1):
+        larger = np.logical_or.accumulate(larger, axis=axis)
+    missing = np.argwhere(larger[::-1, ::-1] & ~held)
+    return len(missing), tuple(float(k[i]) for k, i in zip(knots, missing[0], strict=True)) if len(missing) else ()
+
+
+def _steps(axis: NDArray[np.float64]) -> tuple[int, tuple[float, ...]]:
+    axis = np.sort(axis[axis > 0])
+    wide = np.flatnonzero(axis[1:] > SPARSE * axis[:-1])
+    return len(wide), (float(np.sqrt(axis[wide[0]] * axis[wide[0] + 1])),) if len(wide) else ()
 
 
 def _below_roofline(table: OperatorTable, peaks: Peaks) -> list[Finding]:

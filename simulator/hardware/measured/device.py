@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.hardware.grouped import WithExperts, awake
 from simulator.hardware.measured import roofline
+from simulator.hardware.measured.lattice import gemm_points
 from simulator.hardware.measured.roofline import Peaks
 from simulator.hardware.measured.surface import evaluate
 from simulator.hardware.measured.table import OperatorTable, Points, identity_of
 from simulator.hardware.priced import Bound, Device, Fidelity, Priced
-from simulator.model.operators import Collective, Gemm, Operator
+from simulator.model.operators import Collective, Gemm, GroupedGemm, Operator
 
 Float64 = NDArray[np.float64]
 
@@ -46,6 +48,7 @@ class MeasuredDevice:
     fallback: Device
     names: Mapping[Operator, str] = field(default_factory=dict)
     covered: frozenset[str] = frozenset()
+    prices_experts = True
 
     def fingerprint(self) -> str:
         known = sorted((repr(op), name) for op, name in self.names.items())
@@ -57,18 +60,39 @@ class MeasuredDevice:
         if name in self.covered:
             zero = np.zeros(np.broadcast_shapes(*(np.shape(a) for a in axes)))
             return Priced(zero, zero, np.full(zero.shape, int(Bound.MEMORY), np.int8), Fidelity.MEASURED)
-        base = self.fallback.price(operator, *axes)
-        points = self.table.points(*identity_of(operator, name))
-        if points is None or isinstance(operator, Collective):
+        base = WithExperts(self.fallback).price(operator, *axes)
+        points = None if isinstance(operator, Collective) else self._points(operator, name)
+        if isinstance(operator, GroupedGemm):
+            return base if points is None else self._experts(operator, points, np.asarray(axes[0], dtype=np.float64), base)
+        if points is None:
             return base
         shapes = [np.asarray(axis, dtype=np.float64) for axis in axes]
         seconds, bound, inside = self._seconds(operator, points, shapes)
         fidelity = Fidelity.INTERPOLATED if inside else Fidelity.CALIBRATED
         return Priced(seconds, base.joules, bound, fidelity)
 
+    def _experts(self, operator: GroupedGemm, points: Points, rows: Float64, base: Priced) -> Priced:
+        """A whole block of experts (`operator` closes it) with the experts awake that are expected to be: efficiency
+        interpolated over tokens and experts awake."""
+        start = float(points.seconds.min())
+        ideal = roofline.expert_block_s(operator, self.peaks, *points.axes)
+        count = awake(operator, rows)
+        knots = np.unique(points.axes[1])
+        efficiency = evaluate(points.axes, (start + ideal) / points.seconds, (rows, knots))
+        at = np.array([np.interp(c, knots, row) for c, row in zip(count, efficiency, strict=True)])
+        wanted = roofline.expert_block_s(operator, self.peaks, rows, count)
+        inside = bool((rows <= points.axes[0].max()).mean() > MOSTLY)
+        fidelity = Fidelity.INTERPOLATED if inside else Fidelity.CALIBRATED
+        least = count * (3.0 * operator.n * operator.k * operator.weight_bits / 8) / self.peaks.bytes_per_s  # weights once
+        return Priced(np.maximum((start + wanted) / at, least), base.joules, base.bound, fidelity)
+
     def knows(self, operator: Operator) -> bool:
         """Whether the table has measurements of this operator."""
         return self.table.points(*identity_of(operator, self.names.get(operator, ""))) is not None
+
+    def _points(self, operator: Operator, name: str) -> Points | None:
+        points = self.table.points(*identity_of(operator, name))
+        return gemm_points(self.table, operator, self.peaks) if points is None and isinstance(operator, Gemm) else points
 
     def _seconds(self, operator: Operator, points: Points, shapes: list[Float64]) -> tuple[Float64, NDArray[np.int8], bool]:
         start = 0.0 if isinstance(operator, Gemm) else float(points.seconds.min())

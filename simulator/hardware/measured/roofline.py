@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.hardware.priced import Bound
-from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector
+from simulator.model.operators import DecodeAttention, Gemm, GroupedGemm, Operator, PrefillAttention, Vector
 
 Float64 = NDArray[np.float64]
 
@@ -61,6 +61,15 @@ def nominal(operator: Operator, peaks: Peaks, *axes: Float64) -> tuple[Float64, 
     memory = (resident + streamed) / peaks.bytes_per_s
     bound = np.where(compute > memory, int(Bound.COMPUTE), int(Bound.MEMORY)).astype(np.int8)
     return np.maximum(compute, memory), bound
+
+
+def expert_block_s(closing: GroupedGemm, peaks: Peaks, tokens: Float64, awake: Float64) -> Float64:
+    """Nominal seconds of a gated mixture of experts (three matrices an expert) that ends in the grouped GEMM `closing`."""
+    matrices = 3.0 * closing.n * closing.k
+    visits = tokens * (closing.per_token * closing.experts / closing.of)
+    flops = 2.0 * visits * matrices / peaks.flops_per_s(max(closing.weight_bits, closing.activation_bits))
+    moved = awake * matrices * closing.weight_bits / 8 + visits * (closing.n * closing.activation_bits / 8 + 2.0 * closing.n)
+    return np.maximum(flops, moved / peaks.bytes_per_s)
 
 
 def floor(operator: Operator, peaks: Peaks, *axes: Float64) -> Float64:

@@ -5,6 +5,7 @@ Columns (see `COLUMNS`; zero where a column does not apply to a row's kind):
 | kind | identified by | axes |
 | --- | --- | --- |
 | gemm | n, k, weight_bits, activation_bits | rows |
+| experts | experts, per_token, k (model width), n (expert width), weight_bits, activation_bits | rows (tokens), awake |
 | vector | operator (its name in `simulator.model.layers`), width | rows |
 | prefill_attention | heads, kv_heads, head_dim, kv_bits, activation_bits | chunk, context (tokens before the chunk) |
 | decode_attention | the same | sequences, decode_context (mean tokens read by each) |
@@ -13,7 +14,11 @@ Columns (see `COLUMNS`; zero where a column does not apply to a row's kind):
   the longest adds to the time of the same batch with every sequence at the mean |
 | collective | operator (all_reduce, all_gather, p2p), ranks | bytes (whole message) |
 
+`experts` is a whole mixture-of-experts block (router, both grouped GEMMs, activation, sum) with `awake` experts that got
+tokens.
+
 One row is one measurement: `seconds` of one execution on one rank. Rows with equal identity and axes are averaged.
+`docs/measured-hardware.md` describes the columns, their units and the metadata for those who write tables.
 """
 
 from __future__ import annotations
@@ -27,24 +32,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError
-from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention, Vector
+from simulator.model.operators import Collective, DecodeAttention, Gemm, GroupedGemm, Operator, PrefillAttention, Vector
 
 Float64 = NDArray[np.float64]
 
-KINDS = ("gemm", "vector", "prefill_attention", "decode_attention", "mixed_attention", "decode_spread", "collective")
+KINDS = ("gemm", "experts", "vector", "prefill_attention", "decode_attention", "mixed_attention", "decode_spread", "collective")
 TEXT = ("kind", "operator")
 WHOLE = ("n", "k", "width", "heads", "kv_heads", "head_dim", "weight_bits", "activation_bits", "kv_bits", "ranks",
-         "rows", "chunk", "context", "sequences", "decode_context", "decode_longest", "bytes")
+         "experts", "per_token", "rows", "awake", "chunk", "context", "sequences", "decode_context", "decode_longest", "bytes")
 COLUMNS = (*TEXT, *WHOLE, "seconds")
+NOISE = ("mad_s", "repeats")  # what a measurer may add: median absolute deviation in seconds and count of the repeats
 ATTENTION = ("heads", "kv_heads", "head_dim", "kv_bits", "activation_bits")
 IDENTITY = {
     "gemm": ("n", "k", "weight_bits", "activation_bits"),
+    "experts": ("experts", "per_token", "k", "n", "weight_bits", "activation_bits"),
     "vector": ("operator", "width"),
     "collective": ("operator", "ranks"),
     **dict.fromkeys(("prefill_attention", "decode_attention", "mixed_attention", "decode_spread"), ATTENTION),
 }
 AXES = {
     "gemm": ("rows",),
+    "experts": ("rows", "awake"),
     "vector": ("rows",),
     "collective": ("bytes",),
     "prefill_attention": ("chunk", "context"),
@@ -68,7 +76,7 @@ class Points:
 class OperatorTable:
     """Measured operators of one device. `meta`: device, framework, source and what else the measurer knew.
 
-    Build with `from_columns`; `content_hash` stands for columns and metadata alike.
+    Build with `from_columns`; `content_hash` stands for columns and metadata alike, NOISE left out: no price depends on it.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -92,8 +100,8 @@ def from_columns(columns: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -
     """The table in these columns (missing ones are zero). Raises InputError for unknown kinds or times that are not > 0."""
     count = len(columns["seconds"])
     full: dict[str, NDArray[Any]] = {}
-    for name in COLUMNS:
-        dtype = "U32" if name in TEXT else np.int64 if name in WHOLE else np.float64
+    for name in (*COLUMNS, *NOISE):
+        dtype = "U32" if name in TEXT else np.int64 if name in (*WHOLE, "repeats") else np.float64
         given = columns.get(name)
         full[name] = np.zeros(count, dtype=dtype) if given is None else np.asarray(given).astype(dtype)
         if len(full[name]) != count:
@@ -111,16 +119,30 @@ def from_columns(columns: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -
     return OperatorTable(full, dict(meta), digest.hexdigest(), _group(full))
 
 
+def at_speed(table: OperatorTable, factor: float) -> OperatorTable:
+    """`table` with every time multiplied by `factor`: another clock than the measurer's."""
+    if factor == 1.0:
+        return table
+    return from_columns({**table.columns, "seconds": table.columns["seconds"] * factor}, table.meta)
+
+
 def identity_of(operator: Operator, name: str = "") -> tuple[str, Identity]:
     """(kind, identity) of an operator of a model; vectors are known by their `name`."""
     if isinstance(operator, Gemm):
         return "gemm", (operator.n, operator.k, operator.weight_bits, operator.activation_bits)
+    if isinstance(operator, GroupedGemm):
+        return "experts", expert_identity(operator)
     if isinstance(operator, Vector):
         return "vector", (name, operator.width)
     if isinstance(operator, Collective):
         return "collective", (operator.kind, operator.ranks)
     kind = "prefill_attention" if isinstance(operator, PrefillAttention) else "decode_attention"
     return kind, attention_identity(operator)
+
+
+def expert_identity(operator: GroupedGemm) -> Identity:
+    """Identity of the block that `operator`, the second grouped GEMM (expert width to model width), closes."""
+    return (operator.experts, operator.per_token, operator.n, operator.k, operator.weight_bits, operator.activation_bits)
 
 
 def attention_identity(operator: PrefillAttention | DecodeAttention) -> Identity:

@@ -1,0 +1,70 @@
+"""The sections of docs/accuracy.md: what each validation runs on, and what there is to say about it.
+
+Prose holds no figures: those come from the scripts. `why` is said of whatever is worst in the section.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of the page. arguments: of the script, paths relative to the shared data."""
+
+    title: str
+    script: str
+    arguments: tuple[str, ...]
+    about: str
+    why: str
+
+
+SERVING = ("Mean and percentiles over all requests of the recorded run, simulated with operator times from the tables and the "
+           "recorded arrivals; KV capacity is predicted. `last_two_thirds` are requests that a calibration on the run's first "
+           "third has not seen.")
+SERVING_WHY = ("What is left is host time: a server's CPU work per step is known by a few constants, and TTFT under load carries "
+               "every error of every step before it. Differences of `running` and `waiting` are means over the run's samples.")
+
+OPERATORS = ("The datasheet's GPU model against measured operators of three serving frameworks. `_datasheet` rows are the same "
+             "without the constants calibrated on this device. `below_roofline` counts prices that beat physics.")
+OPERATORS_WHY = ("The worst are small shapes, where a few microseconds of launch decide, and shapes where a library changes its "
+                 "kernel: the model has one family of tiles for all of them. fp8 scatters most: scaling kernels differ by "
+                 "framework and version.")
+
+
+def sections(data: Path) -> list[Section]:
+    """All of them, for the data in `data` (recorded runs are found by folder)."""
+    runs = [Section(f"Recorded vLLM run: {run.name}", "validate_serving.py",
+                    ("--run", f"data/vllm_runs/{run.name}", "--tables", f"data/llmservingsim_tables/{tables}"),
+                    SERVING, SERVING_WHY)
+            for run in sorted((data / "data/vllm_runs").glob("*/")) if (tables := run.name.replace("-", "/", 1))
+            and (data / "data/llmservingsim_tables" / tables / "meta.yaml").is_file()]
+    operators = [Section(f"GPU operators from the datasheet: {system}", "validate_operators.py",
+                         (*(f"data/silicon/op_{name}.csv.gz" for name in ("gemm_subset", "attention_hd128", "comm")),
+                          "--system", system), OPERATORS, OPERATORS_WHY) for system in ("h100_sxm", "a100_sxm")]
+    return [
+        Section("Scheduler", "validate_scheduler.py", ("oracle/vllm_scheduler",),
+                "Every decision of the vLLM v1 scheduler in recorded scenarios, replayed by both engines.",
+                "Anything but zero differences is a bug."),
+        *runs,
+        Section("Vidur's schedule", "validate_vidur.py", ("data/vidur",),
+                "Vidur's workload with Vidur's own tables and step formula: the scheduler and the engine are compared, not the "
+                "hardware.", "Step times differ in the last digit: the engine's clock counts whole nanoseconds."),
+        Section("Recorded engine steps", "validate_steps.py", ("data/vllm_steps/qwen3_32b_b300_tp1_tp4.csv.gz",),
+                "Step times of a server, host and efficiency parameters fitted on 5 % of the rows and compared on the rest; "
+                "`unfitted` is the datasheet with defaults.",
+                "Steps that hold prefill are worst: a row gives the sum of the chunks' tokens and contexts, not the chunks, so "
+                "that steps of different attention work look alike. `impossible_rows` are faster than the roofline."),
+        Section("Serving points of fixed lengths", "validate_e2e.py", ("data/silicon/e2e_dense_h100.csv.gz",),
+                "TTFT and TPOT of dense models on H100 at a fixed concurrency, from the datasheet's model, no table. `*_peer` is "
+                "aiconfigurator's own prediction of the same rows, on its own measured tables.",
+                "TTFT depends on how clients arrive, which the points do not say (all at once or ramped up), on scheduler limits "
+                "that are not recorded, and on whether a mean or a median was taken. TPOT is worst where the tensor-parallel "
+                "degree is high: host time and small all-reduces are then a larger share of a step."),
+        *operators,
+        Section("Hardware models", "validate_hardware.py", ("data/hardware",),
+                "NPU, PIM, link and area models against cycle-level simulators, published figures and measurements.",
+                "The worst are A100 softmax and layer norm timed from PyTorch in eager mode, where the launch is most of the time, "
+                "and small all-reduces."),
+    ]

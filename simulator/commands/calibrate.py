@@ -1,0 +1,72 @@
+"""`python -m simulator calibrate`: constants of a device from a handful of measured steps or the start of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from simulator.calibration import kernel_time, window_s
+from simulator.costs import calibrate
+from simulator.costs.cache import CostCache
+from simulator.costs.launch import LARGEST
+from simulator.design import resolve
+from simulator.importers import llmservingsim
+from simulator.importers.vllm_run import design_of, preset_named, read_run, workload_of
+from simulator.importers.vllm_steps import read_steps
+from simulator.inputs.errors import InputError
+from simulator.serving import engine
+from simulator.serving.config import EngineResult
+from simulator.simulate import price
+
+
+def calibrate_command(steps: Path | None, *, run: Path | None, tables: Path | None, workload: Path | None,
+                      model: str | None, hardware: str | None, tensor: int) -> int:
+    """Prints YAML for a hardware file. Raises InputError."""
+    if (steps is None) == (run is None):
+        raise InputError("give either measured steps or --run")
+    if run is not None:
+        if tables is None:
+            raise InputError("--run needs --tables: the operator tables that are to be calibrated")
+        return _from_run(run, tables, workload, model, hardware)
+    assert steps is not None
+    if model is None or hardware is None:
+        raise InputError("measured steps need --model and --hardware")
+    return _from_steps(steps, model, hardware, tensor)
+
+
+def _from_run(folder: Path, tables: Path, workload: Path | None, model: str | None, hardware: str | None) -> int:
+    run, bundle = read_run(folder), llmservingsim.read_meta(tables)
+    design = resolve(design_of(run, hardware=hardware or preset_named(run.device or bundle.gpu, "hardware"), model=model))
+    table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor,
+                                     expert_parallel=design.parallelism.expert_parallel)
+    trace, cache = workload_of(run, folder, workload), CostCache()
+
+    def simulate(factor: float) -> EngineResult:
+        faster = design.hardware.model_copy(update={"kernel_time": factor})
+        priced = price(design.model_copy(update={"hardware": faster}), cache, table)
+        return engine.run(trace, priced.scheduler, priced.costs, log=True)
+
+    found = kernel_time(run, simulate)
+    print(f"# {run.name}, first {window_s(run):g} s\nkernel_time: {found:.3f}")
+    return 0
+
+
+def _from_steps(file: Path, model: str, hardware: str, tensor: int) -> int:
+    steps, measured_s = read_steps(file)
+    design = resolve({"model": model, "hardware": hardware, "parallelism": {"tensor": tensor}, "workload": "chat-200",
+                      "serving": {"max_num_seqs": max(64, int(steps.sequences.max())), "cuda_graphs": True,
+                                  "max_num_batched_tokens": max(8192, int(steps.tokens.max()))}})
+    parts = calibrate.parts(price(design, CostCache()).costs, steps)
+    found = calibrate.fit(parts, steps, measured_s, LARGEST)
+    off = np.abs(calibrate.predict(parts, steps, found, LARGEST) / measured_s - 1)
+    print(f"# {file.name}: {len(measured_s)} steps, mean error after the fit {off.mean() * 100:.1f} %\nhost:\n"
+          f"  step: {design.hardware.host.step_s * 1e3:g} ms\n  sequence: {design.hardware.host.sequence_s * 1e6:g} us\n"
+          f"  device_step: {found.step_s * 1e3:.3f} ms\n  device_sequence: {found.sequence_s * 1e6:.2f} us\n"
+          f"  graphless_step: {found.graphless_s * 1e3:.3f} ms")
+    print("# time of the analytic model's parts, measured over predicted:")
+    for name, at, factors in (("linear operators at tokens", calibrate.ROWS, found.linear),
+                              ("decode attention at sequences", calibrate.BATCHES, found.decode)):
+        print(f"#   {name}: " + ", ".join(f"{n}: {f:.3f}" for n, f in zip(at, factors, strict=True)))
+    print(f"#   prefill attention: {found.prefill:.3f}")
+    return 0

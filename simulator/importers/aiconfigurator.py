@@ -1,0 +1,189 @@
+"""Operator databases of NVIDIA aiconfigurator (PyPI `aiconfigurator-core`, Apache-2.0), read where they are installed.
+
+A source is `SYSTEM/FRAMEWORK` or `SYSTEM/FRAMEWORK/VERSION`, e.g. `h100_sxm/vllm`; without a version each family of
+operators is read in the newest that the package has. Files are `data/SYSTEM/FAMILY/FRAMEWORK/VERSION/*_perf.parquet`:
+GEMM (m, n, k), context attention (batch_size, isl, step tokens before), generation attention (batch_size, one token
+after `step` tokens), custom all-reduces and NCCL (message_size in elements); `latency` is milliseconds of one call,
+captured in a CUDA graph. Norms and activations are not in it: the datasheet's model prices them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from simulator.hardware.measured.lattice import LATTICE, META
+from simulator.hardware.measured.table import OperatorTable
+from simulator.importers.rows import Columns, join, part
+from simulator.inputs.errors import InputError, nearest
+
+MS = 1e-3
+PACKAGE = "aiconfigurator_core"
+FRAMEWORKS = ("vllm", "sglang", "trtllm")
+
+# Their system -> our preset of the device (configs/hardware).
+PRESETS = {"a100_sxm": "a100-80gb", "h100_sxm": "h100-sxm", "h200_sxm": "h200-sxm", "l40s": "l40s", "b200_sxm": "b200",
+           "b300_sxm": "b300", "rtx_pro_6000_server": "rtx-pro-6000"}
+# Their GEMM formats -> bits of weights and activations. Block-scaled fp8 and 4-bit floats are formats the model layer
+# does not tell apart from these; they are left out.
+GEMM_BITS = {"bfloat16": (16, 16), "fp8": (8, 8), "int8_wo": (8, 16), "int4_wo": (4, 16)}
+BITS = {"bfloat16": 16, "fp8": 8}
+GRAPH_KERNELS = ("vLLM_custom_graph", "SGLang_CustomAllReduce_graph", "TRTLLM")  # decode runs from CUDA graphs
+NCCL_KINDS = {"all_gather": "all_gather", "reduce_scatter": "reduce_scatter", "alltoall": "all_to_all"}
+ELEMENT_BYTES = 2  # half and bfloat16, the only message types that are read
+
+# What beats physics in these databases, and is left out whole:
+# decode attention of TensorRT-LLM 1.0.0 on A100 reads the KV cache at up to 1.56 times the HBM's peak;
+# "bf16 attention" over an fp8 cache of TensorRT-LLM on Hopper is about 1.45 times too fast (probably fp8 attention).
+CACHED_DECODE = ("a100_sxm", "trtllm")
+MISLABELLED_FP8 = (("h100_sxm", "trtllm"), ("h200_sxm", "trtllm"))
+
+
+def read_tables(source: str) -> dict[str, OperatorTable]:
+    """{file name: table} of a source. Raises InputError where the package or the source is not there."""
+    data = _data()
+    system, framework, version = _parts(source, data)
+    folders = {family: _version(data / system / family / framework, version if family != "comm" else None, version)
+               for family in ("gemm", "attention", "comm")}
+    gemm = _read(folders["gemm"] / "gemm_perf.parquet")
+    parts = [_gemms(gemm), _prefill(_read(folders["attention"] / "context_attention_perf.parquet"), system, framework)]
+    if (system, framework) != CACHED_DECODE:
+        parts.append(_decode(_read(folders["attention"] / "generation_attention_perf.parquet"), system, framework))
+    parts.append(_all_reduce(_read(folders["comm"] / "custom_allreduce_perf.parquet")))
+    if (data / system / "comm" / "nccl").is_dir():
+        nccl = _version(data / system / "comm" / "nccl", None, None)
+        parts += _nccl(_read(nccl / "nccl_perf.parquet"))
+        folders["nccl"] = nccl
+    meta = {"device": str(gemm["device"][0]), "framework": f"{framework} {folders['gemm'].name}",
+            "source": f"{PACKAGE} {_package_version()} {system}", "launch": "CUDA graph", "time": "CUDA graph",
+            "tensor_parallel": "any", "fidelity": "measured", META: LATTICE,
+            "versions": ", ".join(f"{family} {folder.name}" for family, folder in sorted(folders.items()))}
+    if system in PRESETS:
+        meta["hardware"] = PRESETS[system]
+    return {"operators": join([p for p in parts if len(p["seconds"])], meta)}
+
+
+def _data() -> Path:
+    spec = importlib.util.find_spec(PACKAGE)
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(place) / "systems" / "data").is_dir():
+            return Path(place) / "systems" / "data"
+    raise InputError(f"the package '{PACKAGE}' with its data is not installed: pip install 'llm-serving-sweeper[silicon]'")
+
+
+def _package_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(PACKAGE.replace("_", "-"))
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _parts(source: str, data: Path) -> tuple[str, str, str | None]:
+    words = source.strip("/").split("/")
+    systems = [p.name for p in data.iterdir() if any((p / "gemm" / f).is_dir() for f in FRAMEWORKS)]
+    if words[0] not in systems:
+        raise InputError(f"no system '{words[0]}': {nearest(words[0], systems)}", key="SRC")
+    held = [f for f in FRAMEWORKS if (data / words[0] / "gemm" / f).is_dir()]
+    if not 2 <= len(words) <= 3 or words[1] not in held:
+        raise InputError(f"expected SYSTEM/FRAMEWORK or SYSTEM/FRAMEWORK/VERSION, frameworks of {words[0]}: {', '.join(held)}",
+                         key="SRC")
+    return words[0], words[1], words[2] if len(words) == 3 else None
+
+
+def _version(folder: Path, exact: str | None, preferred: str | None) -> Path:
+    """The folder of a version: `exact` where asked, else `preferred` where there is one, else the newest."""
+    held = sorted((p for p in folder.iterdir() if any(p.glob("*_perf.parquet"))), key=_natural) if folder.is_dir() else []
+    if not held:
+        raise InputError("the package has no such data", file=str(folder))
+    for name in (exact, preferred):
+        for path in held:
+            if path.name == name:
+                return path
+    if exact is not None:
+        raise InputError(f"no version '{exact}' (it has {', '.join(p.name for p in held)})", file=str(folder))
+    plain = [p for p in held if (p / "custom_allreduce_perf.parquet").is_file()] if folder.parent.name == "comm" else []
+    return (plain or held)[-1]
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Release candidates before their release, numbers as numbers."""
+    words = re.findall(r"\d+|[a-z]+", path.name)
+    return [(1, int(w), "") if w.isdigit() else (0, 0, w) for w in words] + [(0, 1, "")]
+
+
+def _read(path: Path) -> Columns:
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise InputError("no such file; this package version has another layout", file=str(path)) from error
+    except Exception as error:  # pyarrow raises its own kinds
+        raise InputError("cannot be read as parquet", file=str(path)) from error
+    return {name: _plain(table.column(name)) for name in table.column_names}
+
+
+def _plain(column: Any) -> Any:
+    return pc.fill_null(column, "").to_numpy() if str(column.type) in ("string", "large_string") else column.to_numpy()
+
+
+def _seconds(raw: Columns, keep: Any) -> Any:
+    return raw["latency"][keep].astype(np.float64) * MS
+
+
+def _mapped(raw: Any, table: dict[str, int]) -> Any:
+    return np.array([table.get(value, 0) for value in raw], dtype=np.int64)
+
+
+def _gemms(raw: Columns) -> Columns:
+    weight = _mapped(raw["gemm_dtype"], {name: bits[0] for name, bits in GEMM_BITS.items()})
+    activation = _mapped(raw["gemm_dtype"], {name: bits[1] for name, bits in GEMM_BITS.items()})
+    keep = (weight > 0) & (raw["latency"] > 0)
+    return part("gemm", _seconds(raw, keep), {}, n=raw["n"][keep], k=raw["k"][keep], weight_bits=weight[keep],
+                activation_bits=activation[keep], rows=raw["m"][keep])
+
+
+def _attention(raw: Columns, system: str, framework: str) -> tuple[Any, Columns]:
+    """Rows without a window or beam, and the identity columns of all rows."""
+    activation, kv = _mapped(raw["attn_dtype"], BITS), _mapped(raw["kv_cache_dtype"], BITS)
+    keep = (activation > 0) & (kv > 0) & (raw["window_size"] == 0) & (raw["beam_width"] == 1) & (raw["latency"] > 0)
+    if (system, framework) in MISLABELLED_FP8:
+        keep &= ~((activation == 16) & (kv == 8))
+    kv_heads = np.where(raw["num_key_value_heads"] == 0, raw["num_heads"], raw["num_key_value_heads"])
+    return keep, {"heads": raw["num_heads"], "kv_heads": kv_heads, "head_dim": raw["head_dim"], "kv_bits": kv,
+                  "activation_bits": activation}
+
+
+def _prefill(raw: Columns, system: str, framework: str) -> Columns:
+    keep, identity = _attention(raw, system, framework)
+    keep = keep & (raw["batch_size"] == 1)
+    return part("prefill_attention", _seconds(raw, keep), {}, chunk=raw["isl"][keep], context=raw["step"][keep],
+                **{name: values[keep] for name, values in identity.items()})
+
+
+def _decode(raw: Columns, system: str, framework: str) -> Columns:
+    keep, identity = _attention(raw, system, framework)
+    keep = keep & (raw["isl"] == 1)
+    return part("decode_attention", _seconds(raw, keep), {}, sequences=raw["batch_size"][keep],
+                decode_context=raw["step"][keep] + 1, **{name: values[keep] for name, values in identity.items()})
+
+
+def _all_reduce(raw: Columns) -> Columns:
+    keep = np.isin(raw["kernel_source"].astype(str), GRAPH_KERNELS) & (raw["latency"] > 0)
+    return part("collective", _seconds(raw, keep), {"operator": "all_reduce"}, ranks=raw["num_gpus"][keep],
+                bytes=raw["message_size"][keep] * ELEMENT_BYTES)
+
+
+def _nccl(raw: Columns) -> list[Columns]:
+    parts = []
+    for theirs, ours in NCCL_KINDS.items():
+        keep = (raw["op_name"] == theirs) & (raw["nccl_dtype"] == "half") & (raw["latency"] > 0)
+        parts.append(part("collective", _seconds(raw, keep), {"operator": ours}, ranks=raw["num_gpus"][keep],
+                          bytes=raw["message_size"][keep] * ELEMENT_BYTES))
+    return parts

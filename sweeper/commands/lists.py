@@ -1,0 +1,60 @@
+"""`spaces`, `models`, `hardware`, `workloads`: what ships, a line each."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from simulator.design import CONFIGS
+from simulator.inputs.errors import InputError
+from simulator.inputs.yaml_file import load_yaml
+from sweeper.space_file import SPACES
+
+_FOLDERS = {"spaces": SPACES, **{name: CONFIGS / name for name in ("models", "hardware", "workloads")}}
+_USE = {
+    "spaces": "python -m sweeper run NAME, or start from a copy of search_spaces/NAME.yaml",
+    "models": "model: NAME in a design, or the path of any Hugging Face config.json",
+    "hardware": "hardware: NAME in a design; rates, area and price: python -m simulator hardware NAME",
+    "workloads": "workload: NAME in a design, or {trace: FILE}",
+}
+
+
+def listing(args: Namespace) -> int:
+    """Prints name and description of every YAML of a kind. Raises InputError where one cannot be read."""
+    table = Table("name", "what it is", box=None, pad_edge=False)
+    for path in sorted(_FOLDERS[args.command].glob("*.yaml")):
+        table.add_row(path.stem, _line(args.command, path))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    console.print(f"\nuse: {_USE[args.command]}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _line(kind: str, path: Path) -> str:
+    plain = load_yaml(path)
+    if not isinstance(plain, dict):
+        raise InputError("expected a mapping", file=str(path))
+    if kind == "models":
+        return f"{_shape(plain)}; {_text(plain)}"
+    return _text(plain) or _comment(path)
+
+
+def _shape(plain: dict[str, Any]) -> str:
+    experts = f", {plain['experts']} experts" if plain.get("experts") else ""
+    return (f"{plain.get('layers')} layers of {plain.get('hidden')}, {plain.get('heads')} heads, "
+            f"{plain.get('kv_heads', plain.get('heads'))} of KV{experts}")
+
+
+def _text(plain: dict[str, Any]) -> str:
+    return " ".join(str(plain.get("description") or plain.get("source") or "").split())
+
+
+def _comment(path: Path) -> str:
+    """The file's first line, which says what it is."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    return first.lstrip("# ") if first.startswith("#") else ""
