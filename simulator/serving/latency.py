@@ -7,6 +7,7 @@ between order statistics (numpy's default, Hyndman and Fan's definition 7).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,13 +109,23 @@ def _gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
     return Statistics(mean_s, *(histogram_percentile_ns(counts, p) / 1e9 for p in PERCENTILES))
 
 
+def statistics(values_ns: Int64 | Float64) -> Statistics:
+    """Mean and percentiles of any latencies in ns."""
+    ordered = np.sort(np.asarray(values_ns, np.float64))
+    return _of_ranks(lambda ranks: {rank: float(ordered[rank]) for rank in ranks}, len(ordered), float(ordered.sum()))
+
+
 def _statistics(values: Float64, counts: Int64, n: int, total: float) -> Statistics:
-    """Mean and percentiles of `n` latencies in ns, counted by bin."""
+    """Mean and percentiles of the first `n` latencies in ns, counted by bin."""
+    return _of_ranks(lambda ranks: order_statistics(values, counts, ranks), n, total)
+
+
+def _of_ranks(values_at: Callable[[list[int]], dict[int, float]], n: int, total: float) -> Statistics:
     if n == 0:
         return Statistics(0.0, 0.0, 0.0, 0.0, 0.0)
     ranks = [p * (n - 1) / 100 for p in PERCENTILES]
-    ordered = order_statistics(values, counts, sorted({min(int(rank) + k, n - 1) for rank in ranks for k in (0, 1)}))
-    points = [ordered[int(rank)] + (ordered[min(int(rank) + 1, n - 1)] - ordered[int(rank)]) * (rank % 1) for rank in ranks]
+    at = values_at(sorted({min(int(rank) + k, n - 1) for rank in ranks for k in (0, 1)}))
+    points = [at[int(rank)] + (at[min(int(rank) + 1, n - 1)] - at[int(rank)]) * (rank % 1) for rank in ranks]
     return Statistics(total / n / 1e9, *(point / 1e9 for point in points))
 
 
