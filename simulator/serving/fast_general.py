@@ -267,7 +267,7 @@ def _decide(requests, limits, tables, queues, pool, outcome, log):
     b = (state[OLDEST] + state[FLYING]) % limits.depth
     decided, before = state[CLOCK], outcome.totals[PREEMPTIONS]
     schedule(b, requests, queues, limits, pool, outcome, log)
-    start = max(decided, queues.stage_free_ns[-1])
+    start = max(decided, queues.stage_free_ns[len(queues.stage_free_ns) - 1])
     queues.batch_end_ns[b] = start
     tokens = 0
     counts = queues.batch_size[b] > 0
