@@ -47,9 +47,9 @@ def run(
     tables = StepTables(*columns)
     served = limits.served_outputs(trace, config)
     requests, kept = _requests(trace, config, served, identities)
-    bounds = _limits(config, tables)
+    bounds = _limits(config, tables, trace.concurrency or len(trace))
     outcome, rows = None, None
-    if plain_enough(bounds, requests) and not log and not (gaps and bounds.depth > 1):
+    if plain_enough(bounds, requests) and not trace.concurrency and not log and not (gaps and bounds.depth > 1):
         outcome = _run_plain(requests, bounds, tables, gaps)
     elif hits_need_preemption(bounds, requests) and not log and not gaps:
         outcome = _run_plain(requests, bounds._replace(caching=False), tables, gaps)
@@ -204,7 +204,7 @@ def _readonly(array: Any) -> Any:
     return view
 
 
-def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
+def _limits(config: SchedulerConfig, tables: StepTables, clients: int) -> Limits:
     return Limits(
         config.max_num_seqs,
         config.max_num_batched_tokens,
@@ -223,6 +223,7 @@ def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
         config.async_scheduling,
         config.scheduler_reserve_full_isl,
         config.preemption == "swap",
+        clients,
     )
 
 
