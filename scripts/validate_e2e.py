@@ -3,9 +3,9 @@
     python scripts/validate_e2e.py FILE [--json FILE]
 
 FILE: CSV (may be gzipped) with model, system, backend, isl, osl, batch (requests in flight per replica), tp, pp, ttft_ms,
-tpot_ms, and optionally a peer's prediction aic_ttft_ms, aic_tpot_ms (empty: refused). A point is a closed loop: `batch`
-requests start at once, each finished one is replaced, WAVES times over; means over all requests. Points that cannot be
-served are refused and counted. Exits 1 when a bar is missed.
+tpot_ms, and optionally gemm_q (number format, where it was recorded) and a peer's prediction aic_ttft_ms, aic_tpot_ms (empty:
+refused). A point is a closed loop: `batch` clients start at once and each asks REQUESTS_PER_CLIENT times, as its backend's
+benchmark does; means over all requests. Points that cannot be served are refused and counted. Exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -28,15 +28,20 @@ from simulator.importers.vllm_run import preset_named
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
 from simulator.serving import engine
+from simulator.serving.closed_loop import with_arrivals
 from simulator.serving.config import Trace
 from simulator.simulate import Priced, price, violations
 
-WAVES = 4
 TPOT_BAR, TTFT_BAR = 10.0, 25.0
-# Serving defaults of the time: 8,192 tokens a step (vLLM and SGLang on 80 GB, TensorRT-LLM). SGLang overlaps scheduling
-# with the device (since 0.4); vLLM did not before 0.14.
+# Requests per client in a closed loop: `aiperf --request-count` and `vllm bench serve --num-prompts` are commonly ten times the
+# concurrency (NVIDIA Dynamo's benchmarking guide). SGLang's own tool for fixed lengths sends one batch and waits
+# for all of it (`sglang.bench_one_batch_server`).
+REQUESTS_PER_CLIENT = {"sglang": 1}
+OTHERWISE = 10
+# Serving defaults of the time: 8,192 tokens a step (vLLM and SGLang on 80 GB, TensorRT-LLM). SGLang (since 0.4) and
+# TensorRT-LLM's PyTorch backend (1.0) overlap scheduling with the device; vLLM did not before 0.14.
 SERVING = {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "cuda_graphs": True}
-OVERLAPPED = ("sglang",)
+OVERLAPPED = ("sglang", "trtllm")
 EIGHT_BIT = {"weights": "fp8", "activations": "fp8", "kv": "fp8"}  # as NVIDIA's FP8 checkpoints ask for
 
 
@@ -76,7 +81,8 @@ def predict_all(points: list[dict[str, str]]) -> list[tuple[float, float] | None
     for p in points:
         key = (p["system"], p["tp"], p["pp"], *_family(p))
         if key not in priced:
-            design = resolve({"model": preset_named(p["model"], "models"), "hardware": p["system"].replace("_", "-"),
+            hardware = {"base": p["system"].replace("_", "-"), "gpu": {"kernels": p["backend"]}}
+            design = resolve({"model": preset_named(p["model"], "models"), "hardware": hardware,
                               "parallelism": {"tensor": int(p["tp"]), "pipeline": int(p["pp"])},
                               "serving": {**SERVING, "async_scheduling": p["backend"] in OVERLAPPED},
                               "precision": EIGHT_BIT if _family(p) in eight_bit else {},
@@ -84,7 +90,8 @@ def predict_all(points: list[dict[str, str]]) -> list[tuple[float, float] | None
             missed = [v for v in violations(design) if v.name != "kv_fit"]
             priced[key] = None if missed else price(design, cache)
         ready = priced[key]
-        found.append(None if ready is None else closed_loop(ready, int(p["isl"]), int(p["osl"]), int(p["batch"])))
+        each = REQUESTS_PER_CLIENT.get(p["backend"], OTHERWISE)
+        found.append(None if ready is None else closed_loop(ready, int(p["isl"]), int(p["osl"]), int(p["batch"]), each))
     return found
 
 
@@ -94,9 +101,9 @@ def _family(point: dict[str, str]) -> tuple[str, ...]:
 
 
 def _eight_bit(points: list[dict[str, str]]) -> set[tuple[str, ...]]:
-    """Families whose precision was not 16 bits, which the file does not record: a token came faster than
+    """Families whose precision was not 16 bits, recorded (`gemm_q`) or plain: a token came faster than
     16-bit weights can be read from DRAM."""
-    found = set()
+    found = {_family(p) for p in points if p.get("gemm_q") == "fp8"}
     for p in points:
         design = resolve({"model": preset_named(p["model"], "models"), "hardware": p["system"].replace("_", "-"),
                           "workload": "chat-200"})
@@ -106,22 +113,16 @@ def _eight_bit(points: list[dict[str, str]]) -> set[tuple[str, ...]]:
     return found
 
 
-def closed_loop(priced: Priced, prompt: int, output: int, in_flight: int) -> tuple[float, float] | None:
-    """Mean TTFT and TPOT in seconds. Arrivals are the finishes of earlier requests: found by repetition, since a later
-    arrival does not change an earlier finish, one more wave settles each time."""
-    count = in_flight * WAVES
-    arrival = np.zeros(count, dtype=np.int64)
-    lengths = np.full(count, prompt, np.int32), np.full(count, output, np.int32)
-    for _ in range(WAVES + 1):
-        result = engine.run(Trace(arrival, *lengths), priced.scheduler, priced.costs)
-        if (result.finish_ns < 0).any():
-            return None
-        settled = np.concatenate([np.zeros(in_flight, np.int64), np.sort(result.finish_ns)[: count - in_flight]])
-        if np.array_equal(settled, arrival):
-            break
-        arrival = settled
-    ttft = float((result.first_token_ns - arrival).mean()) / 1e9
-    return ttft, float((result.finish_ns - result.first_token_ns).mean()) / 1e9 / max(output - 1, 1)
+def closed_loop(priced: Priced, prompt: int, output: int, clients: int, each: int) -> tuple[float, float] | None:
+    """Mean TTFT and TPOT in seconds of all requests; None where one does not fit."""
+    count = clients * each
+    trace = Trace(np.zeros(count, np.int64), np.full(count, prompt, np.int32), np.full(count, output, np.int32),
+                  concurrency=clients)
+    result = engine.run(trace, priced.scheduler, priced.costs)
+    if (result.finish_ns < 0).any():
+        return None
+    ttft = (result.first_token_ns - with_arrivals(trace, result).arrival_ns).mean() / 1e9
+    return float(ttft), float((result.finish_ns - result.first_token_ns).mean()) / 1e9 / max(output - 1, 1)
 
 
 def _rows(name: str, members: list[int], points: list[dict[str, str]], predicted: list[tuple[float, float] | None]) -> list[Row]:

@@ -78,6 +78,17 @@ def build_parser() -> argparse.ArgumentParser:
     tables.add_argument("--model", help="a name from configs/models or a config.json, where the source names none")
     tables.add_argument("--hardware", help="a name from configs/hardware, for the roofline checks")
     tables.add_argument("--network", type=Path, metavar="DIR", help="vidur: the folder of all_reduce.csv and send_recv.csv")
+    profile = commands.add_parser("profile", help="measure a model's operators on this machine into an operator table")
+    profile.add_argument("--model", required=True, help="a name from configs/models or a config.json")
+    profile.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    profile.add_argument("--tp", type=int, default=1, metavar="N", help="tensor-parallel degree to measure a shard of (default: 1)")
+    profile.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of tpN.parquet; a cut-off profile goes on")
+    profile.add_argument("--launch", choices=("graph", "eager"), help="default: graph on a GPU, eager on a CPU")
+    profile.add_argument("--repeats", type=int, default=30, metavar="N", help="of every point, at most (default: 30)")
+    profile.add_argument("--max-tokens", type=int, default=8192, metavar="N", help="largest batch in tokens (default: 8192)")
+    profile.add_argument("--max-sequences", type=int, default=256, metavar="N", help="largest decode batch (default: 256)")
+    profile.add_argument("--max-context", type=int, default=32768, metavar="N", help="longest context in tokens (default: 32768)")
+    profile.add_argument("--hardware", help="the device's preset in configs/hardware, for the roofline check")
     calibrate = commands.add_parser("calibrate", help="host and speed constants of a device from a few measured steps, or a run")
     calibrate.add_argument("steps", nargs="?", type=Path, metavar="STEPS.csv", help="measured engine steps (docs/calibration.md)")
     calibrate.add_argument("--run", type=Path, metavar="DIR", help="a recorded vLLM run instead; its first third is used")
@@ -115,6 +126,12 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         return calibrate_command(args.steps, run=args.run, tables=args.tables, workload=args.workload, model=args.model,
                                  hardware=args.hardware, tensor=args.tensor)
+    if args.command == "profile":
+        from simulator.commands.profile import profile_command
+
+        return profile_command(args.model, args.device, args.tp, args.out, launch=args.launch, repeats=args.repeats,
+                               max_tokens=args.max_tokens, max_sequences=args.max_sequences, max_context=args.max_context,
+                               hardware=args.hardware)
     if args.command == "import":
         from simulator.commands.import_tables import import_command
 

@@ -31,6 +31,7 @@ from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention
 from simulator.model.sharding import stage_layers
 from simulator.serving import engine, reference
+from simulator.serving.closed_loop import with_arrivals
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace
 from simulator.serving.trace import load_trace, split
 from simulator.summary import summarise
@@ -91,8 +92,9 @@ def serve(design: Design, priced: Priced, trace: Trace, *, log: bool = False, us
           gaps: bool = True) -> Result:
     """The second half of `simulate`, for a design that is priced already. Raises Infeasible where nothing fits."""
     run_engine = reference.run if use_reference else engine.run
-    replicas = [Replica(part, run_engine(part, priced.scheduler, priced.costs, log=log, gaps=gaps))
-                for part in split(trace, design.parallelism.replicas)]
+    runs = [(part, run_engine(part, priced.scheduler, priced.costs, log=log, gaps=gaps))
+            for part in split(trace, design.parallelism.replicas)]
+    replicas = [Replica(with_arrivals(part, done), done) for part, done in runs]
     if all((replica.run.finish_ns < 0).all() for replica in replicas):
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
     ops = add_up([breakdown(priced.curves, priced.device_names, r.run, _host_s(r.run, priced.costs)) for r in replicas])

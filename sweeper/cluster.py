@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from simulator.inputs.errors import InputError
 
@@ -31,7 +34,9 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
     for name, value in _LOCAL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
+    from ray.exceptions import RayError
 
+    said = _Said()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
@@ -39,9 +44,10 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
             ray.init(address="local", num_cpus=workers, include_dashboard=False, dashboard_host="127.0.0.1",
                      object_store_memory=OBJECT_STORE_BYTES, **quiet)
         else:
-            ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(_join_hint(address, error)) from error
+            with _held_back(said):
+                ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise InputError(_join_hint(address, f"{error} {said.text}")) from error
     _mute_crash_reports()
     for number, handler in handlers.items():  # ray.init installs its own; the study's must win
         signal.signal(number, handler)
@@ -59,13 +65,41 @@ def _mute_crash_reports() -> None:
         worker.print_to_stdstream = lambda *_args, **_kwargs: None
 
 
-def _join_hint(address: str | None, error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
+@dataclass
+class _Said:
+    """What native code wrote to stderr."""
+
+    text: str = ""
+
+
+@contextmanager
+def _held_back(said: _Said) -> Iterator[None]:
+    """Keeps stderr, also of native code, to itself: Ray repeats a refused token line by line for twenty seconds, and
+    says nothing of it in its exception."""
+    sys.stderr.flush()
+    own = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(own, 2)
+            os.close(own)
+            file.seek(0)
+            said.text = file.read().decode(errors="replace")
+
+
+def _join_hint(address: str | None, error: str) -> str:
+    text = " ".join(error.split())[:300]
     if address is None:
         return f"Ray did not start on this machine: {text}"
     hint = "is `ray start --head` running there?"
-    if "token" in text.lower() or "auth" in text.lower():
-        hint = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's token on this machine too"
-    elif "version" in text.lower():
+    if "InvalidAuthToken" in error:
+        return (f"cannot join the Ray cluster at '{address}': it refuses this machine's token; set RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN_PATH to a copy of the cluster's token file")
+    if "RAY_AUTH_TOKEN" in error:
+        hint = "set RAY_AUTH_TOKEN_PATH to a copy of the cluster's token file"
+    elif "version mismatch" in text.lower():
         hint = "install the same Ray and Python versions on both sides"
     return f"cannot join the Ray cluster at '{address}': {text}; {hint}"

@@ -6,9 +6,11 @@ The model of a step is a sum of what the tables say, each part with a factor, an
 
 L, D, P are the seconds of linear operators (collectives and head included), decode and prefill attention from
 `StepCosts`; a factor above one is an efficiency below the table's. The factor of L is interpolated over the step's
-tokens T between ROWS (memory-bound, compute-bound and power-limited steps reach other shares of the peaks), that of D
-over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). `sizes` adds one constant
-per batch size from which on a step is dearer: kernels change with the (padded) batch. Nothing fitted is negative.
+tokens T between ROWS (memory-bound, compute-bound and power-limited steps reach other shares of the peaks: the clock falls
+within a long step; compute-bound steps without decodes follow each other at full power and have the factor of the longest
+steps), that of D over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). `sizes`
+adds one constant per batch size from which on a step of decodes alone is dearer: kernels change with the (padded) batch. No
+constant is negative, no factor below LEAST_FACTOR.
 
 The fit minimises the sum of absolute relative errors (iteratively reweighted non-negative least squares), so that a few
 outliers among the measured steps do not move it. Measure steps of several batch sizes and contexts, some with a prefill
@@ -31,8 +33,12 @@ Int64 = NDArray[np.int64]
 ROUNDS = 30  # of reweighting
 SWEEPS = 2000  # of coordinate descent, over at most a dozen parameters
 LEAST_ERROR = 1e-3  # relative errors below this weigh alike
-ROWS = (64, 512, 1024, 2048, 4096, 8192)  # tokens at which linear operators have a factor of their own; ends held
+ROWS = (64, 256, 512, 1024, 2048, 4096, 8192)  # tokens at which linear operators have a factor of their own; ends held
+COMPUTE_BOUND = 512  # tokens from which a step is limited by multiplications on every device we know (ridge points 150-300)
 BATCHES = (1, 8, 24, 32, 64)  # the same for decodes and decode attention
+# Least factor: the analytic device reaches about 0.8 of its roofline (a calibrated GPU's `memory_efficiency` and
+# `compute_efficiency`), and nothing beats the roofline.
+LEAST_FACTOR = 0.8
 PRIOR = 3.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero (step: free)
 
 
@@ -98,6 +104,7 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
     """The calibration that reproduces `measured_s` best."""
     columns = _columns(found, steps, largest_graph, sizes)
     expected = np.array([0.0] * 3 + [1.0] * (len(ROWS) + len(BATCHES) + 1) + [0.0] * len(sizes))
+    least = np.where(expected > 0, LEAST_FACTOR, 0.0)
     relative = columns / measured_s[:, None]
     scale = np.maximum(relative.max(axis=0), 1e-12)
     present = np.maximum((columns > 0).sum(axis=0), 1)
@@ -108,7 +115,7 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
     for _ in range(ROUNDS):
         system = np.vstack([relative * weights[:, None], pull])
         target = np.concatenate([weights, pull @ expected])
-        found_x = _non_negative(system / scale, target) / scale
+        found_x = least + _non_negative(system / scale, target - system @ least) / scale
         weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found_x / measured_s - 1), LEAST_ERROR))
     x = np.where((columns > 0).any(axis=0), found_x, expected).tolist()  # what no step shows stays as expected
     rows, rest = tuple(x[3: 3 + len(ROWS)]), x[3 + len(ROWS):]
@@ -125,11 +132,12 @@ def predict(found: Parts, steps: Steps, calibration: Calibration, largest_graph:
 
 def _columns(found: Parts, steps: Steps, largest_graph: int, sizes: Sequence[int]) -> Float64:
     ones = np.ones(len(found.linear))
-    shares = _shares(steps.tokens, ROWS)
+    alone = (steps.decodes == 0) & (steps.tokens >= COMPUTE_BOUND)
+    shares = _shares(np.where(alone, ROWS[-1], steps.tokens), ROWS)
     among = _shares(np.maximum(steps.decodes, 1), BATCHES)
     return np.stack([ones, steps.sequences.astype(float), (steps.tokens > largest_graph).astype(float),
                      *(shares * found.linear), *(among * found.decode), found.prefill,
-                     *[(steps.decodes >= s).astype(float) for s in sizes]], axis=1)
+                     *[((steps.decodes >= s) & (steps.chunks == 0)).astype(float) for s in sizes]], axis=1)
 
 
 def _shares(at: Int64, knots: Sequence[int]) -> Float64:

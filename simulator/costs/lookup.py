@@ -150,6 +150,12 @@ def decode_cell(batch, context_sum, knots, index, inverse):  # type: ignore[no-u
 
 
 @register_jitable
+def in_decode_cell(c, batch, context_sum, knots):  # type: ignore[no-untyped-def]
+    """Whether `decode_cell` would find cell `c`."""
+    return (c == 0 or context_sum >= knots[c] * batch) and (c == len(knots) - 2 or context_sum < knots[c + 1] * batch)
+
+
+@register_jitable
 def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, knots, index):  # type: ignore[no-untyped-def]
     """Decode attention of `batch` >= 1 one-token entries with `context_sum` tokens in all and `longest` in one.
 
@@ -163,6 +169,12 @@ def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, kn
 def decode_in_cell_ns(context_sum, longest, base, slope, spread, inverse):  # type: ignore[no-untyped-def]
     """`decode_time_ns` once its cell is known."""
     return int(max(base + slope * context_sum + spread * (longest - context_sum * inverse), 0.0) + 0.5)
+
+
+@register_jitable
+def decode_on_line_ns(context_sum, base, slope):  # type: ignore[no-untyped-def]
+    """`decode_in_cell_ns` where the spread costs nothing, without its longer way through the processor."""
+    return int(max(base + slope * context_sum, 0.0) + 0.5)
 
 
 @register_jitable

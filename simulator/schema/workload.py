@@ -45,7 +45,8 @@ class Workload(Record):
     """Requests to serve: `trace` (a file: Azure CSV, JSONL or plain CSV) or `arrivals` + `prompt` + `output`.
 
     `requests` cuts a trace or sets how many synthetic ones are drawn; `rate` stretches a trace's time axis to a mean
-    request rate; `max_prompt_tokens`/`max_output_tokens` clip lengths.
+    request rate; `concurrency` takes clients that wait for their answers in place of any
+    arrival times; `max_prompt_tokens`/`max_output_tokens` clip lengths.
     """
 
     name: str = "workload"
@@ -56,9 +57,18 @@ class Workload(Record):
     output: Lengths | None = None
     requests: PositiveInt | None = None
     rate_per_s: RequestsPerSecond | None = Field(default=None, alias="rate")
+    concurrency: PositiveInt | None = None  # closed loop: so many clients, each waiting for its answer before it asks again
     max_prompt_tokens: PositiveInt | None = None
     max_output_tokens: PositiveInt | None = None
     seed: Count = 0
+
+    @model_validator(mode="after")
+    def _open_or_closed(self) -> Workload:
+        for key in ("arrivals", "rate_per_s"):
+            if self.concurrency is not None and getattr(self, key) is not None:
+                raise ValueError(f"give either 'concurrency' or '{key.removesuffix('_per_s')}': clients of a closed loop come "
+                                 "when they are answered")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Workload:
@@ -67,6 +77,8 @@ class Workload(Record):
             raise ValueError(f"give either 'trace' or '{synthetic[0]}', not both")
         if self.trace is None:
             for key in ("arrivals", "prompt", "output", "requests"):
+                if key == "arrivals" and self.concurrency is not None:
+                    continue
                 if getattr(self, key) is None:
                     raise ValueError(f"a synthetic workload needs '{key}' (or give 'trace: FILE')")
         return self

@@ -66,6 +66,7 @@ class Trace:
     segments: Segments | None = None
     prompt_ids: Int32 | None = None
     prompt_id_offsets: Int64 | None = None
+    concurrency: int = 0  # clients of a closed loop (`closed_loop`), whose arrivals are all 0; 0: open loop
 
     def __len__(self) -> int:
         return len(self.arrival_ns)

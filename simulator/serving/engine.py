@@ -9,7 +9,7 @@ import numpy as np
 from simulator.costs.lookup import StepTables, step_tables
 from simulator.costs.step import StepCosts
 from simulator.inputs.errors import InputError
-from simulator.serving import fast_arrays, fast_cached, fast_general, fast_plain, fast_sync, limits
+from simulator.serving import fast_arrays, fast_cached, fast_general, fast_plain, fast_sync, limits, order_statistics
 from simulator.serving.config import EngineResult, SchedulerConfig, Segments, StepLog, Trace
 from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
@@ -47,10 +47,14 @@ def run(
     tables = StepTables(*columns)
     served = limits.served_outputs(trace, config)
     requests, kept = _requests(trace, config, served, identities)
-    bounds = _limits(config, tables)
+    bounds = _limits(config, tables, trace.concurrency or len(trace))
     outcome, rows = None, None
-    if plain_enough(bounds, requests) and not log and not (gaps and bounds.depth > 1):
+    if plain_enough(bounds, requests) and not trace.concurrency and not log and not (gaps and bounds.depth > 1):
         outcome = _run_plain(requests, bounds, tables, gaps)
+    elif hits_need_preemption(bounds, requests) and not log and not gaps:
+        outcome = _run_plain(requests, bounds._replace(caching=False), tables, gaps)
+        if outcome is not None and outcome.totals[fast_arrays.PREEMPTIONS] > 0:
+            outcome = None
     if outcome is None:
         outcome, rows = _run_general(requests, bounds, tables, log, gaps)
     return _result(outcome, rows, kept, len(trace))
@@ -61,6 +65,7 @@ def warm() -> None:
     written, in the user's cache directory or NUMBA_CACHE_DIR). Called once before workers start, it spares them all."""
     for kernel in (fast_sync, fast_cached, fast_plain, fast_general):
         compiled(kernel)
+    order_statistics.warm()
     shared = Segments(*(np.array(column, np.int64) for column in ([0, 1, 2], [0, 0], [0, 0], [4, 4])))
     pair = np.array([4, 4], np.int32)
     trace = Trace(np.zeros(2, np.int64), pair, pair, segments=shared)
@@ -78,6 +83,14 @@ def plain_enough(bounds: Limits, requests: Requests) -> bool:
         if bounds.depth > 1 or np.any(np.diff(requests.identity_offsets) > prompts):
             return False
     return bounds.channels == 0 and bounds.block_shift >= 0
+
+
+def hits_need_preemption(bounds: Limits, requests: Requests) -> bool:
+    """Whether prefix caching, with batches in flight together, changes nothing as long as nobody is preempted: where no
+    block of one request recurs in another, only a resumed request can hit a block, its own."""
+    if not (bounds.caching and bounds.depth > 1) or np.any(np.diff(requests.identity_offsets) > 0):
+        return False
+    return plain_enough(bounds._replace(caching=False), requests)
 
 
 def _run_plain(requests: Requests, bounds: Limits, tables: StepTables, gaps: bool) -> Outcome | None:
@@ -191,7 +204,7 @@ def _readonly(array: Any) -> Any:
     return view
 
 
-def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
+def _limits(config: SchedulerConfig, tables: StepTables, clients: int) -> Limits:
     return Limits(
         config.max_num_seqs,
         config.max_num_batched_tokens,
@@ -210,6 +223,7 @@ def _limits(config: SchedulerConfig, tables: StepTables) -> Limits:
         config.async_scheduling,
         config.scheduler_reserve_full_isl,
         config.preemption == "swap",
+        clients,
     )
 
 

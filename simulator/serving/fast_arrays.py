@@ -53,6 +53,7 @@ class Limits(NamedTuple):
     asynchronous: bool
     full_sequence_gate: bool
     swap: bool
+    clients: int  # of a closed loop, or at least as many as there are requests
 
 
 class Outcome(NamedTuple):
@@ -131,7 +132,7 @@ REQUESTS = types.NamedTuple(
     [read(_I64), read(_I32), read(_I32), read(_I32), read(_I64), read(_I64), read(_I64)],
     Requests,
 )
-LIMITS = types.NamedTuple([_I64] * 11 + [_BOOL] * 6, Limits)
+LIMITS = types.NamedTuple([_I64] * 11 + [_BOOL] * 6 + [_I64], Limits)
 OUTCOME = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 2 + [write(_I64)] * 5, Outcome)
 LOG = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 7 + [write(_I32, 2)] * 2, Log)
 

@@ -41,6 +41,7 @@ from simulator.serving.fast_pool import POOL, publish, release
 from simulator.serving.fast_queues import (
     CLOCK,
     COUNTING,
+    FINISHED,
     FLYING,
     FREE,
     HEAD,
@@ -214,6 +215,7 @@ def _deliver(b, requests, limits, queues, pool, outcome):
             outcome.first_token_ns[r] = end
         if queues.delivered[r] == requests.output[r]:
             outcome.finish_ns[r] = end
+            queues.state[FINISHED] += 1
             if running:
                 _finish(r, requests, limits, queues, pool)
                 finished = True
@@ -248,8 +250,9 @@ def _close_ranks(queues):
 
 @part
 def _join(requests, limits, queues):
-    """Hands over every request that has arrived."""
-    state, n = queues.state, len(requests.arrival_ns)
+    """Hands over every request that has arrived and, in a closed loop, has a client that waits for nothing."""
+    state = queues.state
+    n = min(len(requests.arrival_ns), limits.clients + state[FINISHED])
     while state[JOINED] < n and requests.arrival_ns[state[JOINED]] <= state[CLOCK]:
         if limits.by_priority:
             push(np.int32(state[JOINED]), requests, queues)
@@ -264,7 +267,7 @@ def _decide(requests, limits, tables, queues, pool, outcome, log):
     b = (state[OLDEST] + state[FLYING]) % limits.depth
     decided, before = state[CLOCK], outcome.totals[PREEMPTIONS]
     schedule(b, requests, queues, limits, pool, outcome, log)
-    start = max(decided, queues.stage_free_ns[-1])
+    start = max(decided, queues.stage_free_ns[len(queues.stage_free_ns) - 1])
     queues.batch_end_ns[b] = start
     tokens = 0
     counts = queues.batch_size[b] > 0
@@ -297,9 +300,9 @@ def simulate(requests, limits, tables, queues, pool, outcome, log):
             state[OLDEST] = (oldest + 1) % limits.depth
             state[FLYING] -= 1
             state[COUNTING] -= queues.batch_counts[oldest]
-        elif state[JOINED] < n:
+        elif state[JOINED] < min(n, limits.clients + state[FINISHED]):
             state[FLYING] = 0
-            state[CLOCK] = requests.arrival_ns[state[JOINED]]
+            state[CLOCK] = max(state[CLOCK], requests.arrival_ns[state[JOINED]])
         else:
             break
     outcome.totals[USED_BLOCK_NS] += state[LAST_USED] * (state[LAST_END_NS] - state[LAST_START_NS])

@@ -253,7 +253,7 @@ def _decide(requests, limits, plain, tables, outcome):
     if tokens > 0:
         launch(tokens, decided, requests, limits, plain, tables, outcome)
         return
-    end = max(decided, plain.stage_free_ns[-1])
+    end = max(decided, plain.stage_free_ns[len(plain.stage_free_ns) - 1])
     if preempted:
         record(decided, end, end, 0, 0, limits, plain, outcome)
     enqueue(end, np.int64(preempted), limits, plain)

@@ -33,6 +33,7 @@ class Plain(NamedTuple):
     stack: Array  # int64 [(depth + 1) * max_num_seqs + 1, 3]: preempted requests, columns WHO, DONE, DUE; head last
     stage_free_ns: Array  # int64 [stages]
     scratch: Array  # int64 [3, MOST_STEPS]: times and blocks of the steps of a jump
+    ahead: Array  # int64 [16]: blocks of the next steps, priced together; a length that the compiler does not know
     chunks: Array  # int64 [5] of the pass: one-token chunks, their context, the longest; time and longest of the others
 
 
@@ -79,7 +80,7 @@ _I32, _I64 = types.int32, types.int64
 PLAIN = types.NamedTuple(
     [
         *(write(_I64), write(_I64, 2), write(_I32), write(_I32), write(_I64, 2), write(_I32, 2), write(_I32, 2)),
-        *(write(_I32), write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64)),
+        *(write(_I32), write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64), write(_I64)),
     ],
     Plain,
 )
@@ -110,6 +111,7 @@ def new_plain(
         np.zeros(((depth + 1) * max_num_seqs + 1, 3), np.int64),
         np.zeros(stages, np.int64),
         np.zeros((3, MOST_STEPS), np.int64),
+        np.zeros(16, np.int64),
         np.zeros(5, np.int64),
     )
 

@@ -191,8 +191,9 @@ def _take(pool):
 @part
 def take_slot(pool):
     """A free block table."""
-    pool.free_slots[-1] -= 1
-    slot = pool.free_slots[pool.free_slots[-1]]
+    height = len(pool.free_slots) - 1
+    pool.free_slots[height] -= 1
+    slot = pool.free_slots[pool.free_slots[height]]
     pool.held[slot] = 0
     pool.published[slot] = 0
     return slot
@@ -265,6 +266,7 @@ def release(pool, slot):
                 pool.ends[BLANK] += 1
             else:
                 enter_idle(pool, block)
-    pool.free_slots[pool.free_slots[-1]] = slot
-    pool.free_slots[-1] += 1
+    height = len(pool.free_slots) - 1
+    pool.free_slots[pool.free_slots[height]] = slot
+    pool.free_slots[height] += 1
     return freed

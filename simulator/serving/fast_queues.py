@@ -55,8 +55,9 @@ class Queues(NamedTuple):
     LAST_START_NS,  # of the last batch that was not empty
     LAST_END_NS,
     LAST_USED,
+    FINISHED,  # requests
     STATE,
-) = range(17)
+) = range(18)
 
 _I8, _I32, _I64 = types.int8, types.int32, types.int64
 QUEUES = types.NamedTuple(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from simulator.costs.lookup import blocks_time_ns
+from simulator.costs.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns, decode_on_line_ns, in_decode_cell
+from simulator.costs.step import SERIAL
 from simulator.serving.fast_arrays import (
     BLOCKS_NS,
     DECODE_CONTEXT,
@@ -33,8 +34,7 @@ from simulator.serving.fast_arrays import (
     WAITING_NS,
     part,
 )
-from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
-from simulator.serving.fast_jump import WORTHWHILE, jump
+from simulator.serving.fast_costs import TABLES, batch_beside_ns, chunk_ns
 from simulator.serving.fast_plain_state import (
     CLOCK,
     COMPUTED,
@@ -49,11 +49,6 @@ from simulator.serving.fast_plain_state import (
     JOINED,
     KEY,
     KNOWN,
-    LAST_DECISION_NS,
-    LAST_END_NS,
-    LAST_START_NS,
-    LAST_USED,
-    LAST_WAITING,
     LATER,
     LAUNCHED,
     LONGEST,
@@ -80,6 +75,8 @@ from simulator.serving.fast_prefix import hits_of, publish_recurring, release_bl
 from simulator.serving.fast_shortage import serve_short_of_blocks
 from simulator.serving.gaps import gap_bin
 
+NEVER = 1 << 62
+FEW = 8  # steps of a run that are made one by one before it is tried to make a window of them at once
 CACHING = False  # a constant when the engine is compiled; `fast_cached` is the same code with True
 
 
@@ -94,25 +91,56 @@ def _store(plain, clock, free, running, joined, head, partial, known, computed, 
 
 
 @part
-def _decode_ns(batch, context, count, longest, longest_chunk, tables, plain):
+def _decode_ns(batch, context, count, longest, longest_chunk, cell, tables, plain):
     beside = longest_chunk > 0 and len(tables.beside_knots) > 0
     spread = tables.beside_spread_ns[batch] if beside else tables.decode_spread_ns[batch]
     if spread != 0.0 and count > 0:
         longest = max(longest, longest_context(plain, 0) + 1)
     if beside:
         return batch_beside_ns(tables, batch, context, longest, longest_chunk)
-    return batch_ns(tables, batch, context, longest)
+    base, slope = tables.decode_base_ns[batch, cell], tables.decode_slope_ns[batch, cell]
+    if spread == 0.0:
+        return decode_on_line_ns(context, base, slope)
+    return decode_in_cell_ns(context, longest, base, slope, spread, tables.inverse[batch])
 
 
 @part
-def _jumpable(now, clock, duration, joined, plain, requests):
-    """Whether a few steps can be expected in which nobody finishes or arrives."""
-    wheel = plain.wheel[0]
-    mask = len(wheel) - 1
-    for k in range(WORTHWHILE):
-        if wheel[(now + k) & mask] >= 0:
-            return False
-    return joined == len(requests.arrival_ns) or clock + WORTHWHILE * duration < requests.arrival_ns[joined]
+def _clear_ahead(wheel, at, window):
+    """Whether nobody finishes in the next `window` passes."""
+    if at + window > len(wheel):
+        return False
+    latest = np.int32(-1)
+    for j in range(window):
+        latest = max(latest, wheel[at + j])
+    return latest < 0
+
+
+@part
+def _blocks_ahead(taken_by, residues, phase, phases):
+    """Blocks taken in the next `window` passes; writes those taken up to each of them."""
+    total = np.int64(0)
+    for j in range(len(taken_by)):
+        total += residues[(phase + j) & phases]
+        taken_by[j] = total
+    return total
+
+
+@part
+def _window(total_context, count, base, slope, fixed, taken_by):
+    """A window of steps at once, without a branch: their decode attention, and the sum of blocks taken times step."""
+    decodes = weighted = 0
+    for j in range(len(taken_by)):
+        decode = decode_on_line_ns(total_context + count * j, base, slope)
+        decodes += decode
+        weighted += taken_by[j] * (fixed + decode)
+    return decodes, weighted
+
+
+@part
+def _decode_blocks_ns(linear, decode, count, tables):
+    """All decoder blocks of a step with nothing but `count` decodes."""
+    return blocks_time_ns(tables.overlap, linear, 0, decode, tables.half_before_ns[count], tables.half_after_ns[count],
+                          tables.stage_layers[0])
 
 
 @part
@@ -143,7 +171,10 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     mask, phases = plain.wheel.shape[1] - 1, limits.block_size - 1
     clock = free = running = joined = head = known = computed = count = context = now = phase = duration = 0
     free, partial, blocked = limits.usable_blocks, -1, False
-    last_waiting = last_decision = peak = steps = 0
+    last_waiting = last_decision = peak = steps = cell = 0
+    wheel, residues, knots, overlap = plain.wheel[0], plain.residues[0], tables.context_knots, tables.overlap
+    usable, taken_by = limits.usable_blocks, plain.ahead
+    window = len(taken_by)
     counts_gaps = len(outcome.gap_counts) > 0
     decode_total = decode_sequences = decode_context = blocks_total = prefill_total = used_time = waiting_time = 0
     while True:
@@ -155,24 +186,91 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 break
             clock = arrival[joined]
             continue
-        if (
-            partial < 0
-            and count > 0
-            and (waiting == 0 or blocked or running == seqs)
-            and _jumpable(now, clock, duration, joined, plain, requests)
-        ):
-            _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase)
-            state[LAST_DECISION_NS], state[LAST_WAITING] = last_decision, last_waiting
-            state[LAST_USED], state[LAST_START_NS], state[LAST_END_NS] = 0, clock - duration, clock
-            jump(waiting, requests, limits, plain, tables, outcome)
-            if CACHING:
-                take_blocks(pool, free - state[FREE])
-            if group[PASS] > now:
-                duration = state[LAST_END_NS] - state[LAST_START_NS]
-                clock, free, context, now, phase = state[CLOCK], state[FREE], group[CONTEXT], group[PASS], group[PHASE]
-                last_decision, last_waiting = state[LAST_DECISION_NS], state[LAST_WAITING]
-                used_time += state[LAST_USED] * duration
-                continue
+        # nobody can be admitted before a finish, an arrival or a shortage of blocks: mere decode steps
+        if partial < 0 and count > 0 and (waiting == 0 or blocked or running == seqs):
+            horizon = arrival[joined] if joined < n else NEVER
+            began, first, free_before, step_start = clock, now, free, clock
+            total_context, inverse, spread = context + count, tables.inverse[count], tables.decode_spread_ns[count]
+            host, linear = tables.host_ns[count], tables.linear_ns[count]
+            fixed = linear + tables.stage_tokens_ns[0, count] + tables.stage_sequences_ns[0, count]
+            special = spread != 0.0 or overlap != SERIAL or counts_gaps
+            longest = 0  # context, less the pass
+            if spread != 0.0:
+                group[COUNT], group[PASS] = count, now
+                longest = longest_context(plain, 0) + 1 - now
+            base = slope = 0.0
+            above = -1.0  # the sum of contexts at which the present cell of the table ends
+            lag = phase - now
+            while True:
+                until = now + FEW
+                while now < until and wheel[now & mask] < 0:
+                    taken = np.int64(residues[(now + lag) & phases])
+                    if taken > free:
+                        break
+                    if total_context >= above:
+                        cell = decode_cell(count, total_context, knots, tables.context_index, inverse)
+                        base, slope = tables.decode_base_ns[count, cell], tables.decode_slope_ns[count, cell]
+                        above = knots[cell + 1] * count if cell < len(knots) - 2 else np.inf
+                    free -= taken
+                    if special:
+                        decode = decode_in_cell_ns(total_context, longest + now, base, slope, spread, inverse)
+                        blocks = _decode_blocks_ns(linear, decode, count, tables)
+                        decode_total += decode
+                        blocks_total += blocks
+                        duration = fixed - linear + blocks
+                        if counts_gaps:
+                            outcome.gap_counts[gap_bin(host + duration)] += count
+                    else:
+                        duration = fixed + decode_on_line_ns(total_context, base, slope)
+                    used_time += (usable - free) * duration
+                    step_start = clock
+                    clock += host + duration
+                    total_context += count
+                    now += 1
+                    if clock >= horizon:
+                        break
+                if now < until or clock >= horizon:
+                    break
+                while (
+                    not special
+                    and clock + window * (host + fixed + decode_on_line_ns(total_context, base, slope)) < horizon
+                    and total_context + window * count < above
+                    and _clear_ahead(wheel, now & mask, window)
+                ):
+                    blocks_taken = _blocks_ahead(taken_by, residues, (now + lag) & phases, phases)
+                    if blocks_taken > free:
+                        break
+                    decodes, weighted = _window(total_context, count, base, slope, fixed, taken_by)
+                    after = clock + window * (host + fixed) + decodes
+                    if after >= horizon:
+                        break
+                    used_time += (usable - free) * (window * fixed + decodes) + weighted
+                    free -= blocks_taken
+                    total_context += window * count
+                    step_start = after - host - fixed - decode_on_line_ns(total_context - count, base, slope)
+                    clock = after
+                    now += window
+            made = now - first
+            if made > 0:
+                waiting_time += last_waiting * (began - last_decision) + waiting * (step_start - began)
+                last_decision, last_waiting = step_start, waiting
+                peak = max(peak, usable - free)
+                outcome.steps_by_tokens[count] += made
+                outcome.steps_by_sequences[count] += made
+                steps += made
+                decode_sequences += made * count
+                decode_context += made * (context + count) + count * (made * (made - 1) // 2)
+                if not special:
+                    attention = clock - began - made * (host + fixed)
+                    decode_total += attention
+                    blocks_total += made * linear + attention
+                context += made * count
+                phase = (now + lag) & phases
+                group[PASS] = now
+                if CACHING:
+                    take_blocks(pool, free_before - free)
+                if clock >= horizon:
+                    continue
 
         # running requests
         budget, newcomers, ones, ones_context, ones_longest, chunks_ns = budget_of_step - count, 0, 0, 0, 0, 0
@@ -267,7 +365,9 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         if batch > 0:
             group[COUNT], group[PASS] = count, now
             total_context = context + count + ones_context
-            decode = _decode_ns(batch, total_context, count, ones_longest, longest_chunk, tables, plain)
+            if not in_decode_cell(cell, batch, total_context, knots):
+                cell = decode_cell(batch, total_context, knots, tables.context_index, tables.inverse[batch])
+            decode = _decode_ns(batch, total_context, count, ones_longest, longest_chunk, cell, tables, plain)
             decode_total += decode
             decode_sequences += batch
             decode_context += total_context

@@ -7,17 +7,34 @@ between order statistics (numpy's default, Hyndman and Fan's definition 7).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.serving.config import EngineResult, Int64, Trace
-from simulator.serving.gaps import BINS, MANTISSA_BITS
+from simulator.serving.gaps import BINS as GAP_BINS
+from simulator.serving.gaps import MANTISSA_BITS
+from simulator.serving.order_statistics import (
+    BINS,
+    E2E,
+    FINISHED,
+    GAPS_NS,
+    KINDS,
+    MET,
+    QUEUEING,
+    SEVERAL,
+    TOKEN_GAPS,
+    TOTALS,
+    TPOT,
+    TTFT,
+    Float64,
+    compiled,
+    measure,
+    order_statistics,
+)
 
 PERCENTILES = (50, 90, 95, 99)
-Values = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,32 +75,31 @@ def latency(
 
     `max_model_len`: where the engine cut outputs short (prompt + output above it), the limit it was given.
     """
-    columns = (trace.arrival_ns, result.first_scheduled_ns, result.first_token_ns, result.finish_ns)
-    arrival, scheduled, first, finish = columns
     output = trace.output_tokens
     if max_model_len is not None:
         output = np.minimum(output, max_model_len - trace.prompt_tokens)
-    rejected = int(np.count_nonzero(finish < 0))
-    if rejected:
-        done = finish >= 0
-        arrival, scheduled, first, finish = (column[done] for column in columns)
-        output = output[done]
-    ttft, e2e, queueing, decode = first - arrival, finish - arrival, scheduled - arrival, finish - first
-    gaps = np.maximum(output, 2) - 1
-    per_token = decode / gaps
-    many = output > 1
-    tpot = per_token if many.all() else per_token[many]
-    met = _met(ttft, ttft_slo_s, _met(e2e, e2e_slo_s, _met(np.where(many, per_token, 0.0), tpot_slo_s, None)))
-    count = int(gaps[many].sum())
+    n = len(trace)
+    targets = np.full(KINDS, np.inf)
+    for kind, target_s in ((TTFT, ttft_slo_s), (TPOT, tpot_slo_s), (E2E, e2e_slo_s)):
+        if target_s is not None:
+            targets[kind] = target_s * 1e9
+    values, counts = np.empty((KINDS, n)), np.zeros((KINDS, BINS), np.int64)
+    totals, sums = np.zeros(TOTALS, np.int64), np.zeros(KINDS)
+    compiled(measure)(*(np.ascontiguousarray(column, np.int64) for column in (
+        trace.arrival_ns, result.first_scheduled_ns, result.first_token_ns, result.finish_ns)),
+        np.ascontiguousarray(output, np.int32), targets, values, counts, totals, sums)
+    finished, gaps = int(totals[FINISHED]), int(totals[TOKEN_GAPS])
+    of = [_statistics(values[kind], counts[kind], int(totals[SEVERAL if kind == TPOT else FINISHED]), float(sums[kind]))
+          for kind in range(KINDS)]
     return Latency(
-        finished=len(finish),
-        rejected=rejected,
-        met_slo=len(finish) if met is None else int(np.count_nonzero(met)),
-        ttft=statistics(ttft),
-        tpot=statistics(tpot),
-        e2e=statistics(e2e),
-        queueing=statistics(queueing),
-        itl=_gap_statistics(int(decode.sum()) / count / 1e9 if count else 0.0, result.gap_counts),
+        finished=finished,
+        rejected=n - finished,
+        met_slo=int(totals[MET]),
+        ttft=of[TTFT],
+        tpot=of[TPOT],
+        e2e=of[E2E],
+        queueing=of[QUEUEING],
+        itl=_gap_statistics(int(totals[GAPS_NS]) / gaps / 1e9 if gaps else 0.0, result.gap_counts),
     )
 
 
@@ -93,43 +109,34 @@ def _gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
     return Statistics(mean_s, *(histogram_percentile_ns(counts, p) / 1e9 for p in PERCENTILES))
 
 
-def statistics(values_ns: Values) -> Statistics:
-    """Mean and percentiles of latencies in ns."""
-    n = len(values_ns)
+def statistics(values_ns: Int64 | Float64) -> Statistics:
+    """Mean and percentiles of any latencies in ns."""
+    ordered = np.sort(np.asarray(values_ns, np.float64))
+    return _of_ranks(lambda ranks: {rank: float(ordered[rank]) for rank in ranks}, len(ordered), float(ordered.sum()))
+
+
+def _statistics(values: Float64, counts: Int64, n: int, total: float) -> Statistics:
+    """Mean and percentiles of the first `n` latencies in ns, counted by bin."""
+    return _of_ranks(lambda ranks: order_statistics(values, counts, ranks), n, total)
+
+
+def _of_ranks(values_at: Callable[[list[int]], dict[int, float]], n: int, total: float) -> Statistics:
     if n == 0:
         return Statistics(0.0, 0.0, 0.0, 0.0, 0.0)
     ranks = [p * (n - 1) / 100 for p in PERCENTILES]
-    ordered = _partly_sorted(values_ns, sorted({min(int(rank) + k, n - 1) for rank in ranks for k in (0, 1)}))
-    points = [ordered[int(rank)] + (ordered[min(int(rank) + 1, n - 1)] - ordered[int(rank)]) * (rank % 1) for rank in ranks]
-    return Statistics(float(values_ns.mean()) / 1e9, *(float(point) / 1e9 for point in points))
-
-
-def _partly_sorted(values: Values, ranks: list[int]) -> dict[int, float]:
-    """Order statistics by rank. Each partition goes on with what lies above the last one."""
-    rest: Any = values
-    found, below = {}, 0
-    for rank in ranks:
-        rest = np.partition(rest, rank - below)
-        found[rank] = float(rest[rank - below])
-        rest, below = rest[rank - below :], rank
-    return found
-
-
-def _met(values: Values, target_s: float | None, so_far: Any) -> Any:
-    if target_s is None:
-        return so_far
-    met = values <= target_s * 1e9
-    return met if so_far is None else met & so_far
+    at = values_at(sorted({min(int(rank) + k, n - 1) for rank in ranks for k in (0, 1)}))
+    points = [at[int(rank)] + (at[min(int(rank) + 1, n - 1)] - at[int(rank)]) * (rank % 1) for rank in ranks]
+    return Statistics(total / n / 1e9, *(point / 1e9 for point in points))
 
 
 def new_histogram() -> Int64:
     """Counts of an empty histogram; histograms add up."""
-    return np.zeros(BINS, np.int64)
+    return np.zeros(GAP_BINS, np.int64)
 
 
 def add_to_histogram(counts: Int64, values_ns: Int64) -> None:
     """Counts `values_ns` (>= 0)."""
-    counts += np.bincount(_bin(values_ns), minlength=BINS)
+    counts += np.bincount(_bin(values_ns), minlength=GAP_BINS)
 
 
 def histogram_percentile_ns(counts: Int64, percentile: float) -> float:

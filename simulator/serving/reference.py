@@ -2,7 +2,7 @@
 
 The loop; D batches may be in flight: 1 synchronous, 2 with async scheduling, one per pipeline stage:
 
-1. Hand over every request that has arrived.
+1. Hand over every request that has arrived (closed loop: as many as there are clients that wait for nothing).
 2. Decide a batch. Its host time passes on the engine's clock; the batch starts when that is over and the first
    stage is free; each stage starts when its predecessor has finished the batch and it has finished the previous one.
 3. With fewer than D batches in flight decide again; otherwise wait for the oldest and deliver its tokens.
@@ -66,9 +66,11 @@ def run(
     in_flight: deque[Batch] = deque()
     stage_free = [0] * config.pipeline_parallel_size
     clock = 0
+    clients = trace.concurrency or len(trace)  # of a closed loop, those that wait for nothing
     while True:
-        while arrivals and arrivals[0].arrival_ns <= clock:
+        while arrivals and arrivals[0].arrival_ns <= clock and clients:
             engine.enqueue(arrivals.popleft())
+            clients -= 1
 
         if engine.running or engine.waiting:
             batch, decided = engine.schedule(), clock
@@ -91,10 +93,12 @@ def run(
         if any(batch.entries or batch.preempted for batch in in_flight):
             oldest = in_flight.popleft()
             clock = max(clock, oldest.end_ns)
-            record.tokens_out(engine.deliver(oldest), oldest.end_ns)
-        elif arrivals:
+            receivers = engine.deliver(oldest)
+            record.tokens_out(receivers, oldest.end_ns)
+            clients += sum(request.outputs == request.wanted for request in receivers)
+        elif arrivals and clients:
             in_flight.clear()
-            clock = arrivals[0].arrival_ns
+            clock = max(clock, arrivals[0].arrival_ns)
         elif engine.running or engine.waiting:
             raise RuntimeError(f"the scheduler leaves {len(engine.waiting)} requests waiting for ever")
         else:

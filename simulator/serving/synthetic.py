@@ -15,9 +15,10 @@ def draw(workload: Workload) -> Trace:
     """`workload.requests` requests. Arrivals, prompts and outputs have generators of their own (spawned from the seed), so
     changing one distribution leaves the draws of the others as they were (common random numbers between designs)."""
     arrivals, prompt, output, n = workload.arrivals, workload.prompt, workload.output, workload.requests
-    assert arrivals and prompt and output and n  # the record's own validation
+    assert prompt and output and n  # the record's own validation
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(workload.seed).spawn(3)]
-    return Trace(_arrivals(arrivals, n, streams[0]), _lengths(prompt, n, streams[1], "prompt"),
+    arrival = _arrivals(arrivals, n, streams[0]) if arrivals else np.zeros(n, np.int64)
+    return Trace(arrival, _lengths(prompt, n, streams[1], "prompt"),
                  _lengths(output, n, streams[2], "output"))
 
 

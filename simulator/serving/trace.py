@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.inputs.errors import InputError
 from simulator.schema.workload import Workload
+from simulator.serving.closed_loop import share
 from simulator.serving.config import Trace
 from simulator.serving.synthetic import draw
 from simulator.serving.trace_files import read_trace
@@ -27,6 +28,8 @@ def load_trace(workload: Workload) -> Trace:
     trace = _clip(trace, workload.max_prompt_tokens, workload.max_output_tokens)
     if workload.rate_per_s is not None:
         trace = at_rate(trace, workload.rate_per_s)
+    if workload.concurrency is not None:
+        trace = replace(trace, arrival_ns=np.zeros(len(trace), np.int64), concurrency=workload.concurrency)
     return trace
 
 
@@ -79,11 +82,12 @@ def split(trace: Trace, replicas: int) -> list[Trace]:
     if replicas == 1:
         return [trace]
     parts = []
+    replicas = min(replicas, trace.concurrency or replicas)  # fewer clients than replicas leave some idle
     for r in range(min(replicas, len(trace))):
         pick = slice(r, None, replicas)
         priority = None if trace.priority is None else trace.priority[pick]
         parts.append(Trace(trace.arrival_ns[pick], trace.prompt_tokens[pick], trace.output_tokens[pick], priority,
-                           **_content(trace, np.arange(r, len(trace), replicas))))
+                           concurrency=share(trace, replicas, r), **_content(trace, np.arange(r, len(trace), replicas))))
     return parts
 
 

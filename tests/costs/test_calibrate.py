@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simulator.costs.calibrate import Parts, Steps, fit, predict
+from simulator.costs.calibrate import LEAST_FACTOR, Parts, Steps, fit, predict
 
 
 def decode_steps(count):
@@ -22,8 +22,21 @@ def test_known_host_and_efficiency_are_found_again_in_spite_of_outliers():
     assert np.median(np.abs(predict(found, steps, calibration, 512) / truth - 1)) < 0.01
 
 
-def test_nothing_negative_is_ever_fitted():
+def test_nothing_fitted_is_negative_or_beats_the_roofline():
     steps, found = decode_steps(40)
-    calibration = fit(found, steps, 0.5 * (found.linear + found.decode), 512)
-    assert min(calibration.step_s, calibration.sequence_s, calibration.graphless_s, calibration.prefill, *calibration.linear) >= 0
-    assert predict(found, steps, calibration, 512) == pytest.approx(0.5 * (found.linear + found.decode), rel=0.1)
+    faster = fit(found, steps, 0.9 * (found.linear + found.decode), 512)
+    assert min(faster.step_s, faster.sequence_s, faster.graphless_s, faster.prefill) >= 0
+    assert predict(found, steps, faster, 512) == pytest.approx(0.9 * (found.linear + found.decode), rel=0.03)
+    impossible = fit(found, steps, 0.5 * (found.linear + found.decode), 512)
+    assert min(*impossible.linear, *impossible.decode) >= LEAST_FACTOR
+
+
+def test_prefill_alone_runs_at_the_sustained_rate_of_long_steps():
+    """Chunks beside decodes at boost clock, long ones and those without decodes at the power limit."""
+    tokens = np.array([1024, 1024, 8192, 8192] * 8, dtype=float)
+    decodes = np.array([8, 0, 8, 0] * 8)
+    steps = Steps(decodes, decodes * 1000.0, np.ones(32, np.int64), tokens, np.zeros(32))
+    found = Parts(tokens * 4e-5, np.zeros(32), np.zeros(32), np.zeros(32))
+    slow = np.where((decodes == 0) | (tokens > 2000), 1.2, 0.9)
+    calibration = fit(found, steps, slow * found.linear, 512)
+    assert predict(found, steps, calibration, 512) == pytest.approx(slow * found.linear, rel=0.03)

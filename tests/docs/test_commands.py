@@ -28,6 +28,7 @@ from sweeper import cluster, study
 from sweeper.__main__ import build_parser as sweeper_parser
 from sweeper.__main__ import main as sweeper
 from tests.docs.blocks import Block, blocks, inline, strays
+from tests.shared import shared_file
 
 ROOT = CONFIGS.parent
 SHARED = Path(os.environ.get("LLMSIM_SHARED", ROOT.parent / "shared"))
@@ -84,6 +85,8 @@ def run(command: str, block: Block, studies: Path) -> None:
         _DONE.add(command)
     where = f"{block.page.name}:{block.line}: {command}"
     module = _module(command)
+    if "../shared" in command:
+        shared_file("data")
     if module is None or "sweeper doctor" in command:  # doctor starts a Ray of its own
         bin_folder = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", command.replace("../shared", str(SHARED))], text=True,

@@ -90,6 +90,19 @@ def test_drawn_scenarios_with_shared_prefixes_are_identical(scenario):
     assert difference(*(outcome(run, scenario) for run in (reference.run, engine.run))) is None
 
 
+def private(scenario: Scenario) -> Scenario:
+    """Plain settings with prefix caching, as drawn otherwise (asynchronous, stages), and nothing to share."""
+    trace = dataclasses.replace(scenario.trace, segments=None, prompt_ids=None, prompt_id_offsets=None)
+    scenario = plain(scenario)._replace(trace=trace)
+    return scenario._replace(config=dataclasses.replace(scenario.config, enable_prefix_caching=True))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios(preemptions=("recompute",)).map(private))
+def test_drawn_scenarios_with_caching_and_nothing_to_share_are_identical(scenario):
+    assert difference(*(outcome(run, scenario) for run in (reference.run, engine.run))) is None
+
+
 @pytest.mark.parametrize(
     ("flags", "seeds"),
     [({"NUMBA_BOUNDSCHECK": "1"}, range(400)), ({"NUMBA_DISABLE_JIT": "1"}, range(40))],

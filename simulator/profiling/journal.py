@@ -1,0 +1,59 @@
+"""What was measured so far: one JSON line per finished point, so that a killed profiler goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simulator.inputs.errors import InputError
+
+
+@dataclass
+class Journal:
+    """`finished`: key of a point -> {seconds, mad_s, repeats}, or {skipped: reason}. Open with `open_journal`."""
+
+    path: Path
+    header: Mapping[str, str]
+    finished: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, key: str, result: dict[str, Any]) -> None:
+        """Keeps a result, on disk before it returns."""
+        _append(self.path, {"key": key, **result})
+        self.finished[key] = result
+
+
+def open_journal(path: Path, header: Mapping[str, str]) -> Journal:
+    """The journal at `path`, begun with `header` (what was measured with: model, device, software, settings) where absent.
+
+    A torn last line, of a write that was cut, is dropped. Raises InputError where the file was begun with another header.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    if lines and not lines[-1].endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(sum(len(line) for line in lines[:-1]))
+        lines = lines[:-1]
+    if not lines:
+        _append(path, {"header": dict(header)})
+        return Journal(path, dict(header))
+    try:
+        records = [json.loads(line) for line in lines]
+        begun = records[0]["header"]
+        finished = {record.pop("key"): record for record in records[1:]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("is not the journal of a profile; name another folder with --out", file=str(path)) from error
+    for name, value in header.items():
+        if begun.get(name) != value:
+            raise InputError(f"was begun with {name} '{begun.get(name)}', now it is '{value}'; name another folder with --out",
+                             file=str(path), key=name)
+    return Journal(path, begun, finished)
+
+
+def _append(path: Path, record: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(record, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
