@@ -152,12 +152,25 @@ def _gemms(raw: Columns) -> Columns:
 def _attention(raw: Columns, system: str, framework: str) -> tuple[Any, Columns]:
     """Rows without a window or beam, and the identity columns of all rows."""
     activation, kv = _mapped(raw["attn_dtype"], BITS), _mapped(raw["kv_cache_dtype"], BITS)
-    keep = (activation > 0) & (kv > 0) & (raw["window_size"] == 0) & (raw["beam_width"] == 1) & (raw["latency"] > 0)
+    keep = (activation > 0) & (kv > 0) & (raw["beam_width"] == 1) & (raw["latency"] > 0)
+    if "window_size" in raw:  # older collections knew no windows
+        keep &= raw["window_size"] == 0
     if (system, framework) in MISLABELLED_FP8:
         keep &= ~((activation == 16) & (kv == 8))
     kv_heads = np.where(raw["num_key_value_heads"] == 0, raw["num_heads"], raw["num_key_value_heads"])
-    return keep, {"heads": raw["num_heads"], "kv_heads": kv_heads, "head_dim": raw["head_dim"], "kv_bits": kv,
-                  "activation_bits": activation}
+    identity = {"heads": raw["num_heads"], "kv_heads": kv_heads, "head_dim": raw["head_dim"], "kv_bits": kv,
+                "activation_bits": activation}
+    return keep & _main_kernel(keep, identity, raw["kernel_source"].astype(str)), identity
+
+
+def _main_kernel(keep: Any, identity: Columns, kernels: Any) -> Any:
+    """Rows of the kernel that most of the kept rows of an identity were measured with: kernels are not averaged."""
+    _, shape = np.unique(np.stack(list(identity.values())), axis=1, return_inverse=True)
+    names, kernel = np.unique(kernels, return_inverse=True)
+    shape = shape.reshape(-1)
+    counts = np.zeros((shape.max() + 1, len(names)), dtype=np.int64)
+    np.add.at(counts, (shape[keep], kernel[keep]), 1)
+    return kernel == counts.argmax(axis=1)[shape]
 
 
 def _prefill(raw: Columns, system: str, framework: str) -> Columns:

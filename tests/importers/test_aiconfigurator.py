@@ -68,6 +68,14 @@ def test_rows_arrive_in_seconds_tokens_and_bytes(package):
     assert reduce.axes.tolist() == [[8192.0]] and reduce.seconds == pytest.approx([4e-6])  # two bytes an element, in a graph
 
 
+def test_of_two_kernels_the_one_with_more_rows_is_taken_and_none_is_averaged(package):
+    path = package / "systems/data/h100_sxm/attention/vllm/0.24.0/generation_attention_perf.parquet"
+    write(path, [attention(batch_size=b, step=1023, kernel_source=kernel, latency=ms)
+                 for kernel, ms, sizes in (("triton", 0.05, (1,)), ("fa3", 0.03, (1, 8))) for b in sizes])
+    decode = aiconfigurator.read_tables("h100_sxm/vllm")["operators"].points("decode_attention", (32, 8, 128, 16, 16))
+    assert decode.seconds == pytest.approx([30e-6, 30e-6])
+
+
 def test_what_beats_physics_is_left_out(package):
     hopper = aiconfigurator.read_tables("h100_sxm/trtllm")["operators"]
     assert hopper.points("decode_attention", (32, 8, 128, 16, 16)) is not None
