@@ -26,6 +26,10 @@ SERVING = ("Mean and percentiles over all requests of the recorded run, simulate
 SERVING_WHY = ("What is left is host time: a server's CPU work per step is known by a few constants, and TTFT under load carries "
                "every error of every step before it. Differences of `running` and `waiting` are means over the run's samples.")
 
+REPLAY = ("LLMServingSim's simulation of the recorded run, repeated with its tables and its cost rules on our scheduler and prefix "
+          "cache: the schedule and the arithmetic are compared, not the hardware.")
+REPLAY_WHY = "ASTRA-Sim adds a few nanoseconds to every step; nothing else differs."
+
 OPERATORS = ("The datasheet's GPU model against measured operators of three serving frameworks. `_datasheet` rows are the same "
              "without the constants calibrated on this device. `below_roofline` counts prices that beat physics.")
 OPERATORS_WHY = ("The worst are small shapes, where a few microseconds of launch decide, and shapes where a library changes its "
@@ -40,6 +44,12 @@ def sections(data: Path) -> list[Section]:
                     SERVING, SERVING_WHY)
             for run in sorted((data / "data/vllm_runs").glob("*/")) if (tables := run.name.replace("-", "/", 1))
             and (data / "data/llmservingsim_tables" / tables / "meta.yaml").is_file()]
+    replays = [Section(f"LLMServingSim's own run: {sim.parent.name}", "validate_llmservingsim.py",
+                       ("--sim", f"data/vllm_runs/{sim.parent.name}/{sim.name}", "--tables",
+                        f"data/llmservingsim_tables/{sim.parent.name.replace('-', '/', 1)}", "--workload",
+                        f"data/vllm_runs/{workload.name}"), REPLAY, REPLAY_WHY)
+               for sim in sorted((data / "data/vllm_runs").glob("*/llmservingsim_sim.csv.gz"))
+               for workload in sorted((data / "data/vllm_runs").glob("*.jsonl.gz"))[:1]]
     operators = [Section(f"GPU operators from the datasheet: {system}", "validate_operators.py",
                          (*(f"data/silicon/op_{name}.csv.gz" for name in ("gemm_subset", "attention_hd128", "comm")),
                           "--system", system), OPERATORS, OPERATORS_WHY) for system in ("h100_sxm", "a100_sxm")]
@@ -48,20 +58,22 @@ def sections(data: Path) -> list[Section]:
                 "Every decision of the vLLM v1 scheduler in recorded scenarios, replayed by both engines.",
                 "Anything but zero differences is a bug."),
         *runs,
+        *replays,
         Section("Vidur's schedule", "validate_vidur.py", ("data/vidur",),
                 "Vidur's workload with Vidur's own tables and step formula: the scheduler and the engine are compared, not the "
                 "hardware.", "Step times differ in the last digit: the engine's clock counts whole nanoseconds."),
         Section("Recorded engine steps", "validate_steps.py", ("data/vllm_steps/qwen3_32b_b300_tp1_tp4.csv.gz",),
                 "Step times of a server, host and efficiency parameters fitted on 5 % of the rows and compared on the rest; "
                 "`unfitted` is the datasheet with defaults.",
-                "Steps that hold prefill are worst: a row gives the sum of the chunks' tokens and contexts, not the chunks, so "
-                "that steps of different attention work look alike. `impossible_rows` are faster than the roofline."),
+                "Steps that hold prefill are worst: the clock of a board at its power limit depends on the steps before (a chunk "
+                "between decodes runs a third faster than the same chunk among prefills), and a row gives the sum of the chunks' "
+                "tokens and contexts, not the chunks. `impossible_rows` are faster than the roofline."),
         Section("Serving points of fixed lengths", "validate_e2e.py", ("data/silicon/e2e_dense_h100.csv.gz",),
                 "TTFT and TPOT of dense models on H100 at a fixed concurrency, from the datasheet's model, no table. `*_peer` is "
                 "aiconfigurator's own prediction of the same rows, on its own measured tables.",
-                "TTFT depends on how clients arrive, which the points do not say (all at once or ramped up), on scheduler limits "
-                "that are not recorded, and on whether a mean or a median was taken. TPOT is worst where the tensor-parallel "
-                "degree is high: host time and small all-reduces are then a larger share of a step."),
+                "TTFT depends on how clients arrive, which the points do not say: taken is what each backend's benchmark tool does "
+                "(one batch, or ten requests a client in a closed loop). TPOT is predicted too low on the whole, most where "
+                "prefills fill the steps: kernels calibrated in short bursts run below that rate under a lasting load."),
         *operators,
         Section("Hardware models", "validate_hardware.py", ("data/hardware",),
                 "NPU, PIM, link and area models against cycle-level simulators, published figures and measurements.",

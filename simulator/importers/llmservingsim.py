@@ -40,6 +40,8 @@ LAYERS = {
     "lm_head": ("lm_head",),
     "sampler": ("sampling",),
 }
+PER_SEQUENCE = ("lm_head", "sampler")
+TP_STABLE = ("layernorm", "qk_norm", "final_layernorm", "sampler")  # run whole on every rank
 COVERED = ("kv_cache_write",)
 EXPERTS_COVERED = ("router", "routing", "experts_up", "experts_activation", "experts_sum")  # `moe` times the block whole
 # A row is one call of a module, and this one is called twice a layer (queries and keys).
@@ -92,7 +94,7 @@ def read_table(bundle: Bundle, arch: Architecture, precision: Precision, tensor:
         raise InputError(f"the bundle has no tp{tensor}/ (it has {', '.join(f'tp{t}' for t in bundle.tp_degrees)})",
                          file=str(bundle.folder))
     ops = operators(arch, precision, tensor, expert_parallel=expert_parallel)
-    parts = [_dense(folder / "dense.csv", "tokens", ops), _dense(folder / "per_sequence.csv", "sequences", ops),
+    parts = [_dense(bundle, tensor, "dense.csv", "tokens", ops), _dense(bundle, tensor, "per_sequence.csv", "sequences", ops),
              *_attention(folder, ops, bundle)]
     if arch.experts:
         parts.append(_experts(bundle, tensor, ops))
@@ -103,8 +105,15 @@ def read_table(bundle: Bundle, arch: Architecture, precision: Precision, tensor:
     return join(parts, meta)
 
 
-def _dense(path: Path, axis: str, ops: list[NamedOperator]) -> Columns:
-    raw = read_csv(path, ("layer", axis, "time_us"))
+def _dense(bundle: Bundle, tensor: int, file: str, axis: str, ops: list[NamedOperator]) -> Columns:
+    path = bundle.folder / f"tp{tensor}" / file
+    raw: dict[str, Any] = dict(read_csv(path, ("layer", axis, "time_us")))
+    _all_timed(path, set(raw["layer"].tolist()), ops)
+    stable = bundle.folder / "tp1" / file
+    if tensor > 1 and stable.is_file():  # where the profiler did not copy what no degree changes
+        first: dict[str, Any] = dict(read_csv(stable, ("layer", axis, "time_us")))
+        more = np.isin(first["layer"], [layer for layer in TP_STABLE if layer not in raw["layer"]])
+        raw = {name: np.concatenate([column, first[name][more]]) for name, column in raw.items()}
     rows: list[dict[str, Any]] = []
     by_name = {op.name: op.operator for op in ops}
     for layer, count, time_us in zip(raw["layer"].tolist(), raw[axis].tolist(), raw["time_us"].tolist(), strict=True):
@@ -122,6 +131,15 @@ def _dense(path: Path, axis: str, ops: list[NamedOperator]) -> Columns:
             else:
                 raise InputError(f"times layer '{layer}', which this model does not have", file=str(path))
     return {name: np.array([row.get(name, 0) for row in rows]) for name in {key for row in rows for key in row}}
+
+
+def _all_timed(path: Path, timed: set[str], ops: list[NamedOperator]) -> None:
+    """Raises InputError for the first matrix multiplication of the model that the file should time and does not."""
+    needed = {op.name for op in ops if isinstance(op.operator, Gemm)}
+    for layer, names in LAYERS.items():
+        here = (layer in PER_SEQUENCE) == (path.name == "per_sequence.csv")
+        if here and layer not in timed and needed & set(names):
+            raise InputError(f"does not time layer '{layer}' (it has {', '.join(sorted(timed))})", file=str(path))
 
 
 def _experts(bundle: Bundle, tensor: int, ops: list[NamedOperator]) -> Columns:

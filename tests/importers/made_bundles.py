@@ -26,7 +26,7 @@ def write_bundle(folder: Path, model: str, *, tensors=(1,), experts: tuple[int, 
         at = folder / f"tp{tensor}"
         names = [name for name in LAYERS if experts is None or name not in NO_MLP]
         write_rows(at / "dense.csv", "layer,tokens,time_us",
-                   [(name, t, GEMMS.get(name, 3) / tensor * max(1, t / 128) + 2) for name in names for t in TOKENS])
+                   [(name, t, (GEMMS[name] / tensor if name in GEMMS else 3) * max(1, t / 128) + 2) for name in names for t in TOKENS])
         write_rows(at / "per_sequence.csv", "layer,sequences,time_us",
                    [(name, n, cost + n / 10) for name, cost in (("lm_head", 500 / tensor), ("sampler", 25)) for n in TOKENS[:8]])
         attention = [(0, 0, n, kv, 5 + n * kv / 2000 / tensor) for n in (1, 8, 64, 256) for kv in (16, 1024, 16384)]

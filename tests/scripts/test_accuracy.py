@@ -25,6 +25,8 @@ def test_the_page_says_first_what_misses_its_bar_and_gives_the_command():
 
 def test_every_validation_has_a_section(tmp_path):
     (tmp_path / "data/vllm_runs/A-Model-8B").mkdir(parents=True)
+    for file in ("A-Model-8B/llmservingsim_sim.csv.gz", "requests.jsonl.gz"):
+        (tmp_path / "data/vllm_runs" / file).write_text("")
     (tmp_path / "data/vllm_runs/B-Model-8B").mkdir()  # no tables: left out
     tables = tmp_path / "data/llmservingsim_tables/A/Model-8B"
     tables.mkdir(parents=True)

@@ -50,6 +50,6 @@ def test_what_cannot_be_replayed_is_refused_with_a_reason(sharded, capsys):
     assert main(["--run", str(run), "--tables", str(bundle)]) == 2
     assert "no tp2/" in capsys.readouterr().err
     meta = json.loads((run / "meta.json").read_text())
-    (run / "meta.json").write_text(json.dumps({**meta, "model": "Qwen/Qwen3-30B-A3B-Instruct-2507"}))
+    (run / "meta.json").write_text(json.dumps({**meta, "model": "Qwen/Qwen3-1.7T"}))
     assert main(["--run", str(run), "--tables", str(bundle)]) == 2
-    assert "no preset for 'Qwen/Qwen3-30B-A3B-Instruct-2507'" in capsys.readouterr().err
+    assert "no preset for 'Qwen/Qwen3-1.7T'" in capsys.readouterr().err

@@ -48,6 +48,17 @@ def test_a_dense_model_on_two_devices(tmp_path):
     assert tpot_s(without_link) < tpot_s(rows)  # the preset's links are faster than 20 us a transfer
 
 
+def test_layers_that_no_degree_changes_may_be_in_tp1_alone(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", DENSE, tensors=(1, 2))
+    run = write_run(tmp_path / "run", DENSE, tensor=2)
+    whole = replay(run, bundle, tmp_path)
+    for file in ("dense.csv", "per_sequence.csv"):
+        lines = (bundle / "tp2" / file).read_text().splitlines()
+        left = [line for line in lines if line.split(",")[0] not in ("layernorm", "qk_norm", "final_layernorm", "sampler")]
+        (bundle / "tp2" / file).write_text("\n".join(left))
+    assert replay(run, bundle, tmp_path) == whole
+
+
 def test_incomplete_bundles_are_refused_by_file_and_layer(tmp_path, capsys):
     run = write_run(tmp_path / "run", MOE)
     bundle = write_bundle(tmp_path / "bundle", MOE, experts=(128, 8))
@@ -55,7 +66,10 @@ def test_incomplete_bundles_are_refused_by_file_and_layer(tmp_path, capsys):
         file.write("mamba_mixer,16,12.5\n")
     assert main(["--run", str(run), "--tables", str(bundle)]) == 2
     assert "dense.csv" in (text := capsys.readouterr().err) and "'mamba_mixer'" in text
-    (bundle / "tp1/moe.csv").unlink()
     (bundle / "tp1/dense.csv").write_text("layer,tokens,time_us\nqkv_proj,1,5\n")
+    assert main(["--run", str(run), "--tables", str(bundle)]) == 2
+    assert "dense.csv: does not time layer 'o_proj'" in capsys.readouterr().err
+    (bundle / "tp1/dense.csv").write_text("layer,tokens,time_us\nqkv_proj,1,5\no_proj,1,5\n")
+    (bundle / "tp1/moe.csv").unlink()
     assert main(["--run", str(run), "--tables", str(bundle)]) == 2
     assert "moe.csv" in capsys.readouterr().err
