@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from simulator import own_metrics
 from simulator.breakdown import OperatorTime, add_up, breakdown, by_bound
 from simulator.costs import capacity, grids, swap, tables
 from simulator.costs.attention_launch import once_per_step
@@ -98,7 +99,9 @@ def serve(design: Design, priced: Priced, trace: Trace, *, log: bool = False, us
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
     ops = add_up([breakdown(priced.curves, priced.device_names, r.run, _host_s(r.run, priced.costs)) for r in replicas])
     metrics = summarise(design, [(r.trace, r.run) for r in replicas], ops, priced.bill, priced.scheduler)
-    return Result(metrics, ops, by_bound(ops), priced.capacity, priced.bill, replicas)
+    result = Result(metrics, ops, by_bound(ops), priced.capacity, priced.bill, replicas)
+    metrics |= own_metrics.measure(design, result)
+    return result
 
 
 def price(design: Design, cache: CostCache, table: OperatorTable | None = None) -> Priced:

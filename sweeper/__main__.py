@@ -38,7 +38,8 @@ def build_parser() -> ArgumentParser:
     run.add_argument("space", metavar="SPACE", help="a search-space YAML, or a name from search_spaces/")
     _machine_options(run)
     run.add_argument("--seed", type=int, metavar="N", help="of the search (default: the space's, 0)")
-    run.add_argument("--sampler", choices=SAMPLERS, help="how designs are proposed (default: the space's, auto)")
+    run.add_argument("--sampler", metavar="NAME", help=f"how designs are proposed: {', '.join(SAMPLERS)} or a "
+                     "plug-in (default: the space's, auto)")
     run.add_argument("--warm-start", metavar="DIR", action="append", default=[],
                      help="an earlier study's folder: its results of identical designs are taken over, the best of the "
                           "others are tried first; may be repeated")

@@ -41,10 +41,19 @@ def _texts(value: object) -> object:
     return value
 
 
+def _sampler(value: str) -> str:
+    from sweeper.search.build import check_name
+
+    try:
+        return check_name(value)
+    except InputError as error:
+        raise ValueError(error.message) from error
+
+
 Number = Annotated[Any, BeforeValidator(_number)]  # bare, or text with a unit
 NameOrMapping = Annotated[Any, BeforeValidator(_name_or_mapping)]
 Texts = Annotated[Any, BeforeValidator(_texts)]
-Sampler = Literal["auto", "exhaustive", "gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc"]
+Sampler = Annotated[str, AfterValidator(_sampler)]
 
 
 class IntRange(Record):

@@ -11,6 +11,7 @@ from simulator.design import CATALOGUE, Design
 from simulator.inputs import units
 from simulator.inputs.errors import InputError, nearest
 from simulator.metrics import ALL_METRICS
+from simulator.own_metrics import own_metrics
 
 Kind = Literal["number", "text", "flag", "list", "record"]
 Value = float | int | str | bool | None
@@ -41,6 +42,7 @@ def design_symbols() -> Mapping[str, Symbol]:
 
 def all_symbols() -> dict[str, Symbol]:
     """Design keys and metrics; where a name is both, the design's (it needs no simulation)."""
+    own_metrics()
     metrics = {name: Symbol("number", metric.unit, metric=True) for name, metric in ALL_METRICS.items()}
     return {**metrics, **design_symbols()}
 

@@ -36,6 +36,7 @@ GEMM_BITS = {"bfloat16": (16, 16), "fp8": (8, 8), "int8_wo": (8, 16), "int4_wo":
 BITS = {"bfloat16": 16, "fp8": 8}
 GRAPH_KERNELS = ("vLLM_custom_graph", "SGLang_CustomAllReduce_graph", "TRTLLM")  # decode runs from CUDA graphs
 NCCL_KINDS = {"all_gather": "all_gather", "reduce_scatter": "reduce_scatter", "alltoall": "all_to_all"}
+EXPERTS_COVERED = ("experts_up", "experts_activation", "experts_sum")  # one fused call; the router is a GEMM beside it
 ELEMENT_BYTES = 2  # half and bfloat16, the only message types that are read
 
 # What beats physics in these databases, and is left out whole:
@@ -49,20 +50,26 @@ def read_tables(source: str) -> dict[str, OperatorTable]:
     """{file name: table} of a source. Raises InputError where the package or the source is not there."""
     data = _data()
     system, framework, version = _parts(source, data)
-    folders = {family: _version(data / system / family / framework, version if family != "comm" else None, version)
-               for family in ("gemm", "attention", "comm")}
+    needed = {"gemm": "gemm_perf.parquet", "attention": "generation_attention_perf.parquet",
+              "comm": "custom_allreduce_perf.parquet"}
+    folders = {family: _version(data / system / family / framework, version if family != "comm" else None, version, file)
+               for family, file in needed.items()}
     gemm = _read(folders["gemm"] / "gemm_perf.parquet")
     parts = [_gemms(gemm), _prefill(_read(folders["attention"] / "context_attention_perf.parquet"), system, framework)]
     if (system, framework) != CACHED_DECODE:
         parts.append(_decode(_read(folders["attention"] / "generation_attention_perf.parquet"), system, framework))
+    experts = data / system / "moe" / framework
+    if experts.is_dir():
+        folders["moe"] = _version(experts, None, version, "moe_perf.parquet")
+        parts.append(_experts(_read(folders["moe"] / "moe_perf.parquet")))
     parts.append(_all_reduce(_read(folders["comm"] / "custom_allreduce_perf.parquet")))
     if (data / system / "comm" / "nccl").is_dir():
-        nccl = _version(data / system / "comm" / "nccl", None, None)
+        nccl = _version(data / system / "comm" / "nccl", None, None, "nccl_perf.parquet")
         parts += _nccl(_read(nccl / "nccl_perf.parquet"))
         folders["nccl"] = nccl
     meta = {"device": str(gemm["device"][0]), "framework": f"{framework} {folders['gemm'].name}",
             "source": f"{PACKAGE} {_package_version()} {system}", "launch": "CUDA graph", "time": "CUDA graph",
-            "tensor_parallel": "any", "fidelity": "measured", META: LATTICE,
+            "tensor_parallel": "any", "fidelity": "measured", META: LATTICE, "covered": ",".join(EXPERTS_COVERED),
             "versions": ", ".join(f"{family} {folder.name}" for family, folder in sorted(folders.items()))}
     if system in PRESETS:
         meta["hardware"] = PRESETS[system]
@@ -98,19 +105,15 @@ def _parts(source: str, data: Path) -> tuple[str, str, str | None]:
     return words[0], words[1], words[2] if len(words) == 3 else None
 
 
-def _version(folder: Path, exact: str | None, preferred: str | None) -> Path:
-    """The folder of a version: `exact` where asked, else `preferred` where there is one, else the newest."""
-    held = sorted((p for p in folder.iterdir() if any(p.glob("*_perf.parquet"))), key=_natural) if folder.is_dir() else []
+def _version(folder: Path, exact: str | None, preferred: str | None, file: str) -> Path:
+    """The folder of a version that has `file`: `exact` where asked, else `preferred` where there is one, else the newest."""
+    held = sorted((p for p in folder.iterdir() if (p / file).is_file()), key=_natural) if folder.is_dir() else []
     if not held:
-        raise InputError("the package has no such data", file=str(folder))
-    for name in (exact, preferred):
-        for path in held:
-            if path.name == name:
-                return path
-    if exact is not None:
-        raise InputError(f"no version '{exact}' (it has {', '.join(p.name for p in held)})", file=str(folder))
-    plain = [p for p in held if (p / "custom_allreduce_perf.parquet").is_file()] if folder.parent.name == "comm" else []
-    return (plain or held)[-1]
+        raise InputError(f"the package has no {file} here", file=str(folder))
+    by_name = {path.name: path for path in held}
+    if exact is not None and exact not in by_name:
+        raise InputError(f"no version '{exact}' (it has {', '.join(by_name)})", file=str(folder))
+    return by_name.get(exact or preferred or "", held[-1])
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
@@ -185,6 +188,17 @@ def _decode(raw: Columns, system: str, framework: str) -> Columns:
     keep = keep & (raw["isl"] == 1)
     return part("decode_attention", _seconds(raw, keep), {}, sequences=raw["batch_size"][keep],
                 decode_context=raw["step"][keep] + 1, **{name: values[keep] for name, values in identity.items()})
+
+
+def _experts(raw: Columns) -> Columns:
+    """Blocks of experts on one rank without expert parallelism, tokens dealt evenly: the n-th token wakes its next few."""
+    weight = _mapped(raw["moe_dtype"], {name: bits[0] for name, bits in GEMM_BITS.items()})
+    activation = _mapped(raw["moe_dtype"], {name: bits[1] for name, bits in GEMM_BITS.items()})
+    keep = (weight > 0) & (raw["distribution"] == "balanced") & (raw["moe_ep_size"] == 1) & (raw["latency"] > 0)
+    tokens, experts, each = (raw[name][keep] for name in ("num_tokens", "num_experts", "topk"))
+    return part("experts", _seconds(raw, keep), {}, experts=experts, per_token=each, k=raw["hidden_size"][keep],
+                n=raw["inter_size"][keep] // raw["moe_tp_size"][keep], weight_bits=weight[keep],
+                activation_bits=activation[keep], rows=tokens, awake=np.minimum(experts, tokens * each))
 
 
 def _all_reduce(raw: Columns) -> Columns:

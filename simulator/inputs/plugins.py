@@ -1,4 +1,4 @@
-"""Devices that other packages bring: Python entry points of one group."""
+"""What other packages bring: Python entry points, one group for each kind."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from importlib.metadata import EntryPoint, entry_points
 from simulator.inputs.errors import InputError, nearest
 
 GROUP = "llm_serving_sweeper.devices"
+METRICS_GROUP = "llm_serving_sweeper.metrics"
+SAMPLERS_GROUP = "llm_serving_sweeper.samplers"
 
 
-def find(name: str) -> EntryPoint:
+def declared(group: str) -> dict[str, EntryPoint]:
+    """The entry points that installed packages declare in a group, by name."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def find(name: str, group: str = GROUP, kind: str = "device") -> EntryPoint:
     """The entry point that an installed package declares under `name`. Raises InputError with the nearest name."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
+    found = declared(group)
     if name not in found:
-        fix = nearest(name, found) if found else f"no installed package declares one (entry points '{GROUP}')"
-        raise InputError(f"unknown device plug-in '{name}'; {fix}")
+        fix = nearest(name, found) if found else f"no installed package declares one (entry points '{group}')"
+        raise InputError(f"unknown {kind} plug-in '{name}'; {fix}")
     return found[name]

@@ -36,7 +36,7 @@ def run(args: Namespace) -> int:
     """Sweeps a space into a new folder; the exit code: 0, 130 when interrupted, 1 when every design fails."""
     space = load_space(args.space, dict(parse_override(text) for text in args.overrides))
     spec = space.study
-    sampler = args.sampler or spec.sampler
+    sampler = _sampler(args.sampler) if args.sampler else spec.sampler
     trials = _positive(args.trials, "--trials") or spec.trials
     workers = _workers(args.workers or spec.workers)
     timeout_s = _seconds(args.timeout or spec.timeout)
@@ -128,6 +128,15 @@ def _choose(space: Space, trials: int, workers: int, *, fixed: bool, quiet: bool
 
     with Progress(Console(stderr=True), quiet=quiet) as progress, progress.explained(SLOW_ENGINE):
         return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
+
+
+def _sampler(name: str) -> str:
+    from sweeper.search.build import check_name
+
+    try:
+        return check_name(name)
+    except InputError as error:
+        raise InputError(error.message, key="--sampler") from None
 
 
 def _workers(wanted: int | None) -> int:

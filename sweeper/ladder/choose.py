@@ -41,7 +41,7 @@ def resolve(space: Space, said: str | LadderSpec, sampler: str) -> tuple[Rungs |
     rungs = Rungs(requests if requests < longest else 0, spec.anchors, spec.retention, spec.proofs)
     if said != "auto":
         return rungs, ""
-    if longest < LEAST_REQUESTS and space.capacity is None:
+    if longest < LEAST_REQUESTS or space.capacity is not None:  # a short trace does not show how much a design carries
         return None, ""
     full_s, short_s = _measured(space, rungs.requests)
     if full_s < LEAST_SECONDS or not rungs.requests or short_s > MOST_SHARE * full_s:

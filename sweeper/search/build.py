@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.inputs import plugins
 from simulator.inputs.errors import InputError, nearest
 from sweeper.search.base import Search, Skip
 from sweeper.search.simple import Random
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 NAMES = ("gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc")
+ALL_NAMES = ("auto", "exhaustive", *NAMES)
 
 
 def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Skip) -> Search:
@@ -24,8 +26,8 @@ def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Sk
     in_flight: how many points will be under evaluation at once. skip: points that need no proposal.
     Raises InputError for an unknown name.
     """
-    if name not in NAMES:
-        raise InputError(f"unknown sampler '{name}'; {nearest(name, NAMES)}", key="study.sampler")
+    if check_name(name) not in NAMES:
+        return _plugin(name, space, seed, skip)
     if name in ("gp", "local"):
         from sweeper.search.local import Local
         from sweeper.search.surrogate import Surrogate
@@ -37,6 +39,28 @@ def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Sk
     if name == "random":
         return Random(space, seed)
     return _optuna(name, space, seed, in_flight, skip)
+
+
+def check_name(name: str) -> str:
+    """The name, where a sampler has it. Raises InputError with the nearest one otherwise."""
+    known = [*ALL_NAMES, *plugins.declared(plugins.SAMPLERS_GROUP)]
+    if name not in known:
+        raise InputError(f"unknown sampler '{name}'; {nearest(name, known)}", key="study.sampler")
+    return name
+
+
+def _plugin(name: str, space: Space, seed: int, skip: Skip) -> Search:
+    """The search of another package: `factory(space, seed=..., skip=...)`."""
+    try:
+        search: Search = plugins.find(name, plugins.SAMPLERS_GROUP, "sampler").load()(space, seed=seed, skip=skip)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"sampler plug-in '{name}' cannot be built: {type(error).__name__}: {error}") from error
+    missing = [method for method in ("ask", "tell", "replay") if not callable(getattr(search, method, None))]
+    if missing:
+        raise InputError(f"sampler plug-in '{name}' has no method {missing[0]}() (sweeper.search.base.Search)")
+    return search
 
 
 def resumed_seed(seed: int, finished: int) -> int:

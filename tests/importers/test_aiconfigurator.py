@@ -50,6 +50,10 @@ def package(tmp_path, monkeypatch):
         write(data / f"comm/{framework}/{version}/custom_allreduce_perf.parquet",
               [{"op_name": "all_reduce", "kernel_source": kernel, "allreduce_dtype": "bfloat16", "num_gpus": 2,
                 "message_size": 4096, "latency": ms} for kernel, ms in (("vLLM_custom_graph", 0.004), ("vLLM_custom_eager", 0.02))])
+        write(data / f"moe/{framework}/{version}/moe_perf.parquet",
+              [{"moe_dtype": "bfloat16", "num_tokens": tokens, "hidden_size": 2048, "inter_size": 768, "topk": 8, "num_experts": 128,
+                "moe_tp_size": tp, "moe_ep_size": ep, "distribution": kind, "latency": 0.05 * tokens}
+               for tokens in (1, 64) for tp, ep in ((1, 1), (2, 1), (1, 2)) for kind in ("balanced", "power_law_1.2")])
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     return root
@@ -74,6 +78,17 @@ def test_of_two_kernels_the_one_with_more_rows_is_taken_and_none_is_averaged(pac
                  for kernel, ms, sizes in (("triton", 0.05, (1,)), ("fa3", 0.03, (1, 8))) for b in sizes])
     decode = aiconfigurator.read_tables("h100_sxm/vllm")["operators"].points("decode_attention", (32, 8, 128, 16, 16))
     assert decode.seconds == pytest.approx([30e-6, 30e-6])
+
+
+def test_experts_are_whole_blocks_by_tokens_and_experts_awake(package):
+    table = aiconfigurator.read_tables("h100_sxm/vllm")["operators"]
+    whole = table.points("experts", (128, 8, 2048, 768, 16, 16))
+    assert whole.axes.tolist() == [[1.0, 64.0], [8.0, 128.0]] and whole.seconds == pytest.approx([50e-6, 3200e-6])
+    assert table.points("experts", (128, 8, 2048, 384, 16, 16)) is not None  # half of each expert
+    for model, covered in (("qwen3-30b-a3b", {"experts_up", "experts_activation", "experts_sum"}), ("mixtral-8x7b", set())):
+        design = resolve({"model": model, "hardware": "h100-sxm", "workload": "chat-200"})
+        ops = operators(design.model, design.precision, 1)
+        assert measured_devices(build(design.hardware, design.parallelism), table, ops).compute.covered == covered
 
 
 def test_what_beats_physics_is_left_out(package):

@@ -11,10 +11,13 @@ from simulator.hardware.measured.attention import AttentionExtras, extras
 from simulator.hardware.measured.device import MeasuredDevice
 from simulator.hardware.measured.link import MeasuredLink
 from simulator.hardware.measured.roofline import Peaks
-from simulator.hardware.measured.table import OperatorTable
+from simulator.hardware.measured.table import OperatorTable, identity_of
 from simulator.hardware.priced import Device
 from simulator.inputs.errors import InputError
 from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
+
+BLOCK_OF_EXPERTS = "experts_down"  # stands for the whole block where that was timed, and these for nothing
+IN_BLOCK_OF_EXPERTS = frozenset(("router", "routing", "experts_up", "experts_activation", "experts_sum"))
 
 
 def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOperator]) -> Devices:
@@ -25,6 +28,8 @@ def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOper
     for op in ops:  # equal operators are one: the first name, that of the block, stands for the norm after the last
         names.setdefault(op.operator, op.name)
     covered = frozenset(name for name in table.meta.get("covered", "").split(",") if name)
+    if not any(table.points(*identity_of(op.operator)) for op in ops if op.name == BLOCK_OF_EXPERTS):
+        covered -= IN_BLOCK_OF_EXPERTS  # a database of many models' experts, this one's not among them
     device = MeasuredDevice(table, peaks(devices.compute), devices.compute, names, covered)
     link = devices.link
     if isinstance(link, LinkDevice) and table.identities("collective"):

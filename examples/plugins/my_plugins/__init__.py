@@ -1,0 +1,1 @@
+"""A metric and a sampler of your own."""
