@@ -79,7 +79,8 @@ def page(found: list[tuple[Section, list[Row]]]) -> str:
         lines.append("")
     for section, rows in found:
         command = " ".join(["python", f"scripts/{section.script}", *_located(section.arguments, "$DATA")])
-        lines += [f"## {section.title}\n", f"{section.about}\n", f"{SKIPPED}\n```sh\n{command}\n```\n", *table(rows), "", f"{section.why}\n"]
+        lines += [f"## {section.title}\n", f"{section.about}\n", f"{SKIPPED}\n```sh\n{command}\n```\n", *table(rows), "",
+                  f"{section.why}\n"]
     return "\n".join(lines).rstrip() + "\n"
 
 
