@@ -74,6 +74,20 @@ def build_parser() -> ArgumentParser:
                     help="study folder, or a folder of studies (default: runs)")
     ui.add_argument("--port", type=int, default=5000, help="on 127.0.0.1 (default: 5000)")
 
+    explain = commands.add_parser("explain", help="say why a trial's design is fast or slow, and which knob would help")
+    explain.set_defaults(run="sweeper.commands.explain:explain")
+    _trial_arguments(explain)
+    explain.add_argument("--against", type=int, metavar="TRIAL", help="compare with this trial")
+    explain.add_argument("--json", action="store_true", help="print JSON")
+
+    export = commands.add_parser("export", help="a trial's design as vLLM command, YAML, JSON or hardware sheet")
+    export.set_defaults(run="sweeper.commands.export:export")
+    _trial_arguments(export)
+    export.add_argument("--to", choices=("vllm", "yaml", "json", "sheet"), required=True,
+                        help="`vllm serve` commands of a GPU design, the complete design, or its hardware in Markdown")
+    export.add_argument("--model", metavar="ID", help="weights for vLLM (default: the model's own on Hugging Face)")
+    export.add_argument("--output", metavar="FILE", help="default: the terminal")
+
     for name in ("spaces", "models", "hardware", "workloads"):
         listed = commands.add_parser(name, help=f"list the {name} that ship")
         listed.set_defaults(run="sweeper.commands.lists:listing")
@@ -92,6 +106,11 @@ def build_parser() -> ArgumentParser:
     completion.add_argument("--program", choices=("sweeper", "simulator"), default="sweeper")
     add_examples(commands)
     return parser
+
+
+def _trial_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
+    parser.add_argument("trial", metavar="TRIAL", type=int, help="number of the trial, as pareto.csv has it")
 
 
 def _machine_options(parser: ArgumentParser) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from simulator.design import Design
+from simulator.inputs.errors import InputError
 from simulator.metrics import ALL_METRICS
 from sweeper.digest import Digest
 from sweeper.grammar import Name
@@ -130,7 +131,7 @@ def write_best(folder: Path, space: Space, trials: Sequence[Trial]) -> list[Path
         if (best := best_trial(trials, objective)) is not None:
             chosen[f"best-{objective.name}.yaml"] = best
     for name, trial in chosen.items():
-        (folder / name).write_text(design_yaml(space, trial, name), encoding="utf-8")
+        (folder / name).write_text(design_yaml(space, trial, f"best/{name}"), encoding="utf-8")
     return [folder / name for name in chosen]
 
 
@@ -138,6 +139,15 @@ def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
     """The eligible trial with the best value of one objective (the earliest of equals); None without any."""
     sign = 1.0 if objective.direction == "minimize" else -1.0
     return min(eligible(trials), key=lambda t: (sign * t.objectives[objective.name], t.number), default=None)
+
+
+def trial_of(found: Digest, number: int) -> Trial:
+    """The trial of that number. Raises InputError where the study has none."""
+    for trial in found.trials():
+        if trial.number == number:
+            return trial
+    raise InputError(f"no trial {number}; the study has {found.count} trials (pareto.csv lists the best)",
+                     file=str(found.path.parent))
 
 
 def trial_design(space: Space, trial: Trial) -> Design:
@@ -148,12 +158,12 @@ def trial_design(space: Space, trial: Trial) -> Design:
     return space.design(space.canonical(trial.parameters))
 
 
-def design_yaml(space: Space, trial: Trial, name: str) -> str:
-    """A trial's complete design as YAML, with what it reached as comments."""
+def design_yaml(space: Space, trial: Trial, path: str) -> str:
+    """A trial's complete design as YAML, with what it reached as comments; `path`: where it will lie."""
     plain = portable_plain(trial_design(space, trial))
     lines = [f"Trial {trial.number} of {space.name}" + (f", baseline {trial.baseline}" if trial.baseline else ""),
-             *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives),
-             f"python -m simulator run best/{name}"]
+             *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives if o.name in trial.objectives),
+             f"python -m simulator run {path}"]
     return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(plain, sort_keys=False, width=110)
 
 

@@ -18,6 +18,13 @@ EXAMPLES = {
     "report": "  python -m sweeper report runs/quick",
     "best": "  python -m sweeper best runs/quick",
     "ui": "  python -m sweeper ui runs/quick --port 5001",
+    "explain": """\
+  python -m sweeper explain runs/quick 3
+  python -m sweeper explain runs/quick 3 --against 0""",
+    "export": """\
+  python -m sweeper export runs/quick 3 --to yaml --output design.yaml
+  python -m sweeper export runs/gpu_fleet 12 --to vllm
+  python -m sweeper export runs/npu_pim 12 --to sheet --output sheet.md""",
     "spaces": "  python -m sweeper spaces",
     "models": "  python -m sweeper models",
     "hardware": "  python -m sweeper hardware",

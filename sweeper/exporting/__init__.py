@@ -1,0 +1,1 @@
+"""A trial's design in other forms: a vLLM command, a hardware sheet."""
