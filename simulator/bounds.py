@@ -8,6 +8,7 @@ exact, energy is at least static power over the shortest makespan plus the cheap
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
@@ -27,8 +28,11 @@ HISTOGRAM = 0.995  # ITL percentiles are read off a histogram that is exact to 0
 EXACT = 1 - 1e-9
 
 
-def bounds(design: Design, priced: Priced, trace: Trace) -> dict[str, Interval]:
-    """Metric -> (lowest, highest possible value) of serving `trace`. Prefix-cache hits may be as good as they like."""
+def bounds(design: Design, priced: Priced, trace: Trace, wanted: Collection[str] = METRICS) -> dict[str, Interval]:
+    """Metric -> (lowest, highest possible value) of serving `trace`. Prefix-cache hits may be as good as they like.
+
+    wanted: latency metrics that are not among these may be left at (0, inf); percentiles are what bounds cost.
+    """
     parts = split(trace, design.parallelism.replicas)
     found = [floors(part, priced.scheduler, priced.costs) for part in parts]
     result = dict.fromkeys(METRICS, (0.0, math.inf))
@@ -40,6 +44,8 @@ def bounds(design: Design, priced: Priced, trace: Trace) -> dict[str, Interval]:
     decode = np.concatenate([f.decode_ns for f in found])
     per_token = decode / np.maximum(outputs - 1, 1)
     for name, values in (("ttft", ttft[done]), ("tpot", per_token[outputs > 1]), ("e2e", (ttft + decode)[done])):
+        if not any(metric.startswith(name) for metric in wanted):
+            continue
         own = statistics(values)
         result |= {f"{name}_{k}": (v * EXACT, math.inf) for k, v in (
             ("mean", own.mean_s), ("p50", own.p50_s), ("p90", own.p90_s), ("p95", own.p95_s), ("p99", own.p99_s))}

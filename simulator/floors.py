@@ -89,9 +89,13 @@ def floors(trace: Trace, config: SchedulerConfig, costs: StepCosts) -> Floors:
 
 def _can_preempt(trace: Trace, outputs: Int64, config: SchedulerConfig) -> bool:
     """Whether the largest requests that can run together need more blocks than there are."""
-    most = -(-(trace.prompt_tokens + outputs) // config.block_size) + 1
-    largest = np.sort(most[outputs > 0])[-config.max_num_seqs:]
-    return bool(largest.sum() > (1 - config.watermark) * (config.num_gpu_blocks - 1))
+    have = (1 - config.watermark) * (config.num_gpu_blocks - 1)
+    most = (-(-(trace.prompt_tokens + outputs) // config.block_size) + 1)[outputs > 0]
+    if most.max(initial=0) * min(config.max_num_seqs, len(most)) <= have:  # the usual case
+        return False
+    if len(most) > config.max_num_seqs:
+        most = np.partition(most, -config.max_num_seqs)[-config.max_num_seqs:]
+    return bool(most.sum() > have)
 
 
 def _lines(costs: StepCosts, config: SchedulerConfig, last: float, preempts: bool) -> _Lines:

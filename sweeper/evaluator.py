@@ -42,6 +42,8 @@ class SimEvaluator:
         self._space = space
         self.objectives = [objective.name for objective in space.objectives]
         self._traces = dict(traces)
+        expressions = [*(c.expression for c in space.constraints), *(o.expression for o in space.objectives)]
+        self._read = frozenset().union(*(expression.metrics for expression in expressions))  # metrics
         self._last: tuple[Workload | None, Any] = (None, None)  # the workload before and its trace
         self._baselines = {baseline.name: baseline.design for baseline in space.baselines}
 
@@ -84,7 +86,7 @@ class SimEvaluator:
         trace = self._trace(design.workload)
         priced = price(design, self.cache)
         if task.rivals is not None:
-            verdict = proved(self._space, flat, bounds(design, priced, trace), task.rivals)
+            verdict = proved(self._space, flat, bounds(design, priced, trace, self._read), task.rivals)
             if verdict is not None:
                 return BOUND, verdict, {}
         short = 0 < task.requests < len(trace)

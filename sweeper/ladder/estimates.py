@@ -2,7 +2,8 @@
 
 Designs that were run on both are the anchors. Objectives of one sign are compared as logarithms. The estimate of a design
 is its short result moved by the anchors' median difference; its margin is as many standard deviations of the anchors'
-differences as were needed for `retention` of the anchors' own front to be kept, had only the estimates been known.
+differences as were needed for `retention` of the anchors' own front to be kept, had only the estimates been known; at
+least one, since a few anchors say little about the tail (of designs level with the front one keeps five in six).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ Float64 = NDArray[np.float64]
 REFIT = 16  # anchors between two fits
 MOST = 256  # latest anchors that count
 LEAST_DEVIATION = 1e-9
+LEAST_MARGIN = 1.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _margin(estimates: Float64, full: Float64, deviation: Float64, retention: fl
     for i in front:
         beyond = ((estimates[i] - full) / deviation).min(axis=1)  # by how much each design beats the estimate everywhere
         needed.append(max(float(np.delete(beyond, i).max()), 0.0))
-    return float(np.quantile(needed, retention, method="higher")) * (1 + 1e-9)
+    return max(float(np.quantile(needed, retention, method="higher")) * (1 + 1e-9), LEAST_MARGIN)
 
 
 def _even(costs: Float64, logs: NDArray[np.bool_]) -> Float64:
