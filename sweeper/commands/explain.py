@@ -81,8 +81,9 @@ def _print_roofline(console: Console, rows: list[Position]) -> None:
     total = sum(bounds.values()) or 1.0
     shares = ", ".join(f"{n} {s / total:.0%}" for n, s in sorted(bounds.items(), key=lambda i: -i[1]))
     console.print(f"\nbottleneck: {rows[0].name}, {rows[0].share:.0%} of busy time; bound by {shares}", highlight=False)
-    table = Table("operator", "runs on", "busy", "share", "bound by", "FLOP/byte", "of compute peak",
-                  "of memory bandwidth", "of link", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table("operator", "runs on", "busy", "share", "bound by", "FLOP/byte", "% of\ncompute",
+                  "% of\nmemory", "% of\nlink", box=SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = True
     for column in (2, 3, 5, 6, 7, 8):
         table.columns[column].justify = "right"
     for row in rows:
@@ -120,7 +121,7 @@ def _print_differences(console: Console, space: Space, a: Trial, b: Trial) -> No
     table.add_section()
     objectives = [(o.label, a.objectives.get(o.name), b.objectives.get(o.name)) for o in space.objectives]
     metrics = [(f"{m} ({ALL_METRICS[m].unit})" if ALL_METRICS[m].unit else m, a.metrics.get(m), b.metrics.get(m))
-               for m in KEY_METRICS]
+               for m in KEY_METRICS if m not in {o.name for o in space.objectives}]
     for name, left, right in [*objectives, *metrics]:
         if left is not None and right is not None:
             table.add_row(name, f"{left:.4g}", f"{right:.4g}", f"{(right - left) / abs(left):+.1%}" if left else "")
