@@ -68,25 +68,25 @@ def build_parser() -> ArgumentParser:
         command.set_defaults(run=f"sweeper.commands.show:{name}")
         command.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
 
+    explain = commands.add_parser("explain", help="why a trial's design is fast or slow, and which knob would help")
+    explain.set_defaults(run="sweeper.commands.explain:explain")
+    _of_trial(explain)
+    explain.add_argument("--against", metavar="TRIAL", help="compare with this trial or baseline")
+    explain.add_argument("--json", action="store_true", help="print JSON")
+
+    export = commands.add_parser("export", help="a trial's design as a vLLM command, a YAML, JSON or a hardware summary")
+    export.set_defaults(run="sweeper.commands.export:export")
+    _of_trial(export)
+    export.add_argument("--to", choices=("vllm", "yaml", "json", "sheet"), required=True,
+                        help="vllm: a `vllm serve` command (GPUs); yaml: for `python -m simulator run`; sheet: the hardware "
+                             "in Markdown")
+    export.add_argument("--output", metavar="FILE", help="write there instead of printing")
+
     ui = commands.add_parser("ui", help="open MLflow's web pages for a study")
     ui.set_defaults(run="sweeper.commands.show:ui")
     ui.add_argument("folder", metavar="DIR", nargs="?", default="runs",
                     help="study folder, or a folder of studies (default: runs)")
     ui.add_argument("--port", type=int, default=5000, help="on 127.0.0.1 (default: 5000)")
-
-    explain = commands.add_parser("explain", help="say why a trial's design is fast or slow, and which knob would help")
-    explain.set_defaults(run="sweeper.commands.explain:explain")
-    _trial_arguments(explain)
-    explain.add_argument("--against", type=int, metavar="TRIAL", help="compare with this trial")
-    explain.add_argument("--json", action="store_true", help="print JSON")
-
-    export = commands.add_parser("export", help="a trial's design as vLLM command, YAML, JSON or hardware sheet")
-    export.set_defaults(run="sweeper.commands.export:export")
-    _trial_arguments(export)
-    export.add_argument("--to", choices=("vllm", "yaml", "json", "sheet"), required=True,
-                        help="`vllm serve` commands of a GPU design, the complete design, or its hardware in Markdown")
-    export.add_argument("--model", metavar="ID", help="weights for vLLM (default: the model's own on Hugging Face)")
-    export.add_argument("--output", metavar="FILE", help="default: the terminal")
 
     for name in ("spaces", "models", "hardware", "workloads"):
         listed = commands.add_parser(name, help=f"list the {name} that ship")
@@ -108,9 +108,9 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
-def _trial_arguments(parser: ArgumentParser) -> None:
+def _of_trial(parser: ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
-    parser.add_argument("trial", metavar="TRIAL", type=int, help="number of the trial, as pareto.csv has it")
+    parser.add_argument("trial", metavar="TRIAL", help="a trial's number, or the name of a baseline")
 
 
 def _machine_options(parser: ArgumentParser) -> None:

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import yaml
 
 from simulator.design import Design
-from simulator.inputs.errors import InputError
 from simulator.metrics import ALL_METRICS
 from sweeper.digest import Digest
 from sweeper.grammar import Name
@@ -141,15 +140,6 @@ def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
     return min(eligible(trials), key=lambda t: (sign * t.objectives[objective.name], t.number), default=None)
 
 
-def trial_of(found: Digest, number: int) -> Trial:
-    """The trial of that number. Raises InputError where the study has none."""
-    for trial in found.trials():
-        if trial.number == number:
-            return trial
-    raise InputError(f"no trial {number}; the study has {found.count} trials (pareto.csv lists the best)",
-                     file=str(found.path.parent))
-
-
 def trial_design(space: Space, trial: Trial) -> Design:
     """The design that a trial evaluated. Raises InputError if the space no longer has it."""
     for baseline in space.baselines:
@@ -158,12 +148,12 @@ def trial_design(space: Space, trial: Trial) -> Design:
     return space.design(space.canonical(trial.parameters))
 
 
-def design_yaml(space: Space, trial: Trial, path: str) -> str:
-    """A trial's complete design as YAML, with what it reached as comments; `path`: where it will lie."""
+def design_yaml(space: Space, trial: Trial, path: str = "") -> str:
+    """A trial's complete design as YAML, with what it reached and how to run it at `path` as comments."""
     plain = portable_plain(trial_design(space, trial))
     lines = [f"Trial {trial.number} of {space.name}" + (f", baseline {trial.baseline}" if trial.baseline else ""),
              *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives if o.name in trial.objectives),
-             f"python -m simulator run {path}"]
+             *([f"python -m simulator run {path}"] if path else [])]
     return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(plain, sort_keys=False, width=110)
 
 

@@ -17,12 +17,13 @@ from simulator.commands.run import show_seconds
 from simulator.metrics import ALL_METRICS
 from simulator.simulate import Infeasible, simulate
 from sweeper.commands.show import load_study
+from sweeper.commands.trials import found_trial
 from sweeper.commands.why import devices
 from sweeper.evaluator import SimEvaluator
 from sweeper.explaining.knobs import Change, best_change, changes
 from sweeper.explaining.roofline import Position, positions
 from sweeper.parameters import label
-from sweeper.results import KEY_METRICS, trial_design, trial_of
+from sweeper.results import KEY_METRICS, trial_design
 from sweeper.space import Space, describe
 from sweeper.trial import Trial
 
@@ -30,8 +31,8 @@ from sweeper.trial import Trial
 def explain(args: Namespace) -> int:
     """Prints where the time goes, what each knob would change and, with --against, what sets two trials apart."""
     space, found = load_study(Path(args.folder))
-    trial = trial_of(found, args.trial)
-    other = trial_of(found, args.against) if args.against is not None else None
+    trial = found_trial(found, args.trial)
+    other = found_trial(found, args.against) if args.against is not None else None
     roofline = _roofline(space, trial)
     other_roofline = _roofline(space, other) if other else []
     knobs = changes(space, trial, SimEvaluator(space, {}))

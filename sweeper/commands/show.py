@@ -64,7 +64,7 @@ def ui(args: Namespace) -> None:
 
 
 def load_study(folder: Path) -> tuple[Space, Digest]:
-    """The space of a study and what it found so far. Raises InputError where there is none."""
+    """The space of a study and what it has found. Raises InputError."""
     path = folder / ledger.FILE_NAME
     space = study_folder.space_of(folder, ledger.read_header(path))
     return space, digest(space, path)

@@ -1,1 +1,1 @@
-"""A trial's design in other forms: a vLLM command, a hardware sheet."""
+"""A design in the form that somebody else needs: a vLLM command, a hardware summary."""

@@ -1,129 +1,114 @@
-"""A GPU design as `vllm serve` commands. Flags and their meaning: vLLM's engine arguments
-(https://docs.vllm.ai/en/latest/configuration/engine_args.html)."""
+"""A GPU design as the `vllm serve` command that serves it so.
+
+Names and meanings of the flags are vLLM's (vllm/engine/arg_utils.py; vLLM docs, "Engine Arguments").
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import dataclass
 
 from simulator.design import Design
 from simulator.inputs.errors import InputError
-
-FIRST_PORT = 8000  # vLLM's default; further replicas take the ports after it
-
-_REPOSITORY = re.compile(r"config\.json of (\S+/\S+) on Hugging Face")
-_DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
+from simulator.schema.model import Precision
 
 
-def vllm_commands(design: Design, model: str | None = None) -> str:
-    """Shell text that starts every replica, with comments on what it assumes.
+@dataclass(frozen=True)
+class Command:
+    """`arguments` of one server, the program first; `notes`: what no flag can say."""
 
-    model: Hugging Face repository or local folder; by default the one that the model's `source` names. Raises InputError
-    where vLLM has no flags that mean this design.
-    """
-    _check(design)
-    p, s = design.parallelism, design.serving
-    flags = [*_precision(design, given=model is not None),
-             f"--tensor-parallel-size {p.tensor}", f"--pipeline-parallel-size {p.pipeline}",
-             f"--max-num-seqs {s.max_num_seqs}", f"--max-num-batched-tokens {s.max_num_batched_tokens}",
-             f"--max-model-len {design.model.max_positions if s.max_model_len == 'auto' else s.max_model_len}",
-             f"--block-size {s.block_size}", f"--gpu-memory-utilization {s.memory_utilization:g}",
-             _switch("enable-chunked-prefill", s.enable_chunked_prefill),
-             _switch("enable-prefix-caching", s.enable_prefix_caching),
-             _switch("async-scheduling", s.async_scheduling), f"--scheduling-policy {s.policy}"]
-    if p.expert_parallel and design.model.experts:
-        flags.append("--enable-expert-parallel")
-    if s.num_gpu_blocks != "auto":
-        flags.append(f"--num-gpu-blocks-override {s.num_gpu_blocks}")
-    if s.long_prefill_token_threshold:
-        flags.append(f"--long-prefill-token-threshold {s.long_prefill_token_threshold}")
-    if not s.cuda_graphs:
-        flags.append("--enforce-eager")
-    if not s.scheduler_reserve_full_isl:
+    arguments: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """A shell script: notes as comments, one flag a line."""
+        head, flags = self.arguments[:3], self.arguments[3:]
+        lines = [shlex.join(head)]
+        for word in flags:
+            if word.startswith("--"):
+                lines.append(word)
+            else:
+                lines[-1] += f" {shlex.quote(word)}"
+        return "".join(f"# {note}\n" for note in self.notes) + " \\\n  ".join(lines) + "\n"
+
+
+def vllm_command(design: Design) -> Command:
+    """The command of one server of the design. Raises InputError where its hardware is not a GPU."""
+    if design.hardware.gpu is None:
+        raise InputError(f"vLLM does not run on '{design.hardware.name}'; `--to sheet` describes such hardware", key="hardware")
+    serving, parallelism = design.serving, design.parallelism
+    model, notes = _model(design)
+    precision, more = _precision(design.precision, fp8=design.hardware.gpu.peak_fp8 is not None)
+    placed, placing = _placed(design)
+    longest = design.model.max_positions if serving.max_model_len == "auto" else serving.max_model_len
+    flags = [
+        "vllm", "serve", model,
+        "--tensor-parallel-size", str(parallelism.tensor), "--pipeline-parallel-size", str(parallelism.pipeline), *placed,
+        "--max-num-seqs", str(serving.max_num_seqs), "--max-num-batched-tokens", str(serving.max_num_batched_tokens),
+        "--max-model-len", str(longest), "--gpu-memory-utilization", f"{serving.memory_utilization:g}",
+        "--block-size", str(serving.block_size), *precision,
+        _switch("enable-prefix-caching", serving.enable_prefix_caching),
+        _switch("enable-chunked-prefill", serving.enable_chunked_prefill),
+        _switch("async-scheduling", serving.async_scheduling), "--scheduling-policy", serving.policy,
+    ]
+    if serving.num_gpu_blocks != "auto":
+        flags += ["--num-gpu-blocks-override", str(serving.num_gpu_blocks)]
+    if serving.long_prefill_token_threshold:
+        flags += ["--long-prefill-token-threshold", str(serving.long_prefill_token_threshold)]
+    if not serving.scheduler_reserve_full_isl:
         flags.append("--no-scheduler-reserve-full-isl")
-    per_replica = p.tensor * p.pipeline
-    if per_replica > design.hardware.max_devices_per_node:
-        flags.append("--distributed-executor-backend ray")
-    start = f"vllm serve {shlex.quote(model or _repository(design))}"
-    return "\n".join([*(f"# {note}" for note in _notes(design)), *_replicas(design, start, flags)]) + "\n"
-
-
-def _check(design: Design) -> None:
-    hardware, serving = design.hardware, design.serving
-    if hardware.gpu is None:
-        raise InputError(f"'{hardware.name}' is not a GPU, so that vLLM cannot run on it; `--to sheet` describes the "
-                         "hardware, `--to yaml` the whole design", key="hardware")
-    if serving.preemption == "swap":
-        raise InputError("vLLM v1 recomputes preempted requests and cannot swap them", key="serving.preemption")
     if serving.watermark:
-        raise InputError("no flag of `vllm serve` sets it; only 0 can be exported", key="serving.watermark")
-
-
-def _repository(design: Design) -> str:
-    found = _REPOSITORY.search(design.model.source)
-    if found is None:
-        raise InputError(f"it is not known where the weights of '{design.model.name}' are; name a Hugging Face repository "
-                         "or a folder with --model", key="model")
-    return found[1]
-
-
-def _precision(design: Design, *, given: bool) -> list[str]:
-    """Flags of the number formats. `given`: the user named a checkpoint, which may be quantised already."""
-    weights, activations, kv = design.precision.weights, design.precision.activations, design.precision.kv
-    if kv not in ("fp8", "bf16", "fp16") or (kv in _DTYPES and activations in _DTYPES and kv != activations):
-        raise InputError(f"vLLM has no {kv} KV cache beside {activations} activations", key="precision.kv")
-    wide = activations if activations in _DTYPES else kv if kv in _DTYPES else "bf16"
-    flags = [f"--dtype {_DTYPES[wide]}", f"--kv-cache-dtype {'fp8' if kv == 'fp8' else 'auto'}"]
-    if weights in _DTYPES:
-        if activations != weights:
-            raise InputError(f"vLLM does not run {weights} weights with {activations} activations",
-                             key="precision.activations")
-        return flags
-    if (weights, activations) == ("fp8", "fp8"):
-        return flags if given else [*flags, "--quantization fp8"]
-    if not given:
-        raise InputError(f"{weights} weights with {activations} activations need a checkpoint that is quantised so; name "
-                         "one with --model (vLLM reads the method from it)", key="precision.weights")
-    return flags
-
-
-def _notes(design: Design) -> list[str]:
-    p, hardware = design.parallelism, design.hardware
-    notes = [f"{p.devices} x {hardware.name} = TP{p.tensor} x PP{p.pipeline} x {p.replicas} "
-             f"replica{'s' if p.replicas > 1 else ''}"]
-    if hardware.gpu is not None and hardware.gpu.kernels != "vllm":
-        notes.append(f"the simulation used the kernels of {hardware.gpu.kernels}; vLLM's speed will differ")
-    if p.tensor * p.pipeline > hardware.max_devices_per_node:
-        notes.append("a replica spans nodes: start a Ray cluster on them first, and run each command on its head node")
-    return notes
-
-
-def _replicas(design: Design, start: str, flags: list[str]) -> list[str]:
-    """One command where one server can hold all replicas, else one a replica.
-
-    Replicas of a mixture of experts are never ranks of one data-parallel server: vLLM would share the experts between them.
-    """
-    p, per_node = design.parallelism, design.hardware.max_devices_per_node
-    if p.replicas == 1:
-        return [_command(start, flags)]
-    if p.devices <= per_node and not design.model.experts:
-        return [_command(start, [*flags, f"--data-parallel-size {p.replicas}"])]
-    size = p.tensor * p.pipeline
-    here = max(per_node // size, 1)  # replicas in a node
-    lines = ["# replicas are servers of their own: put a load balancer before them"]
-    for i in range(p.replicas):
-        slot = i % here
-        chosen = ""
-        if size <= per_node:
-            chosen = f"CUDA_VISIBLE_DEVICES={','.join(str(slot * size + k) for k in range(size))} "
-        lines += [f"# replica {i + 1}, on node {i // here + 1}" if size <= per_node else f"# replica {i + 1}",
-                  _command(chosen + start, [*flags, f"--port {FIRST_PORT + slot}"]) + (" &" if here > 1 else "")]
-    return lines
-
-
-def _command(start: str, flags: list[str]) -> str:
-    return " \\\n  ".join([start, *flags])
+        flags += ["--watermark", f"{serving.watermark:g}"]
+    if serving.preemption == "swap":
+        more.append("the design swaps preempted requests out; vLLM v1 computes them again")
+    return Command(tuple(flags), (*placing, *notes, *more))
 
 
 def _switch(name: str, on: bool) -> str:
     return f"--{name}" if on else f"--no-{name}"
+
+
+def _model(design: Design) -> tuple[str, list[str]]:
+    """The Hugging Face repository that the model's source names."""
+    found = re.search(r"config\.json of (\S+/\S+)", design.model.source)
+    if found:
+        return found[1], []
+    return design.model.name, [f"'{design.model.name}' is not a Hugging Face repository: put the weights' name or path there"]
+
+
+def _precision(precision: Precision, *, fp8: bool) -> tuple[list[str], list[str]]:
+    """Flags and notes for the number formats."""
+    weights, activations, kv = precision.weights, precision.activations, precision.kv
+    wide = activations if activations in ("fp16", "bf16") else weights if weights in ("fp16", "bf16") else "bf16"
+    flags = ["--dtype", "float16" if wide == "fp16" else "bfloat16"]
+    notes = []
+    if weights == "fp8" and activations == ("fp8" if fp8 else wide):
+        flags += ["--quantization", "fp8"]  # of 16-bit weights, as they are loaded; weight-only where the GPU has no fp8
+    elif weights != wide or activations != wide:
+        notes.append(f"serve a checkpoint quantised to {weights} weights and {activations} activations "
+                     "(vLLM reads the method from its config.json)")
+    if kv == "fp8":
+        flags += ["--kv-cache-dtype", "fp8"]
+    elif kv == wide:
+        flags += ["--kv-cache-dtype", "auto"]
+    else:
+        notes.append(f"the design keeps the KV cache in {kv}, which `--kv-cache-dtype` may not offer")
+    return flags, notes
+
+
+def _placed(design: Design) -> tuple[list[str], list[str]]:
+    """Flags and notes on replicas, nodes and experts."""
+    p, node = design.parallelism, design.hardware.max_devices_per_node
+    flags, notes = [], []
+    devices = p.tensor * p.pipeline
+    if p.replicas > 1 and p.devices <= node and not design.model.experts:
+        flags += ["--data-parallel-size", str(p.replicas)]
+    elif p.replicas > 1:  # with experts, vLLM's data parallelism would share them between replicas
+        notes.append(f"start {p.replicas} such servers, each on {devices} GPUs of its own, behind a round-robin load balancer")
+    if devices > node:
+        flags += ["--distributed-executor-backend", "ray"]
+        notes.append(f"a server spans {-(-devices // node)} nodes of {node} GPUs: start a Ray cluster over them first")
+    if p.expert_parallel and design.model.experts:
+        flags.append("--enable-expert-parallel")
+    return flags, notes
