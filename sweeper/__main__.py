@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import ArgumentParser
 
-from simulator.inputs.cli import guarded
+from simulator.inputs.cli import Parser, guarded
 from sweeper.commands.examples import EXAMPLES, add_examples
 
 SAMPLERS = ("auto", "exhaustive", "gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc")
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_parser() -> ArgumentParser:
     """The command line; imports nothing heavy, so that --help answers at once."""
-    parser = ArgumentParser(prog="python -m sweeper", description=__doc__, epilog=f"examples:\n{EXAMPLES['run']}",
+    parser: ArgumentParser = Parser(prog="python -m sweeper", description=__doc__, epilog=f"examples:\n{EXAMPLES['run']}",
                             formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
