@@ -121,6 +121,8 @@ def _machine_options(parser: ArgumentParser) -> None:
     parser.add_argument("--timeout", metavar="TIME", help="stop after this wall time, e.g. '30 min'")
     parser.add_argument("--cache", metavar="FILE", help="costs.npz of an earlier study: its operator prices are reused")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow database or server (default: DIR/mlflow.db)")
+    parser.add_argument("--storage", metavar="URL", help="Optuna database or journal file to which finished trials are "
+                        "copied, for optuna-dashboard")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
