@@ -68,6 +68,20 @@ def build_parser() -> ArgumentParser:
         command.set_defaults(run=f"sweeper.commands.show:{name}")
         command.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
 
+    explain = commands.add_parser("explain", help="why a trial's design is fast or slow, and which knob would help")
+    explain.set_defaults(run="sweeper.commands.explain:explain")
+    _of_trial(explain)
+    explain.add_argument("--against", metavar="TRIAL", help="compare with this trial or baseline")
+    explain.add_argument("--json", action="store_true", help="print JSON")
+
+    export = commands.add_parser("export", help="a trial's design as a vLLM command, a YAML, JSON or a hardware summary")
+    export.set_defaults(run="sweeper.commands.export:export")
+    _of_trial(export)
+    export.add_argument("--to", choices=("vllm", "yaml", "json", "sheet"), required=True,
+                        help="vllm: a `vllm serve` command (GPUs); yaml: for `python -m simulator run`; sheet: the hardware "
+                             "in Markdown")
+    export.add_argument("--output", metavar="FILE", help="write there instead of printing")
+
     ui = commands.add_parser("ui", help="open MLflow's web pages for a study")
     ui.set_defaults(run="sweeper.commands.show:ui")
     ui.add_argument("folder", metavar="DIR", nargs="?", default="runs",
@@ -94,6 +108,11 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
+def _of_trial(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
+    parser.add_argument("trial", metavar="TRIAL", help="a trial's number, or the name of a baseline")
+
+
 def _machine_options(parser: ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="designs to evaluate in all, baselines included")
     parser.add_argument("--workers", type=int, metavar="N", help="simulators in parallel (default: one per core; with "
@@ -102,6 +121,8 @@ def _machine_options(parser: ArgumentParser) -> None:
     parser.add_argument("--timeout", metavar="TIME", help="stop after this wall time, e.g. '30 min'")
     parser.add_argument("--cache", metavar="FILE", help="costs.npz of an earlier study: its operator prices are reused")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow database or server (default: DIR/mlflow.db)")
+    parser.add_argument("--storage", metavar="URL", help="Optuna database or journal file to which finished trials are "
+                        "copied, for optuna-dashboard")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 

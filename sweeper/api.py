@@ -31,6 +31,7 @@ from sweeper.digest import Digest, digest
 from sweeper.enumeration import Enumeration
 from sweeper.folder import COSTS_FILE, Settings
 from sweeper.ladder.choose import resolve
+from sweeper.mirror import check_storage
 from sweeper.progress import Progress
 from sweeper.results import trial_design
 from sweeper.search.choose import choose
@@ -137,15 +138,16 @@ class Study:
 def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = None, sampler: str = "auto",
         workers: int | None = None, seed: int = 0, deterministic: bool = False, address: str | None = None,
         tracking_uri: str | None = None, quiet: bool = True, warm: Sequence[str | Path] = (),
-        ladder: Literal["auto", "on", "off"] | None = None) -> Study:
+        ladder: Literal["auto", "on", "off"] | None = None, storage: str | None = None) -> Study:
     """Sweeps a space into a new folder and returns the study.
 
     trials: designs in all, baselines included (default: the space's; all of them for `exhaustive`). workers: default
     one per core. seed, deterministic: the same seed gives the same trials whatever the number of workers. address: a
     Ray cluster (then by default a worker on each of its CPUs, also of nodes that join), else a private local one.
     warm: folders of earlier studies whose results and best designs are taken over (`sweeper.warm_start`); `trials` counts
-    without them. ladder: bounds and a short trace before full simulations (`sweeper.ladder`; default: the space's). Raises
-    InputError where the folder holds a study already.
+    without them. ladder: bounds and a short trace before full simulations (`sweeper.ladder`; default: the space's). storage:
+    URL of an Optuna database, or the path of a journal file, to which finished trials are copied (`sweeper.mirror`).
+    Raises InputError where the folder holds a study already.
     """
     inner = space.inner if isinstance(space, Space) else load_space(space)
     wanted = trials or inner.study.trials
@@ -158,6 +160,7 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
     known = warm_start([Path(other) for other in warm], inner)
     settings = Settings(wanted + len(known.taken), workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
                         tracking_uri=tracking_uri, seeds=tuple(known.seeds),
+                        storage=None if storage is None else check_storage(storage),
                         ladder=None if rungs is None else asdict(rungs))
     book = study_folder.create(Path(folder), inner, settings)
     for trial in known.taken:

@@ -40,6 +40,7 @@ class Settings:
     timeout_s: float | None = None
     tracking_uri: str | None = None
     seeds: tuple[dict[str, Any], ...] = ()  # points that are proposed first (a warm start)
+    storage: str | None = None  # of Optuna, to which finished trials are copied (sweeper.mirror)
     ladder: dict[str, Any] | None = None  # sweeper.ladder.loop.Rungs; None: every design is simulated in full
 
 

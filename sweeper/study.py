@@ -31,6 +31,7 @@ from sweeper.ladder.loop import run_in_step as run_up_in_step
 from sweeper.ledger import Ledger
 from sweeper.live_front import LiveFront
 from sweeper.loop import Loop, run_free, run_in_step
+from sweeper.mirror import Mirror
 from sweeper.mlflow_runs import Labels, default_uri
 from sweeper.pareto import signs
 from sweeper.progress import Progress
@@ -93,6 +94,8 @@ class Sweep:
         uri = settings.tracking_uri or default_uri(folder)
         self._tracker = Tracker(uri, labels, progress.warn,
                                 earlier=[trial for trial in self._trials if not trial.rung])
+        self._mirror = (Mirror(settings.storage, space, book.header.study_id, book.path, progress.warn)
+                        if settings.storage else None)
 
     def run(self, *, address: str | None, costs: Snapshot, elastic: bool = False) -> Ending:
         """Evaluates what is missing and writes all results. `costs`: operator prices known from earlier studies.
@@ -100,6 +103,8 @@ class Sweep:
         elastic: a worker on every CPU of the cluster at `address`, also on nodes that join later.
         """
         self._tracker.start()
+        if self._mirror is not None:
+            self._mirror.start()
         before = self._done
         with self._signals():
             if self._missing():
@@ -283,6 +288,9 @@ class Sweep:
             [self._folder / name for name in study_folder.ARTIFACTS],
             {name: value for name, value in summary.items() if isinstance(value, int | float)},
             {"sweeper.end": self._why}))
+        if self._mirror is not None:
+            self._progress.starting("writing to the Optuna storage ...")
+            self._mirror.close()
         return Ending(self._why, found, summary, self._failure if self._why == "failing" else "")
 
     def _expected(self) -> int:

@@ -56,8 +56,11 @@ def checks() -> Iterator[Check]:
     yield writable(Path.cwd())
     yield shared_memory()
     yield stale_clusters()
-    for name, function in (("compiled engine", engine), ("MLflow", mlflow_store), ("Ray", ray_cluster)):
-        yield guarded(name, function)
+    for name, function, doing in (("compiled engine", engine, "looking for the compiled engine (compiling takes 10-40 s)"),
+                                  ("MLflow", mlflow_store, "writing to MLflow"), ("Ray", ray_cluster, "starting Ray")):
+        with Console(stderr=True).status(f"{doing} ..."):
+            check = guarded(name, function)
+        yield check
 
 
 def guarded(name: str, function: Callable[[], Check]) -> Check:

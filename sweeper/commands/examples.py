@@ -17,6 +17,12 @@ EXAMPLES = {
   python -m sweeper validate npu_pim --set workload.rate="4 requests/s" """,
     "report": "  python -m sweeper report runs/quick",
     "best": "  python -m sweeper best runs/quick",
+    "explain": """\
+  python -m sweeper explain runs/quick 3
+  python -m sweeper explain runs/quick 3 --against 0""",
+    "export": """\
+  python -m sweeper export runs/quick 4 --to yaml --output design.yaml
+  python -m sweeper export runs/gpu_cluster 17 --to vllm""",
     "ui": "  python -m sweeper ui runs/quick --port 5001",
     "spaces": "  python -m sweeper spaces",
     "models": "  python -m sweeper models",

@@ -21,6 +21,7 @@ from sweeper.enumeration import Enumeration
 from sweeper.folder import COSTS_FILE, Settings
 from sweeper.ladder.choose import resolve
 from sweeper.ledger import Ledger
+from sweeper.mirror import check_storage
 from sweeper.mlflow_runs import check_uri
 from sweeper.progress import Progress
 from sweeper.search.choose import Choice, choose
@@ -41,6 +42,7 @@ def run(args: Namespace) -> int:
     workers = _workers(spec.workers if args.workers is None else args.workers)
     timeout_s = _seconds(spec.timeout if args.timeout is None else args.timeout)
     uri = None if args.tracking_uri is None else check_uri(args.tracking_uri)
+    storage = None if args.storage is None else check_storage(args.storage)
     costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
     note = ""
     if sampler == "auto":
@@ -66,6 +68,7 @@ def run(args: Namespace) -> int:
         deterministic=args.deterministic,
         timeout_s=timeout_s,
         tracking_uri=uri,
+        storage=storage,
         seeds=tuple(warm.seeds),
         ladder=None if rungs is None else asdict(rungs))
     folder = Path(args.out) if args.out else Path("runs") / space.name
@@ -82,7 +85,8 @@ def resume(args: Namespace) -> int:
     try:
         settings = study_folder.settings_of(
             book.header, trials=_positive(args.trials, "--trials"), workers=_positive(args.workers, "--workers"),
-            tracking_uri=None if args.tracking_uri is None else check_uri(args.tracking_uri))
+            tracking_uri=None if args.tracking_uri is None else check_uri(args.tracking_uri),
+            storage=None if args.storage is None else check_storage(args.storage))
         settings = Settings(**{**settings.__dict__, "timeout_s": _seconds(args.timeout)})
         costs_path = folder / COSTS_FILE
         costs = cache.load(costs_path) if costs_path.exists() else cache.empty()

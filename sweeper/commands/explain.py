@@ -1,0 +1,157 @@
+"""`explain`: why a trial's design is fast or slow, and what would help."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from simulator.commands.run import show_seconds
+from simulator.metrics import ALL_METRICS
+from simulator.simulate import Infeasible, simulate
+from sweeper.commands.show import load_study
+from sweeper.commands.trials import found_trial
+from sweeper.commands.why import devices
+from sweeper.evaluator import SimEvaluator
+from sweeper.explaining.knobs import Change, best_change, changes
+from sweeper.explaining.roofline import Position, positions
+from sweeper.parameters import label
+from sweeper.results import KEY_METRICS, trial_design
+from sweeper.space import Space, describe
+from sweeper.trial import Trial
+
+
+def explain(args: Namespace) -> int:
+    """Prints where the time goes, what each knob would change and, with --against, what sets two trials apart."""
+    space, found = load_study(Path(args.folder))
+    trial = found_trial(found, args.trial)
+    other = found_trial(found, args.against) if args.against is not None else None
+    roofline = _roofline(space, trial)
+    other_roofline = _roofline(space, other) if other else []
+    knobs = changes(space, trial, SimEvaluator(space, {}))
+    if args.json:
+        json.dump(_plain(space, trial, roofline, knobs, other, other_roofline), sys.stdout, indent=2)
+        print()
+        return 0
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    _print_head(console, space, trial)
+    if roofline:
+        _print_roofline(console, roofline)
+    _print_knobs(console, space, knobs)
+    if other is not None:
+        _print_differences(console, space, trial, other)
+        _print_times(console, trial, other, roofline, other_roofline)
+    return 0
+
+
+def _roofline(space: Space, trial: Trial) -> list[Position]:
+    """Empty for a design that cannot serve at all."""
+    design = trial_design(space, trial)
+    try:
+        return positions(design, simulate(design))
+    except Infeasible:
+        return []
+
+
+def _print_head(console: Console, space: Space, trial: Trial) -> None:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    say(f"trial {trial.number} of {space.name}: {trial.reason or trial.status}"
+        + (f" (baseline {trial.baseline})" if trial.baseline else ""))
+    say(f"  devices {devices(space, trial)}")
+    if trial.parameters:
+        say(f"  {describe(trial.parameters)}")
+    for o in space.objectives:
+        if o.name in trial.objectives:
+            say(f"  {o.label}: {trial.objectives[o.name]:.4g}")
+
+
+def _print_roofline(console: Console, rows: list[Position]) -> None:
+    bounds: dict[str, float] = {}
+    for row in rows:
+        for name, seconds in row.bound_s.items():
+            bounds[name] = bounds.get(name, 0.0) + seconds
+    total = sum(bounds.values()) or 1.0
+    shares = ", ".join(f"{n} {s / total:.0%}" for n, s in sorted(bounds.items(), key=lambda i: -i[1]))
+    console.print(f"\nbottleneck: {rows[0].name}, {rows[0].share:.0%} of busy time; bound by {shares}", highlight=False)
+    table = Table("operator", "runs on", "busy", "share", "bound by", "FLOP/byte", "% of\ncompute",
+                  "% of\nmemory", "% of\nlink", box=SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for column in (2, 3, 5, 6, 7, 8):
+        table.columns[column].justify = "right"
+    for row in rows:
+        main = ", ".join(f"{b} {s / row.seconds:.0%}" for b, s in sorted(row.bound_s.items(), key=lambda i: -i[1]))
+        table.add_row(row.name, row.device, show_seconds(row.seconds), f"{row.share:.1%}", main,
+                      "" if row.flops_per_byte is None else f"{row.flops_per_byte:.3g}",
+                      *("" if v is None else f"{v:.1%}" for v in (row.compute_share, row.memory_share, row.link_share)))
+    console.print(table)
+
+
+def _print_knobs(console: Console, space: Space, found: list[Change]) -> None:
+    if not found:
+        console.print("no knob of the space applies to this design", highlight=False)
+        return
+    console.print("one step of each knob, simulated (+ is better):", highlight=False)
+    table = Table("knob", "from", "to", *(o.name for o in space.objectives), "", box=SIMPLE_HEAD, pad_edge=False)
+    for change in sorted(found, key=lambda c: -max(c.gains.values(), default=-9e9)):
+        status = "" if change.trial is not None and change.trial.status == "complete" else change.reason
+        table.add_row(change.parameter, label(change.before), label(change.after),
+                      *(f"{change.gains[o.name]:+.1%}" if o.name in change.gains else "" for o in space.objectives), status)
+    console.print(table, markup=False)
+    for o in space.objectives:
+        best = best_change(found, o.name)
+        text = "no single step that keeps every constraint" if best is None else (
+            f"{best.parameter} {label(best.before)} -> {label(best.after)} ({best.gains[o.name]:+.1%})")
+        console.print(f"helps {o.name} most: {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_differences(console: Console, space: Space, a: Trial, b: Trial) -> None:
+    table = Table("", f"trial {a.number}", f"trial {b.number}", "change", box=SIMPLE_HEAD, pad_edge=False)
+    for p in space.parameters:
+        old, new = (label(t.parameters[p.name]) if p.name in t.parameters else "-" for t in (a, b))
+        if old != new:
+            table.add_row(p.name, old, new, "")
+    table.add_section()
+    objectives = [(o.label, a.objectives.get(o.name), b.objectives.get(o.name)) for o in space.objectives]
+    metrics = [(f"{m} ({ALL_METRICS[m].unit})" if ALL_METRICS[m].unit else m, a.metrics.get(m), b.metrics.get(m))
+               for m in KEY_METRICS if m not in {o.name for o in space.objectives}]
+    for name, left, right in [*objectives, *metrics]:
+        if left is not None and right is not None:
+            table.add_row(name, f"{left:.4g}", f"{right:.4g}", f"{(right - left) / abs(left):+.1%}" if left else "")
+    console.print(table, markup=False)
+
+
+def _print_times(console: Console, a: Trial, b: Trial, left: list[Position], right: list[Position]) -> None:
+    ours, theirs = ({row.name: row.seconds for row in rows} for rows in (left, right))
+    table = Table("busy time of", f"trial {a.number}", f"trial {b.number}", "change", box=SIMPLE_HEAD, pad_edge=False)
+    names = sorted({*ours, *theirs}, key=lambda n: -max(ours.get(n, 0.0), theirs.get(n, 0.0)))
+    for name in names:
+        x, y = ours.get(name, 0.0), theirs.get(name, 0.0)
+        table.add_row(name, show_seconds(x), show_seconds(y), f"{(y - x) / x:+.1%}" if x else "")
+    console.print(table)
+
+
+def _plain(space: Space, trial: Trial, roofline: list[Position], knobs: list[Change], other: Trial | None,
+           other_roofline: list[Position]) -> dict[str, Any]:
+    def told(t: Trial, rows: list[Position]) -> dict[str, Any]:
+        return {"trial": t.number, "status": t.status, "reason": t.reason, "parameters": t.parameters,
+                "objectives": t.objectives, "metrics": {ALL_METRICS[m].column: v for m, v in t.metrics.items()
+                                                        if m in ALL_METRICS}, "operators": [asdict(row) for row in rows]}
+
+    best = {o.name: best_change(knobs, o.name) for o in space.objectives}
+    plain = told(trial, roofline)
+    plain["knobs"] = [{"parameter": c.parameter, "from": c.before, "to": c.after, "gains": c.gains, "reason": c.reason,
+                       "status": c.trial.status if c.trial else "does not exist"} for c in knobs]
+    plain["helps_most"] = {name: None if c is None else {"parameter": c.parameter, "to": c.after, "gain": c.gains[name]}
+                           for name, c in best.items()}
+    if other is not None:
+        plain["against"] = told(other, other_roofline)
+    return plain

@@ -1,0 +1,1 @@
+"""Why a design is fast or slow: its roofline, and what one step of each knob does to it."""
