@@ -32,6 +32,9 @@ bad. Each is run with the command above its table on any data in the same format
 median of signed ones. A cell with a bar says it in brackets; a bar that is missed is bold.
 """
 
+# how tests/docs knows that it need not run the command
+SKIPPED = "<!-- test: skip, measures for a while on recorded data; tests/scripts runs these scripts -->"
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -76,7 +79,8 @@ def page(found: list[tuple[Section, list[Row]]]) -> str:
         lines.append("")
     for section, rows in found:
         command = " ".join(["python", f"scripts/{section.script}", *_located(section.arguments, "$DATA")])
-        lines += [f"## {section.title}\n", f"{section.about}\n", f"    {command}\n", *table(rows), "", f"{section.why}\n"]
+        lines += [f"## {section.title}\n", f"{section.about}\n", f"{SKIPPED}\n```sh\n{command}\n```\n", *table(rows), "",
+                  f"{section.why}\n"]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from simulator.inputs.cli import guarded
+from simulator.inputs.cli import Parser, guarded
 
 EXAMPLES = """examples:
   python -m simulator run npu-pim-chat
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy, so that --help answers at once."""
-    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__, epilog=EXAMPLES,
+    parser: argparse.ArgumentParser = Parser(prog="python -m simulator", description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="simulate one design and print its metrics")

@@ -239,6 +239,9 @@ def find_config(name: Any, catalogue: str, folder: Path | None, *, file: str | N
             if root is not None and (root / name).is_file():
                 return root / name
         raise InputError(f"no such file: {name}", file=file, key=key)
+    if not known:
+        raise InputError(f"'{name[:40]}' names nothing: configs/{catalogue} is empty; write a mapping or a path",
+                         file=file, key=key)
     raise InputError(f"unknown {key or catalogue.rstrip('s')} '{name}'; {nearest(name, known)}", file=file, key=key)
 
 
@@ -280,7 +283,7 @@ def _say(details: ErrorDetails, record: type[BaseModel]) -> str:
         least, most = (details["ctx"].get(f"{which}_length") for which in ("min", "max"))
         return f"expected {'at least' if most is None else 'at most'} {least if most is None else most} entries, " \
                f"got {details['ctx']['actual_length']}"
-    if kind in ("string_type", "list_type"):
+    if kind in ("string_type", "list_type", "tuple_type"):
         return f"expected {'text' if kind == 'string_type' else 'a list'}, got {shown}"
     message = details["msg"].replace("Input should", "should")
     return f"{message[0].lower()}{message[1:]}, got {shown}"

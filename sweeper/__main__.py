@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import ArgumentParser
 
-from simulator.inputs.cli import guarded
+from simulator.inputs.cli import Parser, guarded
 from sweeper.commands.examples import EXAMPLES, add_examples
 
 SAMPLERS = ("auto", "exhaustive", "gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc")
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_parser() -> ArgumentParser:
     """The command line; imports nothing heavy, so that --help answers at once."""
-    parser = ArgumentParser(prog="python -m sweeper", description=__doc__, epilog=f"examples:\n{EXAMPLES['run']}",
+    parser: ArgumentParser = Parser(prog="python -m sweeper", description=__doc__, epilog=f"examples:\n{EXAMPLES['run']}",
                             formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -68,6 +68,14 @@ def build_parser() -> ArgumentParser:
         command.set_defaults(run=f"sweeper.commands.show:{name}")
         command.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
 
+    export = commands.add_parser("export", help="a trial's design as a vLLM command, a YAML, JSON or a hardware summary")
+    export.set_defaults(run="sweeper.commands.export:export")
+    _of_trial(export)
+    export.add_argument("--to", choices=("vllm", "yaml", "json", "sheet"), required=True,
+                        help="vllm: a `vllm serve` command (GPUs); yaml: for `python -m simulator run`; sheet: the hardware "
+                             "in Markdown")
+    export.add_argument("--output", metavar="FILE", help="write there instead of printing")
+
     ui = commands.add_parser("ui", help="open MLflow's web pages for a study")
     ui.set_defaults(run="sweeper.commands.show:ui")
     ui.add_argument("folder", metavar="DIR", nargs="?", default="runs",
@@ -92,6 +100,11 @@ def build_parser() -> ArgumentParser:
     completion.add_argument("--program", choices=("sweeper", "simulator"), default="sweeper")
     add_examples(commands)
     return parser
+
+
+def _of_trial(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
+    parser.add_argument("trial", metavar="TRIAL", help="a trial's number, or the name of a baseline")
 
 
 def _machine_options(parser: ArgumentParser) -> None:

@@ -189,6 +189,8 @@ def _readable(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise InputError("no study here (no such file)", file=str(path)) from error
         raise InputError(f"cannot be read: {error.strerror}", file=str(path)) from error
 
 

@@ -130,7 +130,7 @@ def write_best(folder: Path, space: Space, trials: Sequence[Trial]) -> list[Path
         if (best := best_trial(trials, objective)) is not None:
             chosen[f"best-{objective.name}.yaml"] = best
     for name, trial in chosen.items():
-        (folder / name).write_text(design_yaml(space, trial, name), encoding="utf-8")
+        (folder / name).write_text(design_yaml(space, trial, f"best/{name}"), encoding="utf-8")
     return [folder / name for name in chosen]
 
 
@@ -148,12 +148,12 @@ def trial_design(space: Space, trial: Trial) -> Design:
     return space.design(space.canonical(trial.parameters))
 
 
-def design_yaml(space: Space, trial: Trial, name: str) -> str:
-    """A trial's complete design as YAML, with what it reached as comments."""
+def design_yaml(space: Space, trial: Trial, path: str = "") -> str:
+    """A trial's complete design as YAML, with what it reached and how to run it at `path` as comments."""
     plain = portable_plain(trial_design(space, trial))
     lines = [f"Trial {trial.number} of {space.name}" + (f", baseline {trial.baseline}" if trial.baseline else ""),
-             *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives),
-             f"python -m simulator run best/{name}"]
+             *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives if o.name in trial.objectives),
+             *([f"python -m simulator run {path}"] if path else [])]
     return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(plain, sort_keys=False, width=110)
 
 

@@ -14,6 +14,7 @@ from simulator.hardware.build import build
 from simulator.hardware.cost import bill
 from simulator.hardware.peaks import peaks
 from simulator.model.operators import DecodeAttention
+from simulator.schema.costs import Costs
 from simulator.schema.hardware import Hardware
 from simulator.schema.serving import Parallelism
 
@@ -30,7 +31,7 @@ def hardware_command(source: str | None, overrides: list[str], costs: str) -> in
     hardware = load_hardware(source, dict(parse_override(text) for text in overrides))
     console.print(f"[bold]{hardware.name}[/]  {hardware.source}")
     table = Table("quantity", "value", show_header=False)
-    for name, value in _facts(hardware, costs):
+    for name, value in facts(hardware, load_costs(costs), Parallelism()):
         table.add_row(name, value)
     console.print(table)
     return 0
@@ -44,8 +45,9 @@ def _line(hardware: Hardware, costs: str) -> tuple[str, ...]:
             f"{cost.device_usd + cost.pim_usd:,.0f} USD", f"{cost.peak_w:,.0f} W")
 
 
-def _facts(hardware: Hardware, costs: str) -> list[tuple[str, str]]:
-    top, cost = peaks(hardware), bill(hardware, Parallelism(), load_costs(costs))
+def facts(hardware: Hardware, costs: Costs, parallelism: Parallelism) -> list[tuple[str, str]]:
+    """What there is to say of one device of a replica: (quantity, value with unit)."""
+    top, cost = peaks(hardware), bill(hardware, parallelism, costs)
     facts = [
         ("matrix peak, 16-bit", f"{top.matrix_16bit_flops / 1e12:,.1f} TFLOP/s"),
         ("matrix peak, 8-bit", f"{top.matrix_8bit_flops / 1e12:,.1f} TFLOP/s"),

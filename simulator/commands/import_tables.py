@@ -43,10 +43,17 @@ def _read(form: str, source: str, model: str | None, network: Path | None) -> di
     if form == "parquet":
         return own_parquet.read_tables(Path(source))
     if form == "vidur":
-        return vidur.read_tables(Path(source), _architecture(model or preset_named(str(Path(source).resolve()), "models")), network)
+        return vidur.read_tables(Path(source), _architecture(model or _named(Path(source).resolve().name)), network)
     bundle = llmservingsim.read_meta(Path(source))
-    arch = _architecture(model or preset_named(bundle.model, "models"))
+    arch = _architecture(model or _named(bundle.model))
     return {f"tp{tensor}": llmservingsim.read_table(bundle, arch, Precision(), tensor) for tensor in bundle.tp_degrees}
+
+
+def _named(checkpoint: str) -> str:
+    try:
+        return preset_named(checkpoint, "models")
+    except InputError:
+        raise InputError(f"no preset in configs/models for '{checkpoint}'; name one, or its config.json", key="--model") from None
 
 
 def _architecture(model: str) -> Architecture:

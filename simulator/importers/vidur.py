@@ -37,6 +37,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 SHAPE = {"n_head": "heads", "n_kv_head": "kv_heads", "n_embd": "hidden", "n_expanded_embd": "intermediate",
          "vocab_size": "vocab"}
+PRESETS = {"a100": "a100-80gb", "h100": "h100-sxm"}  # their device -> ours: DGX nodes
 DEGREE = "num_tensor_parallel_workers"
 
 
@@ -58,6 +59,8 @@ def read_tables(folder: Path, arch: Architecture, network: Path | None = None) -
     links = _links(network) if network is not None else []
     meta = {"device": _device(folder), "framework": "sarathi-serve (Vidur's profiler)", "model": _model(folder),
             "source": "microsoft/vidur profiling CSVs", "launch": "eager", "time": "CUDA kernels", "fidelity": "measured"}
+    if meta["device"] in PRESETS:
+        meta["hardware"] = PRESETS[meta["device"]]
     tables = {}
     for tensor in sorted(set(mlp[DEGREE].tolist())):
         parts = [*_layers(mlp, arch, precision, int(tensor), folder / "mlp.csv"),

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
-from simulator.inputs.errors import InputError
+from simulator.inputs.errors import InputError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line with the nearest valid word, as all errors here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit code 2."""
+        self.exit(2, f"error: {self._mended(message)} (python -m {self.prog.removeprefix('python -m ')} --help)\n")
+
+    def _mended(self, message: str) -> str:
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice:
+            where = "unknown command" if "COMMAND" in message else f"{message.split(':')[0].removeprefix('argument ')}:"
+            return f"{where} '{choice[1]}'; {nearest(choice[1], re.findall(r'[^, ]+', choice[2].replace(chr(39), '')))}"
+        unknown = re.fullmatch(r"unrecognized arguments: (.*)", message)
+        if unknown:
+            word = unknown[1].split()[0]
+            options = [o for o in self._every_option() if o.startswith("--")]
+            close = f"; {nearest(word.split('=')[0], options)}" if word.startswith("--") else ""
+            return f"does not take '{unknown[1]}'{close if 'did you mean' in close else ''}"
+        return message.removeprefix("argument ")
+
+    def _every_option(self) -> list[str]:
+        """The options of this parser and of its commands."""
+        found = list(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [option for parser in action.choices.values() for option in parser._option_string_actions]
+        return found
 
 
 def guarded(command: Callable[[], int | None]) -> int:

@@ -83,8 +83,15 @@ def _vector(torch: Any, name: str, op: Vector, rows: int, arch: Architecture, de
         ids = torch.randint(0, len(table), (rows,), device=device)
         return lambda: nn.embedding(ids, table)
     if name == "sampling":
-        return lambda: torch.multinomial(torch.softmax(x, dim=-1, dtype=torch.float32), 1)
+        return lambda: _sample(torch, x)
     raise InputError(f"no PyTorch call for operator '{name}'")
+
+
+def _sample(torch: Any, logits: Any) -> Any:
+    """One token a row: the largest of probability over exponential noise is a draw (the exponential race), and unlike
+    `multinomial` it never waits for the host, which a captured graph may not."""
+    probabilities = torch.softmax(logits, dim=-1, dtype=torch.float32)
+    return (probabilities / torch.empty_like(probabilities).exponential_()).argmax(dim=-1)
 
 
 def _prefill(torch: Any, op: PrefillAttention, chunk: int, context: int, device: str) -> Call:

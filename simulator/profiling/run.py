@@ -62,7 +62,9 @@ def with_torch(torch: Any, arch: Architecture, device: str, launch: str, repeats
                 return asdict(timed(call_of(torch, point, arch, device)))
         except (MemoryError, RuntimeError) as error:
             if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
-                raise
+                shape = " x ".join(map(str, point.axes))
+                raise InputError(f"could not be measured ({error}); what is finished is kept, try --launch eager",
+                                 key=f"{point.name} {shape}") from error
             if device == "cuda":
                 torch.cuda.empty_cache()
             return {"skipped": "out of memory"}

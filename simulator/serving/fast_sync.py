@@ -65,7 +65,6 @@ from simulator.serving.fast_plain_state import (
     TOTAL,
     UNKNOWN,
     WHO,
-    add_residue,
     blocks_for,
     link,
     longest_context,
@@ -169,14 +168,15 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     arrival, state, totals, group = requests.arrival_ns, plain.state, outcome.totals, plain.groups[0]
     n, seqs, budget_of_step = len(arrival), limits.max_num_seqs, limits.token_budget
     mask, phases = plain.wheel.shape[1] - 1, limits.block_size - 1
-    clock = free = running = joined = head = known = computed = count = context = now = phase = duration = 0
-    free, partial, blocked = limits.usable_blocks, -1, False
-    last_waiting = last_decision = peak = steps = cell = 0
+    zero = np.int64(0)  # a literal 0 has a type of its own, for which all functions would be compiled once more
+    clock = running = joined = head = known = computed = count = context = now = phase = zero
+    free, partial, blocked = limits.usable_blocks, np.int64(-1), False
+    last_waiting = last_decision = peak = steps = cell = zero
     wheel, residues, knots, overlap = plain.wheel[0], plain.residues[0], tables.context_knots, tables.overlap
     usable, taken_by = limits.usable_blocks, plain.ahead
     window = len(taken_by)
     counts_gaps = len(outcome.gap_counts) > 0
-    decode_total = decode_sequences = decode_context = blocks_total = prefill_total = used_time = waiting_time = 0
+    decode_total = decode_sequences = decode_context = blocks_total = prefill_total = used_time = waiting_time = zero
     while True:
         while joined < n and arrival[joined] <= clock:
             joined += 1
@@ -194,7 +194,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             host, linear = tables.host_ns[count], tables.linear_ns[count]
             fixed = linear + tables.stage_tokens_ns[0, count] + tables.stage_sequences_ns[0, count]
             special = spread != 0.0 or overlap != SERIAL or counts_gaps
-            longest = 0  # context, less the pass
+            longest = zero  # context, less the pass
             if spread != 0.0:
                 group[COUNT], group[PASS] = count, now
                 longest = longest_context(plain, 0) + 1 - now
@@ -273,8 +273,8 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                     continue
 
         # running requests
-        budget, newcomers, ones, ones_context, ones_longest, chunks_ns = budget_of_step - count, 0, 0, 0, 0, 0
-        demand, chunk, preempted, longest_chunk = np.int64(plain.residues[0, phase]), 0, False, 0
+        budget, newcomers, ones, ones_context, ones_longest, chunks_ns = budget_of_step - count, zero, zero, zero, zero, zero
+        demand, chunk, preempted, longest_chunk = np.int64(residues[phase]), zero, False, zero
         if partial >= 0:
             chunk = min(known - computed, budget)
             demand += blocks_for(computed + chunk, limits) - blocks_for(computed, limits)
@@ -288,7 +288,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase)
             state[DELIVERED] = state[LAUNCHED]
             serve_short_of_blocks(requests, limits, plain, outcome)
-            free, running, partial, count, context = state[FREE], state[RUNNING], -1, group[COUNT], group[CONTEXT]
+            free, running, partial, count, context = state[FREE], state[RUNNING], np.int64(-1), group[COUNT], group[CONTEXT]
             budget, chunk, preempted, blocked = budget_of_step - count, 0, True, False
         if chunk > 0:
             if chunk == 1:
@@ -310,11 +310,11 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             if stack > 0:
                 r, done = plain.stack[stack - 1, WHO], plain.stack[stack - 1, DONE]
             elif head < joined:
-                r, done = head, 0
+                r, done = head, zero
             else:
                 break
             want = requests.prompt[r] + done
-            found = idle = cached = 0
+            found = idle = cached = zero
             if CACHING:
                 found, idle = hits_of(pool, requests, r, (want - 1) >> limits.block_shift)
                 cached = found << limits.block_shift
@@ -361,7 +361,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         steps += 1
         if sequences == 0:
             continue
-        decode, batch = 0, count + ones
+        decode, batch = zero, count + ones
         if batch > 0:
             group[COUNT], group[PASS] = count, now
             total_context = context + count + ones_context
@@ -409,7 +409,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 free += release_blocks(pool, slot, row[TOTAL], limits.block_shift)
             else:
                 free += blocks_for(row[TOTAL], limits)
-            add_residue(plain, 0, row[KEY], -1)
+            residues[row[KEY]] -= 1
             if row[TOTAL] - now == group[LONGEST]:
                 group[LONGEST] = UNKNOWN
             plain.busy[(now - 1 & mask) >> SPAN_SHIFT] -= 1
@@ -417,7 +417,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             plain.free_slots[seqs - running] = slot
             running -= 1
             slot = row[LATER]
-        partial = -1
+        partial = np.int64(-1)
         for k in range(newcomers):
             slot = np.int64(plain.newcomers[k])
             row = plain.slots[slot]
@@ -448,7 +448,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             link(plain, slot, 0, now - 1 + output - done)
             key = (phase - want) & phases
             row[KEY] = key
-            add_residue(plain, 0, key, 1)
+            residues[key] += 1
             if count == 0:
                 group[LONGEST] = want - now
             elif group[LONGEST] != UNKNOWN:

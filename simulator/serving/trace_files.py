@@ -53,7 +53,7 @@ def _read_cached(path: Path, _mtime_ns: int, _size: int) -> Trace:
         raise InputError(f"cannot be read: {error}", file=name) from error
     if not text.strip():
         raise InputError("holds no requests", file=name)
-    return _read_jsonl(text, name) if text.lstrip()[0] == "{" else _read_csv(text, name)
+    return _read_jsonl(text, name) if text.lstrip()[0] in "{[" else _read_csv(text, name)
 
 
 def _read_csv(text: str, name: str) -> Trace:
@@ -73,6 +73,8 @@ def _read_csv(text: str, name: str) -> Trace:
     for number, row in enumerate(reader, start=2):
         if not row:
             continue
+        if len(row) != len(header):
+            raise InputError(f"line {number}: has {len(row)} columns, the header {len(header)}", file=name)
         try:
             rows.append((when(row[at[0]]), _tokens(row[at[1]]), _tokens(row[at[2]]), int(row[rank]) if rank is not None else 0))
         except (ValueError, IndexError, OverflowError) as error:
@@ -133,9 +135,12 @@ def _first(record: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _tokens(value: Any) -> int:
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
     if isinstance(value, bool) or number != int(number) or not 1 <= number <= MAX_TOKENS:
-        raise ValueError(f"expected a token count of at least 1, got {value!r}")
+        raise ValueError(f"expected a token count from 1 to {MAX_TOKENS:,}, got {value!r}")
     return int(number)
 
 
@@ -146,7 +151,10 @@ def _ns(value: float) -> int:
 
 
 def _seconds_ns(text: str) -> int:
-    return _ns(float(text) * 1e9)
+    try:
+        return _ns(float(text) * 1e9)
+    except ValueError:
+        raise ValueError(f"expected an arrival time in seconds, got {text[:40]!r}") from None
 
 
 def _azure_ns(text: str) -> int:

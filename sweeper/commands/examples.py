@@ -17,6 +17,9 @@ EXAMPLES = {
   python -m sweeper validate npu_pim --set workload.rate="4 requests/s" """,
     "report": "  python -m sweeper report runs/quick",
     "best": "  python -m sweeper best runs/quick",
+    "export": """\
+  python -m sweeper export runs/quick 4 --to yaml --output design.yaml
+  python -m sweeper export runs/gpu_cluster 17 --to vllm""",
     "ui": "  python -m sweeper ui runs/quick --port 5001",
     "spaces": "  python -m sweeper spaces",
     "models": "  python -m sweeper models",

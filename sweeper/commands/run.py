@@ -38,9 +38,9 @@ def run(args: Namespace) -> int:
     spec = space.study
     sampler = _sampler(args.sampler) if args.sampler else spec.sampler
     trials = _positive(args.trials, "--trials") or spec.trials
-    workers = _workers(args.workers or spec.workers)
-    timeout_s = _seconds(args.timeout or spec.timeout)
-    uri = check_uri(args.tracking_uri) if args.tracking_uri else None
+    workers = _workers(spec.workers if args.workers is None else args.workers)
+    timeout_s = _seconds(spec.timeout if args.timeout is None else args.timeout)
+    uri = None if args.tracking_uri is None else check_uri(args.tracking_uri)
     costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
     note = ""
     if sampler == "auto":
@@ -61,7 +61,7 @@ def run(args: Namespace) -> int:
     settings = Settings(
         trials=trials + len(warm.taken),
         workers=workers,
-        seed=spec.seed if args.seed is None else args.seed,
+        seed=spec.seed if args.seed is None else _seed(args.seed),
         sampler=sampler,
         deterministic=args.deterministic,
         timeout_s=timeout_s,
@@ -81,8 +81,8 @@ def resume(args: Namespace) -> int:
     space, book = study_folder.reopen(folder)
     try:
         settings = study_folder.settings_of(
-            book.header, trials=_positive(args.trials, "--trials"), workers=args.workers and _workers(args.workers),
-            tracking_uri=check_uri(args.tracking_uri) if args.tracking_uri else None)
+            book.header, trials=_positive(args.trials, "--trials"), workers=_positive(args.workers, "--workers"),
+            tracking_uri=None if args.tracking_uri is None else check_uri(args.tracking_uri))
         settings = Settings(**{**settings.__dict__, "timeout_s": _seconds(args.timeout)})
         costs_path = folder / COSTS_FILE
         costs = cache.load(costs_path) if costs_path.exists() else cache.empty()
@@ -137,6 +137,12 @@ def _sampler(name: str) -> str:
         return check_name(name)
     except InputError as error:
         raise InputError(error.message, key="--sampler") from None
+
+
+def _seed(number: int) -> int:
+    if number < 0:
+        raise InputError(f"must be 0 or more, got {number}", key="--seed")
+    return number
 
 
 def _workers(wanted: int | None) -> int:

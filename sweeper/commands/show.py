@@ -23,7 +23,7 @@ def report(args: Namespace) -> int:
     from sweeper.report import write_report
 
     folder = Path(args.folder)
-    space, found = _load(folder)
+    space, found = load_study(folder)
     write_results(folder, space, found)
     write_report(folder, space, found)
     print(f"written to {folder}: report.html, pareto.csv, trials.parquet, best/")
@@ -33,7 +33,7 @@ def report(args: Namespace) -> int:
 def best(args: Namespace) -> int:
     """Prints the best design of each objective, and writes best/."""
     folder = Path(args.folder)
-    space, found = _load(folder)
+    space, found = load_study(folder)
     console = Console()
     write_results(folder, space, found)
     for objective in space.objectives:
@@ -63,7 +63,8 @@ def ui(args: Namespace) -> None:
     os.execvpe(command[0], command, environment)
 
 
-def _load(folder: Path) -> tuple[Space, Digest]:
+def load_study(folder: Path) -> tuple[Space, Digest]:
+    """The space of a study and what it has found. Raises InputError."""
     path = folder / ledger.FILE_NAME
     space = study_folder.space_of(folder, ledger.read_header(path))
     return space, digest(space, path)

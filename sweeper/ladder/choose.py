@@ -14,9 +14,9 @@ from sweeper.space_schema import LadderSpec
 if TYPE_CHECKING:
     from sweeper.evaluator import SimEvaluator
 
-LEAST_REQUESTS = 5_000  # a trace below costs milliseconds, which is what asking for a design costs, too
+LEAST_REQUESTS = 50_000  # a trace below costs milliseconds, which is what asking for a design costs, too
 SHARE, LEAST_SHORT = 16, 200  # of the trace that the short one has, and its least requests
-LEAST_SECONDS = 0.010  # of a full simulation, for the ladder to pay
+LEAST_SECONDS = 0.1  # of a full simulation: below it the ladder broke even at best (docs/search.md)
 MOST_SHARE = 0.5  # of a full simulation that a short one may cost
 PROBES = 4  # designs that are measured
 

@@ -55,8 +55,9 @@ class Ladder:
 
     def task(self, number: int, proposal: Proposal, *, full: bool) -> Task:
         """What to evaluate next of a proposal."""
-        return Task(number, proposal.point, requests=0 if full else self.rungs.requests,
-                    rivals=tuple(self._front[-MAX_RIVALS:]) if self.rungs.proofs else None)
+        if full or not self.rungs.proofs:  # a proof that failed before the short trace would most likely fail again
+            return Task(number, proposal.point, requests=0 if full else self.rungs.requests)
+        return Task(number, proposal.point, requests=self.rungs.requests, rivals=tuple(self._front[-MAX_RIVALS:]))
 
     def promising(self, short: Trial) -> bool:
         """Whether a short result deserves the full simulation."""

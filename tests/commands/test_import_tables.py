@@ -37,6 +37,7 @@ def test_a_hole_in_a_grid_is_told(tmp_path):
 @pytest.mark.parametrize(("arguments", "said"), [
     (["import", "vidor", "x", "y"], "did you mean 'vidur'"),
     (["import", "vidur", "/nowhere", "y"], "no such file or folder"),
+    (["import", "vidur", "/usr", "y"], "--model: no preset in configs/models for 'usr'"),
     (["import", "parquet", "{bad}", "y"], "second: is no column of an operator table: did you mean 'seconds'?"),
 ])
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, said):

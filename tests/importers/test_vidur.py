@@ -46,7 +46,7 @@ def test_every_operator_arrives_in_seconds_under_our_name(profile):
     assert one.points("gemm", (6144, 4096, 16, 16)).axes.tolist() == [[8.0, 64.0, 512.0]]
     assert one.points("gemm", (6144, 4096, 16, 16)).seconds[0] == pytest.approx(30e-6 * (1 + 8 / 512), rel=1e-4)
     assert two.points("gemm", (14336, 4096, 16, 16)).seconds[0] == pytest.approx(70e-6 * (1 + 8 / 512), rel=1e-4)  # half of gate and up
-    assert one.meta["device"] == "a100" and one.meta["model"] == "meta-llama/Meta-Llama-3-8B"
+    assert one.meta["device"] == "a100" and one.meta["hardware"] == "a100-80gb" and one.meta["model"] == "meta-llama/Meta-Llama-3-8B"
 
 
 def test_a_norm_includes_the_addition_that_it_is_fused_with(profile):

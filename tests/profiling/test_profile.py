@@ -62,6 +62,20 @@ def test_an_all_reduce_between_two_processes_is_measured(command, tmp_path):
     assert points.axes[0].tolist() == [128.0, 256.0, 512.0, 1024.0, 2048.0] and (points.seconds > 1e-7).all()
 
 
+@needs_torch
+def test_a_call_that_fails_is_named_in_one_line_and_what_is_finished_is_kept(command, tmp_path, monkeypatch, capsys):
+    from simulator.profiling import kernels
+
+    def broken(*_):
+        raise RuntimeError("operation not permitted\nwhile capturing")
+
+    monkeypatch.setattr(kernels, "_prefill", broken)
+    assert main(command) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: prefill_attention 16 x 0: could not be measured (operation not permitted while capturing)")
+    assert len((tmp_path / "out/tp1.journal.jsonl").read_text().splitlines()) > 20
+
+
 @pytest.mark.parametrize(("more", "said"), [(["--tp", "3"], "--tp: tiny cannot be split over 3 ranks"),
                                             (["--repeats", "0"], "--repeats: is 0")])
 def test_bad_arguments_are_one_line_and_exit_code_2(command, capsys, more, said):

@@ -19,7 +19,7 @@ def test_the_page_says_first_what_misses_its_bar_and_gives_the_command():
     text = page([(Section("Operators", "validate_operators.py", ("data/x.csv", "--system", "y"), "About.", "Why."), ROWS)])
     assert "2 of 3 bars are met. Missed:" in text
     assert "| Operators | attention/tp1/mape | 12.50 % | <= 10 % |" in text
-    assert "    python scripts/validate_operators.py $DATA/data/x.csv --system y" in text
+    assert "```sh\npython scripts/validate_operators.py $DATA/data/x.csv --system y\n```" in text
     assert text.index("12.50 % | <= 10 %") < text.index("## Operators") < text.index("About.") < text.index("Why.")
 
 

@@ -9,16 +9,16 @@ from tests.sweeper.spaces import OBJECTIVES, space_of
 
 PARAMETERS = "  parallelism.tensor: {ordinal: [1, 2, 4]}"
 LONG = """{model: llama-3.1-8b, hardware: npu-base, workload: {arrivals: {process: poisson, rate: 20 requests/s},
-  prompt: {distribution: fixed, mean: 200}, output: {distribution: fixed, mean: 50}, requests: 32000}}"""
+  prompt: {distribution: fixed, mean: 200}, output: {distribution: fixed, mean: 50}, requests: 64000}}"""
 
 
-@pytest.mark.parametrize(("full_s", "short_s", "taken"), [(0.1, 0.01, True), (0.1, 0.06, False), (0.005, 0.001, False)])
+@pytest.mark.parametrize(("full_s", "short_s", "taken"), [(0.2, 0.01, True), (0.2, 0.12, False), (0.05, 0.001, False)])
 def test_auto_takes_it_where_it_pays_and_says_so(tmp_path, monkeypatch, full_s, short_s, taken):
     monkeypatch.setattr(choose, "_measured", lambda _space, _requests: (full_s, short_s))
     space = space_of(tmp_path, PARAMETERS, design=LONG)
     rungs, why = choose.resolve(space, "auto", "gp")
-    assert (rungs == Rungs(2000)) is taken
-    assert ("2,000 requests" in why) is taken
+    assert (rungs == Rungs(4000)) is taken
+    assert ("4,000 requests" in why) is taken
 
 
 def test_auto_does_not_measure_short_traces(tmp_path, monkeypatch):

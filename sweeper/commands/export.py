@@ -1,0 +1,56 @@
+"""`python -m sweeper export`: a trial's design as a vLLM command, a YAML to run, JSON, or a hardware summary."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from simulator.inputs.errors import InputError
+from simulator.metrics import ALL_METRICS
+from sweeper.commands.show import load_study
+from sweeper.commands.trials import found_trial
+from sweeper.exporting.sheet import sheet
+from sweeper.exporting.vllm import vllm_command
+from sweeper.portable import portable_plain
+from sweeper.results import design_yaml, trial_design
+from sweeper.space import Space
+from sweeper.trial import Trial
+
+
+def export(args: Namespace) -> int:
+    """Prints or writes the export. Raises InputError, also where the hardware has no such form."""
+    space, found = load_study(Path(args.folder))
+    text = exported(space, found_trial(found, args.trial), args.to, args.output)
+    if args.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        Path(args.output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", file=args.output) from None
+    return 0
+
+
+def exported(space: Space, trial: Trial, form: str, output: str | None = None) -> str:
+    """The trial's design as text of a form: vllm, yaml, json or sheet."""
+    if form == "yaml":
+        return design_yaml(space, trial, output or "")
+    design = trial_design(space, trial)
+    reached = {o.name: f"{trial.objectives[o.name]:.6g} {o.unit}".rstrip() for o in space.objectives if o.name in trial.objectives}
+    title = f"Trial {trial.number} of {space.name}"
+    if form == "sheet":
+        return sheet(design, title, reached)
+    if form == "vllm":
+        told = [title, *(f"{name} = {value} (simulated)" for name, value in reached.items())]
+        return "#!/bin/sh\n" + "".join(f"# {line}\n" for line in told) + vllm_command(design).text()
+    plain: dict[str, Any] = {
+        "study": space.name, "trial": trial.number, "status": trial.status, "baseline": trial.baseline,
+        "parameters": trial.parameters, "objectives": trial.objectives, "units": {o.name: o.unit for o in space.objectives},
+        "metrics": {ALL_METRICS[name].column: value for name, value in trial.metrics.items()},
+        "vllm": list(vllm_command(design).arguments) if design.hardware.gpu is not None else None,
+        "design": portable_plain(design),
+    }
+    return json.dumps(plain, indent=2) + "\n"
