@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.serving.fast_arrays import PREEMPTIONS, part
+from simulator.serving.fast_arrays import PREEMPTIONS, part, rare
 from simulator.serving.fast_plain_state import (
     ALL,
     BLOCKED,
@@ -35,7 +35,7 @@ from simulator.serving.fast_plain_state import (
 )
 
 
-@part
+@rare
 def serve_short_of_blocks(requests, limits, plain, outcome):
     """Rules 6 to 8: blocks for the decodes of the current group in the order of the running list. The partial prompt,
     if any, is the last of that list and so the first victim."""

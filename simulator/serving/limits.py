@@ -82,7 +82,8 @@ def served_outputs(trace: Trace, config: SchedulerConfig) -> Int64:
     """
     prompt = trace.prompt_tokens.astype(np.int64)
     outputs = np.minimum(trace.output_tokens, config.max_model_len - prompt)
-    fits = (outputs >= 1) & (_blocks(prompt + outputs - 1, config) <= config.num_gpu_blocks - 1)
+    most = (config.num_gpu_blocks - 1) * config.block_size
+    fits = (outputs >= 1) & (prompt + outputs - 1 <= most)
     return np.where(fits, outputs, 0).astype(np.int64)
 
 

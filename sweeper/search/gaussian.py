@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtri
 
 Float64 = NDArray[np.float64]
 NOISE = 1e-3  # variance, of outputs scaled to 1: what a stationary kernel cannot follow counts as noise
@@ -58,7 +59,7 @@ def fit(features: Float64, outputs: Float64, scales: Float64) -> Gaussian:
     mean, deviation = outputs.mean(axis=0), np.maximum(outputs.std(axis=0), 1e-9)
     scaled = features / scales
     lower = np.linalg.cholesky(kernel(scaled, scaled) + NOISE * np.eye(len(features)))
-    inverse = np.linalg.inv(lower)
+    inverse: Float64 = dtrtri(lower, lower=1)[0]  # of a triangle: a third of the work of a general inverse
     weights = inverse.T @ (inverse @ ((outputs - mean) / deviation))
     return Gaussian(scaled, scales, inverse, weights, mean, deviation)
 
