@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   python -m simulator run configs/designs/h100-chat.yaml --set parallelism.tensor=2 --set workload.rate="8 requests/s"
   python -m simulator run my_design.yaml --json --requests-csv requests.csv --steps-csv steps.parquet
   python -m simulator capacity npu-pim-chat --slo ttft_p99=500ms --slo tpot_p99=25ms
+  python -m simulator timeline npu-pim-chat -o trace.json --steps 200
   python -m simulator hardware npu-pim
   python -m simulator price --hardware h100-sxm --op "gemm m=1..8192 n=4096 k=4096 dtype=bf16"
   python -m simulator import llmservingsim profiles/llama-3.1-8b tables/ --model llama-3.1-8b
@@ -57,6 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
     capacity.add_argument("--seeds", type=int, default=3, metavar="N", help="replicates of the workload (default: 3)")
     capacity.add_argument("--tolerance", default="1 %", help="of the rate (default: 1 %%)")
     capacity.add_argument("--json", action="store_true", help="print metrics and brackets as JSON")
+    timeline = commands.add_parser("timeline", help="engine steps as a trace for https://ui.perfetto.dev or chrome://tracing")
+    timeline.add_argument("design", help="a design YAML, or a name from configs/designs")
+    _add_set(timeline, "parallelism.pipeline=2")
+    timeline.add_argument("-o", "--output", required=True, metavar="FILE.json", help="trace events; .json.gz compresses them")
+    timeline.add_argument("--steps", type=int, default=1000, metavar="N", help="first steps of every replica (default: 1000)")
+    timeline.add_argument("--requests", type=int, default=200, metavar="N", help="first requests as spans (default: 200)")
     hardware = commands.add_parser("hardware", help="a device at a glance: rates, bandwidths, area, USD, W (or the list)")
     hardware.add_argument("hardware", nargs="?", help="a name from configs/hardware or a YAML file; none: list them")
     _add_set(hardware, "npu.arrays=4")
@@ -121,6 +128,10 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         return capacity_command(args.design, args.overrides, args.slo, seeds=args.seeds, tolerance=args.tolerance,
                                 as_json=args.json)
+    if args.command == "timeline":
+        from simulator.commands.timeline import timeline_command
+
+        return timeline_command(args.design, args.overrides, args.output, steps=args.steps, requests=args.requests)
     if args.command == "calibrate":
         from simulator.commands.calibrate import calibrate_command
 
