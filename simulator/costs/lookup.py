@@ -7,6 +7,7 @@ where a table falls towards its last knots and is extended beyond them. Formulas
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -117,9 +118,17 @@ def decode_lines(decode_ns: Float64, knots: Float64) -> tuple[Float64, Float64, 
 
 def knot_index(knots: Float64) -> Int32:
     """For every multiple of STRIDE up to the last knot: the cell it lies in, so that `cell` starts beside its goal."""
+    return _knot_index(knots.tobytes())
+
+
+@functools.lru_cache(maxsize=64)  # all designs of a sweep have the same few axes
+def _knot_index(raw: bytes) -> Int32:
+    knots = np.frombuffer(raw)
     marks = np.arange(int(knots[-1]) // STRIDE + 1) * STRIDE
     cells = np.searchsorted(knots, marks, side="right") - 1
-    return np.clip(cells, 0, len(knots) - 2).astype(np.int32)
+    index = np.clip(cells, 0, len(knots) - 2).astype(np.int32)
+    index.flags.writeable = False
+    return index
 
 
 @register_jitable
