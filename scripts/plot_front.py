@@ -11,6 +11,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 
+def words(column: str) -> str:
+    """A column's name and unit as people write them: cost_per_hour_usd -> cost per hour (USD)."""
+    name, _, unit = column.rpartition("_")
+    name = " ".join(part.upper() if part in ("tpot", "ttft", "itl", "e2e") else part for part in name.split("_"))
+    return f"{name} ({unit.upper() if unit == 'usd' else unit})"
+
+
 def main() -> None:
     """Reads trials.parquet and writes the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -36,8 +43,12 @@ def main() -> None:
         axes.scatter([t[args.x] for t in inside], [t[args.y] for t in inside], s=9, alpha=0.35, color=drawn.get_facecolor()[0])
     for mark, trial in zip("X*Ds", (t for t in trials if t["baseline"]), strict=False):
         axes.scatter([trial[args.x]], [trial[args.y]], marker=mark, s=90, color="black", label=f"baseline: {trial['baseline']}")
-    axes.set(xlabel=args.x, ylabel=args.y, xscale="log", yscale="log",
+    axes.set(xlabel=words(args.x), ylabel=words(args.y), xscale="log", yscale="log",
              title=f"{args.folder.name}: {len(trials)} feasible designs; large dots are on the Pareto front")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     axes.grid(alpha=0.2, which="both")
     figure.savefig(args.out, metadata={"Date": None})
