@@ -40,11 +40,11 @@ def explain(args: Namespace) -> int:
         json.dump(_plain(space, trial, roofline, knobs, other, other_roofline), sys.stdout, indent=2)
         print()
         return 0
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 100)
     _print_head(console, space, trial)
     if roofline:
         _print_roofline(console, roofline)
-    _print_knobs(console, space, knobs)
+    _print_knobs(console, space, trial, knobs)
     if other is not None:
         _print_differences(console, space, trial, other)
         _print_times(console, trial, other, roofline, other_roofline)
@@ -82,20 +82,23 @@ def _print_roofline(console: Console, rows: list[Position]) -> None:
     total = sum(bounds.values()) or 1.0
     shares = ", ".join(f"{n} {s / total:.0%}" for n, s in sorted(bounds.items(), key=lambda i: -i[1]))
     console.print(f"\nbottleneck: {rows[0].name}, {rows[0].share:.0%} of busy time; bound by {shares}", highlight=False)
-    table = Table("operator", "runs on", "busy", "share", "bound by", "FLOP/byte", "% of\ncompute",
-                  "% of\nmemory", "% of\nlink", box=SIMPLE_HEAD, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in (2, 3, 5, 6, 7, 8):
+    table = Table("operator", "on", "busy", "share", "bound by", "FLOP/B", "compute", "memory", "link", "roofline",
+                  title="% of the ceiling of ...", title_justify="right", box=SIMPLE_HEAD, pad_edge=False, padding=0)
+    for column in table.columns:
+        column.no_wrap = True
+    for column in (2, 3, *range(5, 10)):
         table.columns[column].justify = "right"
     for row in rows:
-        main = ", ".join(f"{b} {s / row.seconds:.0%}" for b, s in sorted(row.bound_s.items(), key=lambda i: -i[1]))
-        table.add_row(row.name, row.device, show_seconds(row.seconds), f"{row.share:.1%}", main,
-                      "" if row.flops_per_byte is None else f"{row.flops_per_byte:.3g}",
-                      *("" if v is None else f"{v:.1%}" for v in (row.compute_share, row.memory_share, row.link_share)))
+        bound, seconds = max(row.bound_s.items(), key=lambda i: i[1])
+        table.add_row(row.name, row.device, show_seconds(row.seconds), f"{row.share:.1%}", f"{bound} {seconds / row.seconds:.0%}",
+                      "" if row.flops_per_byte is None else f"{row.flops_per_byte:.0f}" if row.flops_per_byte >= 100
+                      else f"{row.flops_per_byte:.3g}",
+                      *("" if v is None else f"{v:.1%}" for v in (row.compute_share, row.memory_share, row.link_share,
+                                                                 row.roofline_share)))
     console.print(table)
 
 
-def _print_knobs(console: Console, space: Space, found: list[Change]) -> None:
+def _print_knobs(console: Console, space: Space, trial: Trial, found: list[Change]) -> None:
     if not found:
         console.print("no knob of the space applies to this design", highlight=False)
         return
@@ -106,7 +109,11 @@ def _print_knobs(console: Console, space: Space, found: list[Change]) -> None:
         table.add_row(change.parameter, label(change.before), label(change.after),
                       *(f"{change.gains[o.name]:+.1%}" if o.name in change.gains else "" for o in space.objectives), status)
     console.print(table, markup=False)
-    for o in space.objectives:
+    cures = [f"{c.parameter} {label(c.before)} -> {label(c.after)}" for c in found
+             if c.trial is not None and c.trial.status == "complete"]
+    if trial.status != "complete":
+        console.print(f"feasible after one step: {', '.join(cures) or 'none'}", highlight=False, markup=False, soft_wrap=True)
+    for o in space.objectives if trial.status == "complete" else ():
         best = best_change(found, o.name)
         text = "no single step that keeps every constraint" if best is None else (
             f"{best.parameter} {label(best.before)} -> {label(best.after)} ({best.gains[o.name]:+.1%})")
@@ -115,8 +122,9 @@ def _print_knobs(console: Console, space: Space, found: list[Change]) -> None:
 
 def _print_differences(console: Console, space: Space, a: Trial, b: Trial) -> None:
     table = Table("", f"trial {a.number}", f"trial {b.number}", "change", box=SIMPLE_HEAD, pad_edge=False)
+    told = [_settings(space, t, other) for t, other in ((a, b), (b, a))]
     for p in space.parameters:
-        old, new = (label(t.parameters[p.name]) if p.name in t.parameters else "-" for t in (a, b))
+        old, new = ("-" if s.get(p.name) is None else label(s[p.name]) for s in told)
         if old != new:
             table.add_row(p.name, old, new, "")
     table.add_section()
@@ -127,6 +135,20 @@ def _print_differences(console: Console, space: Space, a: Trial, b: Trial) -> No
         if left is not None and right is not None:
             table.add_row(name, f"{left:.4g}", f"{right:.4g}", f"{(right - left) / abs(left):+.1%}" if left else "")
     console.print(table, markup=False)
+
+
+def _settings(space: Space, trial: Trial, beside: Trial) -> dict[str, Any]:
+    """Values of the parameters; where one of the two is a baseline, what the designs say at the same keys."""
+    if trial.parameters and beside.parameters:
+        return trial.parameters
+    plain = trial_design(space, trial).to_plain()
+    return {p.name: _at(plain, p.keys[0]) for p in space.parameters}
+
+
+def _at(plain: Any, key: str) -> Any:
+    for part in key.split("."):
+        plain = plain.get(part) if isinstance(plain, dict) else None
+    return plain.get("name") if isinstance(plain, dict) else plain
 
 
 def _print_times(console: Console, a: Trial, b: Trial, left: list[Position], right: list[Position]) -> None:

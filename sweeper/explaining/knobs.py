@@ -30,14 +30,15 @@ class Change:
 
 
 def changes(space: Space, trial: Trial, evaluator: SimEvaluator) -> list[Change]:
-    """Every neighbour of the trial's point, in the order of the parameters."""
+    """Every neighbour of the trial's point, in the order of the parameters. Knobs that exist only beside the new value
+    (how many PIM stacks, once there is PIM) take their first."""
     found = []
     for parameter in (p for p in space.parameters if p.name in trial.parameters):
         before = trial.parameters[parameter.name]
         for after in neighbours(parameter, before):
             try:
-                point = space.canonical({**trial.parameters, parameter.name: after})
-            except InputError as error:  # another branch of the space: it has knobs that this design has not
+                point = space.canonical({**_first_values(space), **trial.parameters, parameter.name: after})
+            except InputError as error:
                 found.append(Change(parameter.name, before, after, None, {}, str(error)))
                 continue
             there = run_task(evaluator, Task(trial.number, point))
@@ -56,9 +57,17 @@ def neighbours(parameter: Parameter, value: Any) -> Iterator[Any]:
         yield from (domain.at(i) for i in (at - 1, at + 1) if 0 <= i < domain.count)
     else:
         assert not isinstance(domain, Choices)
-        step = (domain.high - domain.low) / CONTINUUM_STEPS
-        near = (min(max(value + sign * step, domain.low), domain.high) for sign in (-1, 1))
-        yield from (v for v in near if v != value)
+        if domain.log:
+            ratio = (domain.high / domain.low) ** (1 / CONTINUUM_STEPS)
+            near = [value / ratio, value * ratio]
+        else:
+            step = (domain.high - domain.low) / CONTINUUM_STEPS
+            near = [value - step, value + step]
+        yield from (v for v in (min(max(v, domain.low), domain.high) for v in near) if v != value)
+
+
+def _first_values(space: Space) -> dict[str, Any]:
+    return {p.name: p.domain.values[0] if isinstance(p.domain, Choices) else p.domain.low for p in space.parameters}
 
 
 def best_change(found: list[Change], objective: str) -> Change | None:

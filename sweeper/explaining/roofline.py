@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.design import Design
-from simulator.hardware.peaks import peaks, work
+from simulator.hardware.build import build
+from simulator.hardware.peaks import peaks, roofline_s, work
+from simulator.hardware.pim import PimDevice
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
 from simulator.serving.config import EngineResult
@@ -29,6 +31,7 @@ class Position:
     compute_share: float | None  # of the peak of the unit that it runs on
     memory_share: float | None  # of the bandwidth at the pins
     link_share: float | None  # of the link's bandwidth
+    roofline_share: float | None = None  # least time that the ceilings allow over the time taken; PIM: its MAC commands' rate
 
 
 def positions(design: Design, result: Result) -> list[Position]:
@@ -42,10 +45,12 @@ def positions(design: Design, result: Result) -> list[Position]:
     for op in sorted(result.operators, key=lambda row: -row.seconds):
         if op.seconds <= 0:
             continue
-        intensity = compute = memory = link = None
+        intensity = compute = memory = link = floor = None
         if op.name in named:
             operator = named[op.name].operator
-            flops, moved, bits = _totals(named[op.name], [replica.run for replica in result.replicas])
+            runs = [replica.run for replica in result.replicas]
+            flops, moved, bits = _totals(named[op.name], runs)
+            floor = _least_s(design, named[op.name], runs, flops, moved, bits) / op.seconds
             if isinstance(operator, Collective):
                 link = moved / op.seconds / top.link_bytes_per_s
             else:
@@ -55,7 +60,7 @@ def positions(design: Design, result: Result) -> list[Position]:
                     compute = flops / op.seconds / ceiling if ceiling else None
                     memory = moved / op.seconds / top.memory_bytes_per_s
         found.append(Position(op.name, op.device, op.seconds, op.seconds / total_s, op.by_bound_s, intensity, compute,
-                              memory, link))
+                              memory, link, floor))
     return found
 
 
@@ -77,3 +82,24 @@ def _totals(named: NamedOperator, runs: Sequence[EngineResult]) -> tuple[float, 
             f, b, bits = work(operator, rows.astype(float))
             flops, moved = flops + float(f @ histogram[rows]), moved + float(b @ histogram[rows])
     return flops * named.repeats, moved * named.repeats, bits
+
+
+def _least_s(design: Design, named: NamedOperator, runs: Sequence[EngineResult], flops: float, moved: float,
+             bits: int) -> float:
+    """Seconds below which the ceilings let no step run the operator, summed over steps (attention: over the whole run)."""
+    operator = named.operator
+    if isinstance(operator, DecodeAttention):
+        pim = build(design.hardware, design.parallelism).decode
+        if isinstance(pim, PimDevice):
+            tokens = float(sum(run.decode_context_tokens for run in runs))
+            return float(pim.roofline_s(operator, np.array(1.0), np.array(tokens))) * named.repeats
+    if isinstance(operator, PrefillAttention | DecodeAttention):
+        top = peaks(design.hardware)
+        return max(flops / top.matrix_flops(bits), moved / top.memory_bytes_per_s)
+    total_s = 0.0
+    for run in runs:
+        histogram = run.steps_by_sequences if named.part == "head" else run.steps_by_tokens
+        rows = np.flatnonzero(histogram)
+        rows = rows[rows > 0]
+        total_s += float(roofline_s(design.hardware, operator, rows.astype(float)) @ histogram[rows])
+    return total_s * named.repeats

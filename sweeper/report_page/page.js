@@ -13,10 +13,13 @@ const position = new Map(T.number.map((number, i) => [number, i]));
 const front = study.front.map((number) => position.get(number));
 const axes = [...study.objectives, ...study.metrics];
 
+// Made once: toLocaleString makes a formatter at every call, 0.4 s for 10,000 trials.
+const WHOLE = new Intl.NumberFormat("en"), DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+
 function show(value) {
   if (value === null || value === undefined) return "";
   if (typeof value !== "number") return String(value);
-  return Number.isInteger(value) ? value.toLocaleString("en") : Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
+  return Number.isInteger(value) ? WHOLE.format(value) : DIGITS.format(Number(value.toPrecision(4)));
 }
 
 function element(tag, text, className) {

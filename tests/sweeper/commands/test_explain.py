@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from sweeper.__main__ import main
 from sweeper.api import Study, run
 from sweeper.explaining.knobs import neighbours
 from sweeper.explaining.roofline import positions
+from sweeper.trial import Trial
+from tests.sweeper.spaces import OBJECTIVES, space_of
+from tests.sweeper.studies import finished
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,7 @@ def test_no_operator_is_above_the_roofline_and_times_add_up(name: str) -> None:
     for row in rows:
         for share in (row.compute_share, row.link_share):
             assert share is None or 0 <= share <= 1 + 1e-9, row
+        assert row.roofline_share is None or 0 < row.roofline_share <= 1 + 1e-3, row  # prices are interpolated
     decode = next(r for r in rows if r.name.startswith("decode"))
     # 4 * heads * head_dim FLOP for 2 * kv_heads * head_dim elements of 2 bytes: heads / kv_heads = 4 for Llama-3.1-8B
     assert decode.flops_per_byte == pytest.approx(4.0)
@@ -57,3 +62,38 @@ def test_explain_measures_every_neighbour(study: Study, capsys: pytest.CaptureFi
     assert told["against"]["trial"] == 0
     assert main(["explain", str(study.folder), str(trial.number), "--against", "0"]) == 0
     assert "bottleneck:" in capsys.readouterr().out
+
+
+@pytest.fixture
+def branches(tmp_path: Path) -> tuple[Path, list[Trial]]:
+    space = space_of(tmp_path, """
+  pim: {sets: [hardware.pim.placement], choices: [none, local]}
+  stacks: {sets: [hardware.pim.stacks_per_npu], ordinal: [1, 2], when: pim != 'none'}
+  parallelism.tensor: {ordinal: [1, 2]}
+""", design="{base: npu-pim-chat, workload: chat-200}",
+                     rest=OBJECTIVES + "constraints: {one: devices <= 1}\nbaselines: {plain: npu-chat}")
+    points = [{"pim": "none", "parallelism.tensor": n} for n in (1, 2)]
+    return tmp_path / "run", finished(tmp_path / "run", space, points)
+
+
+def test_a_step_into_another_branch_is_simulated(branches: tuple[Path, list[Trial]], capsys: pytest.CaptureFixture[str]) -> None:
+    """PIM comes with its first number of stacks."""
+    folder, trials = branches
+    assert main(["explain", str(folder), "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    step = next(k for k in told["knobs"] if k["parameter"] == "pim")
+    design = load_design("npu-pim-chat", {"workload": "chat-200", "parallelism.tensor": 1, "hardware.pim.stacks_per_npu": 1})
+    new, old = simulate(design).metrics["output_throughput"], trials[1].objectives["output_throughput"]
+    assert step["gains"]["output_throughput"] == pytest.approx((new - old) / old)
+
+
+def test_the_screen(branches: tuple[Path, list[Trial]], capsys: pytest.CaptureFixture[str]) -> None:
+    """100 columns; what would make an infeasible trial feasible; a baseline by its settings."""
+    assert main(["explain", str(branches[0]), "2", "--against", "plain"]) == 0
+    text = capsys.readouterr().out
+    assert "feasible after one step: parallelism.tensor 2 -> 1" in text
+    assert max(len(line) for line in text.splitlines() if "│" in line or "─" in line) <= 100
+    assert main(["explain", str(branches[0]), "1", "--against", "plain"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["parallelism.tensor"]
+               and len(line.split()) == 3)
+    assert row.split()[1:] == ["1", str(load_design("npu-chat").parallelism.tensor)]
