@@ -1,4 +1,4 @@
-"""Steady decode in one go: steps of the plain engine in which nobody arrives, finishes, joins or lacks a block.
+"""Steady decode in one go, with asynchronous scheduling: steps in which nobody arrives, finishes, joins or lacks a block.
 
 In such a run of steps only the contexts grow, by one token per decode and step. The steps are priced one by one, by
 the same look-up and rounding as ever, but in a loop without branches (compiled to vector instructions).
@@ -46,7 +46,6 @@ from simulator.serving.fast_plain_state import (
     SPAN_SHIFT,
     longest_context,
 )
-from simulator.serving.gaps import gap_bin
 
 DECODE, MODEL, TAKEN = range(3)  # rows of `scratch`
 NEVER = 1 << 62
@@ -55,8 +54,8 @@ WORTHWHILE = 2  # steps: one alone is as cheap in the ordinary way
 
 @part
 def jump(waiting, requests, limits, plain, tables, outcome):
-    """Makes steps while nothing happens. To be called when there is one stage, no prompt is partly computed, and nobody
-    can be admitted before a finish or an arrival."""
+    """Makes steps while nothing happens. To be called when there is one stage with one batch in flight, no prompt is partly
+    computed, and nobody can be admitted before a finish or an arrival."""
     state = plain.state
     at = state[JOINED]
     horizon = requests.arrival_ns[at] if at < len(requests.arrival_ns) else NEVER
@@ -138,40 +137,34 @@ def _price(steps, plain, tables):
 def _make(steps, horizon, waiting, limits, plain, tables, outcome):
     """Makes the priced steps, but none that is decided after the next arrival. Returns how many.
 
-    Synchronous, a step is decided when its predecessor ends. Asynchronous, it starts then and was decided when the
-    one before that ended, as long as the device is slower than the host; otherwise nothing is done here.
+    A step starts when its predecessor ends and was decided when the one before that ended, as long as the device is
+    slower than the host; otherwise nothing is done here.
     """
     state, model = plain.state, plain.scratch[MODEL]
-    count, overlapped = plain.groups[0, COUNT], limits.depth == 2
+    count = plain.groups[0, COUNT]
     fixed = tables.stage_tokens_ns[0, count] + tables.stage_sequences_ns[0, count]  # of a step, beside the blocks
-    host, clock = tables.host_ns[count], state[CLOCK]
-    if overlapped:
-        start, gap = plain.stage_free_ns[0], 0
-        if clock + host > start or _least(model, steps) + fixed < host:
-            return 0
-    else:
-        start, gap = clock + host, host
-    end = start + _sum(model, steps) + steps * fixed + (steps - 1) * gap
+    host, clock, start = tables.host_ns[count], state[CLOCK], plain.stage_free_ns[0]
+    if clock + host > start or _least(model, steps) + fixed < host:
+        return 0
+    end = start + _sum(model, steps) + steps * fixed
     while True:
-        before = end - model[steps - 1] - fixed - gap  # end of the step before the last one
-        decided = before
-        if overlapped:
-            decided = before - model[steps - 2] - fixed if steps > 1 else clock
+        before = end - model[steps - 1] - fixed  # end of the step before the last one
+        decided = before - model[steps - 2] - fixed if steps > 1 else clock
         if steps == 1 or decided < horizon:
             break
         end = before
         steps -= 1
-    _count_time(steps, start, end, fixed, host, clock, decided, waiting, limits, plain, outcome)
+    _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain, outcome)
     _count_tokens(steps, count, plain, outcome)
     _move_on(steps, end, limits, plain)
-    state[CLOCK] = before if overlapped else end
+    state[CLOCK] = before
     return steps
 
 
 @part
-def _count_time(steps, start, end, fixed, host, clock, decided, waiting, limits, plain, outcome):
+def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain, outcome):
     """Totals that are sums of times."""
-    state, totals, scratch, count = plain.state, outcome.totals, plain.scratch, plain.groups[0, COUNT]
+    state, totals, scratch = plain.state, outcome.totals, plain.scratch
     totals[WAITING_NS] += state[LAST_WAITING] * (clock - state[LAST_DECISION_NS]) + waiting * (decided - clock)
     state[LAST_DECISION_NS], state[LAST_WAITING] = decided, waiting
     totals[USED_BLOCK_NS] += state[LAST_USED] * (min(start, state[LAST_END_NS]) - state[LAST_START_NS])
@@ -182,9 +175,6 @@ def _count_time(steps, start, end, fixed, host, clock, decided, waiting, limits,
         time += model[j]
         used_time += taken[j] * (model[j] + fixed)
     last, last_used = model[steps - 1] + fixed, used + taken[steps - 1]
-    if len(outcome.gap_counts) > 0:  # in synchronous runs
-        for j in range(steps):
-            outcome.gap_counts[gap_bin(model[j] + fixed + host)] += count
     totals[USED_BLOCK_NS] += used * (time + steps * fixed) + used_time - last_used * last  # the last one counts later
     state[LAST_START_NS], state[LAST_END_NS], state[LAST_USED] = end - last, end, last_used
     totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], last_used)

@@ -1,9 +1,9 @@
 """The plain compiled engine: O(1) per step whatever the batch.
 
 For vLLM v1's scheduler with FCFS, chunked prefill, no cap on chunks, no prefix caching and preemption by
-recomputation; synchronous, asynchronous or with pipeline stages. Then every decode that is not in flight is part of
-every pass (the token budget is at least max_num_seqs), and at most one prompt is partly computed: that of the last
-running request.
+recomputation; asynchronous or with pipeline stages (`fast_sync` is the synchronous one). Then every decode that is not
+in flight is part of every pass (the token budget is at least max_num_seqs), and at most one prompt is partly computed:
+that of the last running request.
 """
 
 from __future__ import annotations
@@ -222,8 +222,6 @@ def _may_jump(limits, plain):
         return False
     if waiting_of(state) > 0 and state[BLOCKED] == 0 and state[RUNNING] < limits.max_num_seqs:
         return False
-    if limits.depth == 1:
-        return True
     # a batch in flight must not change anything when it ends
     return (
         state[LAUNCHED] == state[DELIVERED] + 1

@@ -1,8 +1,8 @@
 """The plain engine for the commonest case: synchronous, one stage. The same as `fast_plain`, with its counters held in
 local variables (registers) instead of arrays.
 
-Events that are rare, a shortage of blocks and a run of mere decode steps, are handled by `fast_plain`'s functions: the
-counters are stored for them and loaded again.
+Mere decode steps run in a loop of their own, a few one by one and longer runs in windows (`fast_window`). A shortage of
+blocks, which is rare, is handled by `fast_plain`'s functions: the counters are stored for them and loaded again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ from simulator.serving.fast_plain_state import (
     DONE,
     FREE,
     FREE_SLOTS,
-    GROUP_OF_SLOT,
     HEAD,
     JOINED,
     KEY,
@@ -52,12 +51,10 @@ from simulator.serving.fast_plain_state import (
     LATER,
     LAUNCHED,
     LONGEST,
-    NEXT,
     PARTIAL,
     PASS,
     PHASE,
     PLAIN,
-    PREVIOUS,
     REQUEST,
     RUNNING,
     SPAN_SHIFT,
@@ -71,7 +68,9 @@ from simulator.serving.fast_plain_state import (
 )
 from simulator.serving.fast_pool import POOL
 from simulator.serving.fast_prefix import hits_of, publish_recurring, release_blocks, share_hits, take_blocks
+from simulator.serving.fast_running import append, drop, in_order
 from simulator.serving.fast_shortage import serve_short_of_blocks
+from simulator.serving.fast_window import blocks_ahead, clear_ahead, priced_ahead
 from simulator.serving.gaps import gap_bin
 
 NEVER = 1 << 62
@@ -104,63 +103,10 @@ def _decode_ns(batch, context, count, longest, longest_chunk, cell, tables, plai
 
 
 @part
-def _clear_ahead(wheel, at, window):
-    """Whether nobody finishes in the next `window` passes."""
-    if at + window > len(wheel):
-        return False
-    latest = np.int32(-1)
-    for j in range(window):
-        latest = max(latest, wheel[at + j])
-    return latest < 0
-
-
-@part
-def _blocks_ahead(taken_by, residues, phase, phases):
-    """Blocks taken in the next `window` passes; writes those taken up to each of them."""
-    total = np.int64(0)
-    for j in range(len(taken_by)):
-        total += residues[(phase + j) & phases]
-        taken_by[j] = total
-    return total
-
-
-@part
-def _window(total_context, count, base, slope, fixed, taken_by):
-    """A window of steps at once, without a branch: their decode attention, and the sum of blocks taken times step."""
-    decodes = weighted = 0
-    for j in range(len(taken_by)):
-        decode = decode_on_line_ns(total_context + count * j, base, slope)
-        decodes += decode
-        weighted += taken_by[j] * (fixed + decode)
-    return decodes, weighted
-
-
-@part
 def _decode_blocks_ns(linear, decode, count, tables):
     """All decoder blocks of a step with nothing but `count` decodes."""
     return blocks_time_ns(tables.overlap, linear, 0, decode, tables.half_before_ns[count], tables.half_after_ns[count],
                           tables.stage_layers[0])
-
-
-@part
-def _append(slot, r, plain):
-    """Puts a slot at the end of the running list."""
-    slots = plain.slots
-    anchor = slots[len(slots) - 1]
-    tail = anchor[PREVIOUS]
-    row = slots[slot]
-    row[REQUEST], row[PREVIOUS], row[NEXT], row[GROUP_OF_SLOT] = r, tail, len(slots) - 1, -1
-    slots[tail, NEXT] = slot
-    anchor[PREVIOUS] = slot
-
-
-@part
-def _drop(slot, plain):
-    """Takes a slot out of the running list."""
-    row = plain.slots[slot]
-    before, after = row[PREVIOUS], row[NEXT]
-    plain.slots[before, NEXT] = after
-    plain.slots[after, PREVIOUS] = before
 
 
 def simulate(requests, limits, tables, plain, pool, outcome):
@@ -235,12 +181,12 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                     not special
                     and clock + window * (host + fixed + decode_on_line_ns(total_context, base, slope)) < horizon
                     and total_context + window * count < above
-                    and _clear_ahead(wheel, now & mask, window)
+                    and clear_ahead(wheel, now & mask, window)
                 ):
-                    blocks_taken = _blocks_ahead(taken_by, residues, (now + lag) & phases, phases)
+                    blocks_taken = blocks_ahead(taken_by, residues, (now + lag) & phases, phases)
                     if blocks_taken > free:
                         break
-                    decodes, weighted = _window(total_context, count, base, slope, fixed, taken_by)
+                    decodes, weighted = priced_ahead(total_context, count, base, slope, fixed, taken_by)
                     after = clock + window * (host + fixed) + decodes
                     if after >= horizon:
                         break
@@ -331,7 +277,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 head += 1
             running += 1
             slot = np.int64(plain.free_slots[seqs - running])
-            _append(slot, r, plain)
+            append(slot, r, plain)
             plain.slots[slot, TOTAL] = want
             plain.newcomers[newcomers] = slot
             newcomers += 1
@@ -395,7 +341,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             blocked = False
             plain.wheel[0, now & mask] = -1
             if CACHING:
-                slot = _in_order(slot, plain)
+                slot = in_order(slot, plain)
         context += count
         now += 1
         phase = (phase + 1) & phases
@@ -413,7 +359,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             if row[TOTAL] - now == group[LONGEST]:
                 group[LONGEST] = UNKNOWN
             plain.busy[(now - 1 & mask) >> SPAN_SHIFT] -= 1
-            _drop(slot, plain)
+            drop(slot, plain)
             plain.free_slots[seqs - running] = slot
             running -= 1
             slot = row[LATER]
@@ -440,7 +386,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 else:
                     free += blocks_for(want, limits)
                 blocked = False
-                _drop(slot, plain)
+                drop(slot, plain)
                 plain.free_slots[seqs - running] = slot
                 running -= 1
                 continue
@@ -466,25 +412,6 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     totals[BLOCKS_NS] += blocks_total
     totals[PREFILL_NS] += prefill_total
     return DONE_ALL
-
-
-@part
-def _in_order(slot, plain):
-    """Sorts slots that finish together by admission: the order in which their blocks are released is that in which
-    they will be reused. Without preemptions the order of admission is that of the trace."""
-    slots, first = plain.slots, np.int64(-1)
-    while slot >= 0:
-        following = slots[slot, LATER]
-        before, after = np.int64(-1), first
-        while after >= 0 and slots[after, REQUEST] < slots[slot, REQUEST]:
-            before, after = after, slots[after, LATER]
-        slots[slot, LATER] = after
-        if before < 0:
-            first = slot
-        else:
-            slots[before, LATER] = slot
-        slot = following
-    return first
 
 
 @part
