@@ -51,11 +51,13 @@ def violation_floor(node: Node, flat: Mapping[str, Any], metrics: Mapping[str, I
 
 
 def _above(left: Interval, right: Interval) -> float:
-    """By how much `left` is above `right` at least, relative to the right side."""
+    """By how much `left` is above `right` at least, relative to the right side (a right side of 0 counts as one base unit)."""
     if not left[0] > right[1] or not math.isfinite(left[0]):
         return -math.inf
     size = max(abs(right[0]), abs(right[1]))
-    return (left[0] - right[1]) / (size or 1.0) if math.isfinite(size) else -math.inf
+    if right[0] <= 0 <= right[1]:
+        size = max(size, 1.0)
+    return (left[0] - right[1]) / size if math.isfinite(size) else -math.inf
 
 
 def _known(name: str, flat: Mapping[str, Any], metrics: Mapping[str, Interval]) -> Interval:

@@ -54,11 +54,11 @@ class Costs:
 
 
 class Tasks(InlinePool):
-    costs, cpu_s = Costs(), 0.0
+    costs, cpu_s, workers = Costs(), 0.0, 1
 
 
 class Spans(InlineSpans):
-    costs, cpu_s = Costs(), 0.0
+    costs, cpu_s, workers = Costs(), 0.0, 1
 
     def take_rows(self) -> tuple[list[Rows], list[Span]]:
         time.sleep(40 * FastSweep.pause_s)

@@ -93,3 +93,9 @@ def test_what_cannot_be_said_is_not_said():
     assert intervals.violation_floor(tree, FLAT, {"ttft_p99": (3.0, math.inf)}) == -math.inf
     assert intervals.violation_floor(tree, FLAT, {"ttft_p99": (3.0, math.inf), "tpot_p99": (2.0, math.inf)}) == pytest.approx(0.5)
     assert intervals.violation_floor(parse_condition("not ttft_p99 <= 2 s", SYMBOLS).tree, FLAT, {}) == -math.inf
+
+
+def test_a_violation_of_a_limit_that_may_be_0_is_counted_in_base_units():
+    """-24 >= x with x in 0..0.5: 24 at x = 0, 49 times 0.5 at its upper end."""
+    tree = parse_condition("((-3 requests/s) * devices) >= request_throughput", SYMBOLS).tree
+    assert intervals.violation_floor(tree, FLAT, {"request_throughput": (0.0, 0.5)}) == 24.0
