@@ -8,7 +8,8 @@ exact, energy is at least static power over the shortest makespan plus the cheap
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 
@@ -26,6 +27,7 @@ Interval = tuple[float, float]
 UNKNOWN: Interval = (-math.inf, math.inf)
 HISTOGRAM = 0.995  # ITL percentiles are read off a histogram that is exact to 0.4 %
 EXACT = 1 - 1e-9
+ROUNDING = 1e-12  # of a mean, relative
 
 
 def bounds(design: Design, priced: Priced, trace: Trace, wanted: Collection[str] = METRICS) -> dict[str, Interval]:
@@ -87,6 +89,15 @@ def bounds(design: Design, priced: Priced, trace: Trace, wanted: Collection[str]
         "cost_per_million_tokens": (hourly / 3600 / (tokens / span_s) * 1e6 * EXACT, math.inf),
     }
     return result
+
+
+def mean_bounds(found: Sequence[Mapping[str, Interval]]) -> dict[str, Interval]:
+    """Intervals that hold the mean of every metric over several traces: the means of their ends."""
+    if len(found) == 1:
+        return dict(found[0])
+    ends = {name: (fmean(one[name][0] for one in found), fmean(one[name][1] for one in found)) for name in found[0]}
+    return {name: (low - ROUNDING * abs(low) if math.isfinite(low) else low,
+                   high + ROUNDING * abs(high) if math.isfinite(high) else high) for name, (low, high) in ends.items()}
 
 
 def _span_s(parts: list[Trace], found: list[Floors]) -> float:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -37,6 +37,7 @@ ATTAINMENT = "slo_attainment"
 DEFAULT_ATTAINMENT = 0.99
 ALIASES = {"attainment": ATTAINMENT}  # as targets may be written
 LATENCIES = tuple(name for name, metric in METRICS.items() if metric.unit == "s" and name != "makespan")
+DEFAULT_SEEDS = 3
 MAX_SEEDS = 10
 EDGE = 0.2  # of the requests on either end of a saturated run: ramp-up and drain
 FIRST_GUESS = 0.7  # of the saturated throughput
@@ -54,7 +55,7 @@ class Target:
 
     limits: Mapping[str, float]
     tolerance: float = 0.01
-    seeds: int = 3
+    seeds: int = DEFAULT_SEEDS
 
     def __post_init__(self) -> None:
         for name, limit in self.limits.items():
@@ -84,6 +85,7 @@ class Found:
     thresholds: list[Threshold]
     saturated_per_s: float  # throughput of the first seed
     metrics: dict[str, float]
+    seeds: list[dict[str, float]] = field(default_factory=list)  # `metrics` of each seed by itself, where asked for
 
 
 def default_target(design: Design) -> Target:
@@ -115,19 +117,24 @@ def share(value: object, key: str | None = None) -> float:
         raise InputError(f"expected a share such as '2 %', got {str(value)[:40]!r}", key=key) from error
 
 
-def capacity(design: Design, target: Target, *, cache: CostCache | None = None, trace: Trace | None = None) -> Found:
+def capacity(design: Design, target: Target, *, cache: CostCache | None = None, trace: Trace | None = None,
+             drawn: Sequence[Trace] | None = None) -> Found:
     """Searches the capacity of `design` with the requests of its workload (or `trace`, already loaded).
 
-    Raises Infeasible where the design cannot serve or misses a target at any rate, InputError for a workload that
-    cannot be stretched or replicated.
+    drawn: the traces of all seeds, in place of replicates of `trace`; each is then also measured at its own capacity, one
+    run of the engine more (`Found.seeds`, with the interval and the runs of all seeds together).
+    Raises Infeasible where the design cannot serve or misses a target at any rate (with `drawn`: on one of them),
+    InputError for a workload that cannot be stretched or replicated.
     """
     cache = cache or CostCache()
     found = violations(design)
     if found:
         raise Infeasible(found)
     priced = price(design, cache)
-    own = load_trace(design.workload) if trace is None else trace
-    traces = replicates(design.workload, own, target.seeds)
+    if drawn is None:
+        traces = replicates(design.workload, load_trace(design.workload) if trace is None else trace, target.seeds)
+    else:
+        traces = list(drawn)
     gaps = any(name.startswith("itl") for name in target.limits)
 
     def served(requests: Trace) -> list[tuple[Trace, EngineResult]]:
@@ -148,10 +155,17 @@ def capacity(design: Design, target: Target, *, cache: CostCache | None = None, 
         thresholds.append(highest(partial(excess, requests), tops[-1], last or FIRST_GUESS * tops[-1], target.tolerance,
                                   WARM_GROWTH if last else GROWTH))
     mean = statistics.fmean(t.rate for t in thresholds)
-    if not mean:
-        raise Infeasible([_never(target, measured(at_rate(own, tops[0] / 1024)))])
+    if not mean or (drawn is not None and not all(t.rate for t in thresholds)):
+        never = next(k for k, t in enumerate(thresholds) if not t.rate)
+        raise Infeasible([_never(target, measured(at_rate(traces[never], tops[never] / 1024)))])
     runs = sum(t.runs for t in thresholds) + len(thresholds)
-    return Found(thresholds, tops[0], _metrics(design, cache, own, thresholds, mean, runs))
+    if drawn is not None:
+        runs += len(thresholds)
+    metrics = _metrics(design, cache, traces[0], thresholds, mean, runs)
+    joint = {name: metrics[name] for name in ("capacity_low", "capacity_high", "capacity_runs")}
+    seeds = [{**_metrics(design, cache, requests, [t], t.rate, runs), **joint}
+             for requests, t in zip(traces, thresholds, strict=True)] if drawn is not None else []
+    return Found(thresholds, tops[0], metrics, seeds)
 
 
 def _saturated_per_s(runs: list[tuple[Trace, EngineResult]]) -> float:

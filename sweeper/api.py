@@ -98,6 +98,13 @@ class Study:
         """The feasible non-dominated trials, by first objective, best first."""
         return self._digest().front
 
+    def ties(self) -> dict[int, list[int]]:
+        """Trial -> trials that it differs from by less than the noise, one of the two being on the front
+        (`sweeper.ties`). Empty without `workload.replicates`. Half-widths: `Trial.half_width`, `Trial.half_widths`."""
+        from sweeper.results import ties_both_ways
+
+        return ties_both_ways(self._digest())
+
     def best(self, objective: str) -> Trial | None:
         """The feasible trial with the best value of one objective; None without any. Raises InputError."""
         from sweeper.results import best_trial
@@ -115,11 +122,11 @@ class Study:
         """All trials as columns with units in their names, as trials.parquet has them."""
         import pyarrow
 
-        from sweeper.results import trials_schema, trials_table
+        from sweeper.results import ties_both_ways, trials_schema, trials_table
 
         found = self._digest()
         return trials_table(self.space.inner, list(found.trials()), trials_schema(self.space.inner, found),
-                            {t.number for t in found.front}) if found.count else pyarrow.table({})
+                            {t.number for t in found.front}, ties_both_ways(found)) if found.count else pyarrow.table({})
 
     def resume(self, *, trials: int | None = None, workers: int | None = None, address: str | None = None,
                quiet: bool = True) -> Study:

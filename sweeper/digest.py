@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sweeper import ledger
 from sweeper.pareto import front
+from sweeper.replicated import Replicated
 from sweeper.space import Space
 from sweeper.trial import BOUND, Status, Trial
 
@@ -33,6 +34,9 @@ class Digest:
     front: list[Trial]  # by first objective, best first
     kept: list[Trial]  # the front, the best of each objective and the baselines, by number
     offsets: NDArray[np.int64]  # of the trials' lines, by number
+    half_widths: frozenset[str] = frozenset()  # metrics that some trial has a confidence interval of
+    ties: Mapping[int, list[int]] = field(default_factory=dict)  # trial -> trials of the front that it ties with
+    near: list[Trial] = field(default_factory=list)  # behind the front, but within its noise (`sweeper.ties`); by number
 
     def trials(self) -> Iterator[Trial]:
         """Every trial, by number."""
@@ -42,7 +46,7 @@ class Digest:
         """At most MAX_SAMPLE trials, evenly over the numbers, and all of `kept`; by number."""
         step = -(-self.count // MAX_SAMPLE) if self.count else 1
         chosen = {t.number: t for t in ledger.at_offsets(self.path, self.offsets[::step].tolist())}
-        chosen.update({t.number: t for t in self.kept})
+        chosen.update({t.number: t for t in (*self.kept, *self.near)})
         return [chosen[number] for number in sorted(chosen)]
 
 
@@ -51,18 +55,21 @@ def digest(space: Space, path: Path) -> Digest:
     gathered = _Gathered(space)
     numbers: list[int] = []
     offsets: list[int] = []
+    replicated = Replicated(space)
     for offset, trial in ledger.stream(path):
         numbers.append(trial.number)
         offsets.append(offset)
         gathered.add(trial)
+        replicated.add(trial, offset)
     gathered.sort_out()
+    ties, near = replicated.ties(path, gathered.front)
     order = np.argsort(np.array(numbers, dtype=np.int64), kind="stable")
     kept = {t.number: t for t in (*gathered.front, *gathered.best.values(), *gathered.baselines)}
     known = [c.name for c in space.constraints if c.name in gathered.violations]
     return Digest(
         path, len(numbers), gathered.statuses, gathered.cached, gathered.reasons, frozenset(gathered.metrics),
         (*known, *sorted(gathered.violations - set(known))), gathered.front, [kept[n] for n in sorted(kept)],
-        np.array(offsets, dtype=np.int64)[order])
+        np.array(offsets, dtype=np.int64)[order], frozenset(replicated.half_widths), ties, near)
 
 
 class _Gathered:

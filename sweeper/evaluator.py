@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from simulator.bounds import bounds
+from simulator.bounds import bounds, mean_bounds
 from simulator.capacity import capacity
+from simulator.confidence import half_widths, mean_metrics
 from simulator.costs.cache import CostCache
 from simulator.design import Design
 from simulator.feasibility import Infeasible, violations
 from simulator.inputs.errors import InputError
 from simulator.schema.workload import Workload
 from simulator.serving.config import Trace
+from simulator.serving.replicates import replicates
 from simulator.serving.trace import head, load_trace
 from simulator.simulate import price, serve, simulate
 from sweeper.enumeration import Enumeration
@@ -29,6 +31,7 @@ from sweeper.proposals import broken_rule
 from sweeper.space import Space, Values
 from sweeper.symbols import Flat
 from sweeper.trial import BOUND, SHORT, Trial
+from sweeper.uncertainty import read_samples
 from sweeper.worker import Task, run_task
 
 MAX_TRACES = 32  # kept per worker when designs differ in workload
@@ -42,9 +45,8 @@ class SimEvaluator:
         self._space = space
         self.objectives = [objective.name for objective in space.objectives]
         self._traces = dict(traces)
-        expressions = [*(c.expression for c in space.constraints), *(o.expression for o in space.objectives)]
-        self._read = frozenset().union(*(expression.metrics for expression in expressions))  # metrics
         self._last: tuple[Workload | None, Any] = (None, None)  # the workload before and its trace
+        self._replicated: dict[str, list[Trace]] = {}  # by `workload_key`
         self._baselines = {baseline.name: baseline.design for baseline in space.baselines}
 
     @cached_property
@@ -65,37 +67,59 @@ class SimEvaluator:
             checked = check_design(self._space, self._baselines[task.baseline])
         else:
             checked = check(self._space, task.parameters)
-        metrics: dict[str, float] = {}
+        runs: list[dict[str, float]] = [{}]
         rung = ""
         verdict = checked.verdict
         if verdict is None:
             assert checked.design is not None
             try:
-                rung, verdict, metrics = self._judged(checked.design, checked.flat, task)
+                rung, verdict, runs = self._judged(checked.design, checked.flat, task)
             except Infeasible as infeasible:
                 verdict = impossible(infeasible.violations)
-        return Trial(task.number, dict(task.parameters), verdict.status, metrics=metrics, objectives=verdict.objectives,
-                     constraints=verdict.constraints, reason=verdict.reason, baseline=task.baseline,
-                     design_key=checked.design_key, rung=rung)
+        several = len(runs) > 1
+        return Trial(task.number, dict(task.parameters), verdict.status, metrics=mean_metrics(runs),
+                     objectives=verdict.objectives, constraints=verdict.constraints, reason=verdict.reason,
+                     baseline=task.baseline, design_key=checked.design_key, rung=rung,
+                     half_widths=half_widths(runs) if several else {},
+                     samples=read_samples(self._space, runs) if several else {},
+                     replicates=verdict.replicates, unsure=verdict.unsure)
 
-    def _judged(self, design: Design, flat: Flat, task: Task) -> tuple[str, Verdict, dict[str, float]]:
-        """(rung, verdict, metrics) of the part of the ladder that the task asks for. Raises Infeasible."""
+    def _judged(self, design: Design, flat: Flat, task: Task) -> tuple[str, Verdict, list[dict[str, float]]]:
+        """(rung, verdict, metrics by replicate) of the part of the ladder that the task asks for. Raises Infeasible."""
         found = violations(design)
         if found:
             raise Infeasible(found)
-        trace = self._trace(design.workload)
+        traces = self._traces_of(design.workload)
         priced = price(design, self.cache)
         if task.rivals is not None:
-            verdict = proved(self._space, flat, bounds(design, priced, trace, self._read), task.rivals)
+            found_bounds = mean_bounds([bounds(design, priced, trace, self._space.metrics_read) for trace in traces])
+            verdict = proved(self._space, flat, found_bounds, task.rivals)
             if verdict is not None:
-                return BOUND, verdict, {}
-        short = 0 < task.requests < len(trace)
-        trace = head(trace, task.requests) if short else trace
-        metrics = serve(design, priced, trace).metrics
+                return BOUND, verdict, [{}]
+        short = 0 < task.requests < len(traces[0])
+        traces = [head(trace, task.requests) for trace in traces] if short else traces
+        runs = [serve(design, priced, trace).metrics for trace in traces]
         target = self._space.capacity
-        if target is not None:
-            metrics |= capacity(design, replace(target, seeds=1) if short else target, cache=self.cache, trace=trace).metrics
-        return SHORT if short else "", judge(self._space, flat, metrics), metrics
+        if target is not None and len(runs) > 1:
+            each = capacity(design, target, cache=self.cache, drawn=traces).seeds
+            runs = [{**run, **at_capacity} for run, at_capacity in zip(runs, each, strict=True)]
+        elif target is not None:
+            target = replace(target, seeds=1) if short else target
+            runs[0] |= capacity(design, target, cache=self.cache, trace=traces[0]).metrics
+        samples = read_samples(self._space, runs) if len(runs) > 1 else None
+        return SHORT if short else "", judge(self._space, flat, mean_metrics(runs), samples), runs
+
+    def _traces_of(self, workload: Workload) -> list[Trace]:
+        """The workload's replicates, the same for every design that serves it: common random numbers."""
+        trace = self._trace(workload)
+        if workload.replicates is None:
+            return [trace]
+        key = workload_key(workload)
+        if key not in self._replicated:
+            if len(self._replicated) >= MAX_TRACES:
+                self._replicated.pop(next(iter(self._replicated)))
+            self._replicated[key] = replicates(workload, trace, workload.replicates)
+        return self._replicated[key]
 
     def _trace(self, workload: Workload) -> Trace:
         if workload is self._last[0]:  # designs share the record where they share the workload
@@ -112,10 +136,13 @@ class SimEvaluator:
 def load_traces(space: Space) -> dict[str, Trace]:
     """The traces of the baselines and of one point of the space, loaded once by the driver for all workers.
 
-    Raises InputError where a trace cannot be read.
+    Raises InputError where a trace cannot be read, or not be replicated where replicates are asked for.
     """
     workloads = [design.workload for design in (*(b.design for b in space.baselines), *_some_design(space))]
-    return {workload_key(workload): load_trace(workload) for workload in workloads}
+    found = {workload_key(workload): load_trace(workload) for workload in workloads}
+    for workload in workloads:
+        replicates(workload, found[workload_key(workload)], workload.replicates or 1)
+    return found
 
 
 def warm(space: Space) -> None:

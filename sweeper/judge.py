@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simulator.design import Design, design_key
@@ -13,6 +13,7 @@ from sweeper.expressions import UndefinedError
 from sweeper.space import Constraint, Space
 from sweeper.symbols import Flat, flatten
 from sweeper.trial import Status
+from sweeper.uncertainty import Samples, objective_shares, unsure_constraints
 
 ILLEGAL = "legal_combination"  # the constraint that the schema's own rules stand for
 
@@ -25,6 +26,8 @@ class Verdict:
     objectives: dict[str, float] = field(default_factory=dict)
     constraints: dict[str, float] = field(default_factory=dict)
     reason: str = ""
+    replicates: dict[str, list[float]] = field(default_factory=dict)
+    unsure: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,23 @@ def impossible(found: Sequence[Violation]) -> Verdict:
     return Verdict("infeasible", {}, {v.name: v.amount for v in found}, f"{found[0].name}: {found[0].message}")
 
 
-def judge(space: Space, flat: Flat, metrics: Mapping[str, float]) -> Verdict:
+def judge(space: Space, flat: Flat, metrics: Mapping[str, float], samples: Samples | None = None) -> Verdict:
     """The verdict after a simulation. `flat`: the design's keys (`Checked.flat`); metrics in their own units.
 
     Objectives of infeasible designs are kept where they have a value; an objective without one fails the trial.
+    samples: of a design with replicates, whose `metrics` are means (`sweeper.uncertainty`); the means decide.
     """
     values = {**metrics, **flat}
+    if space.replicates > 1:
+        verdict = _judge_values(space, values)
+        widths = unsure_constraints(space, values, samples or {}, space.replicates)
+        shares = objective_shares(space, values, samples or {}, space.replicates)
+        return replace(verdict, reason=_with_noise(verdict, widths), replicates=shares, unsure=list(widths))
+    return _judge_values(space, values)
+
+
+def _judge_values(space: Space, values: Mapping[str, Any]) -> Verdict:
+    """The verdict on `values`: metrics and design keys."""
     violated, reason = _violations(space.constraints, values)
     objectives: dict[str, float] = {}
     missing = ""
@@ -80,6 +94,12 @@ def judge(space: Space, flat: Flat, metrics: Mapping[str, float]) -> Verdict:
     if missing:
         return Verdict("failed", objectives, violated, missing)
     return Verdict("complete", objectives, violated)
+
+
+def _with_noise(verdict: Verdict, widths: Mapping[str, float]) -> str:
+    """The reason, with the half-width where the constraint it names may hold as well as not."""
+    name = verdict.reason.split(":")[0]
+    return f"{verdict.reason} ± {widths[name]:.1%}" if name in widths else verdict.reason
 
 
 def _static(space: Space, flat: Flat) -> Verdict | None:

@@ -34,6 +34,22 @@ def check_choices(space: Space) -> None:
         _check_exists(space, parameter)
 
 
+def check_replicates(space: Space) -> None:
+    """Every workload of the space must have the replicates of the base design's. Raises InputError."""
+    for parameter in space.parameters:
+        if "workload" not in parameter.keys:
+            continue
+        for place, value in _probes(parameter):
+            try:
+                own = space.design_with({"workload": parameter.written(value)}).workload.replicates or 1
+            except InputError:  # possible with other parameters' values only; the evaluation will say
+                continue
+            if own != space.replicates:
+                error = InputError(f"has {own} replicates, the base design {space.replicates}; designs are compared on the "
+                                   "same replicates", key="workload.replicates")
+                raise _at(error, parameter, place)
+
+
 def check_constraints(space: Space) -> None:
     """Static constraints must have a common solution; bounds on one metric must leave room. Raises InputError."""
     _check_bounds(space.constraints)

@@ -10,11 +10,12 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
+from simulator.metrics import ALL_METRICS
 from sweeper import ledger
 from sweeper.trial import Trial
 
@@ -42,6 +43,7 @@ class Labels:
     study_id: str
     folder: Path  # of the study
     parameters: Mapping[str, Any]  # of the parent run
+    columns: Mapping[str, str] = field(default_factory=dict)  # objective -> its name with the unit, for its interval's ends
 
 
 def default_uri(folder: Path) -> str:
@@ -172,13 +174,26 @@ class SweepRun:
         run = self._client.create_run(self._experiment, run_name=name, tags={
             "mlflow.parentRunId": self.run_id, TRIAL_TAG: str(trial.number), "sweeper.kind": kind})
         now_ms = _now_ms()
-        metrics = {**trial.metrics, **trial.objectives}
+        metrics = {**trial.metrics, **trial.objectives, **interval_ends(trial, self._labels.columns)}
+        for metric, width in trial.half_widths.items():
+            column = ALL_METRICS[metric].column
+            metrics |= _ends(column, trial.metrics[metric], width)
         self._client.log_batch(
             run.info.run_id,
             metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
             params=[Param(name, str(value)[:500]) for name, value in trial.parameters.items()],
             tags=[RunTag("sweeper.status", trial.status), RunTag("sweeper.design_key", trial.design_key)])
         self._client.set_terminated(run.info.run_id)
+
+
+def interval_ends(trial: Trial, columns: Mapping[str, str]) -> dict[str, float]:
+    """`tpot_p95_ms.ci_low` and `.ci_high` of the objectives: their 95 % intervals; empty without replicates."""
+    return {end: value for name in trial.replicates
+            for end, value in _ends(columns.get(name, name), trial.objectives[name], trial.half_width(name)).items()}
+
+
+def _ends(column: str, value: float, half_width: float) -> dict[str, float]:
+    return {f"{column}.ci_low": value - half_width, f"{column}.ci_high": value + half_width}
 
 
 def _speed_up_sqlite() -> None:

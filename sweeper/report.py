@@ -20,7 +20,7 @@ from sweeper.digest import Digest
 from sweeper.grammar import Name
 from sweeper.parameters import Choices, Parameter, label
 from sweeper.pareto import convergence, points
-from sweeper.results import KEY_METRICS, MAX_BEST
+from sweeper.results import KEY_METRICS, MAX_BEST, ties_both_ways
 from sweeper.space import Space
 from sweeper.trial import Trial
 
@@ -75,12 +75,21 @@ def report_data(space: Space, found: Digest, summary: dict[str, Any]) -> dict[st
                 **{m: [_round(t.metrics.get(m)) for t in ordered] for m in metrics if m not in own},
                 **{o.name: [_round(t.objectives.get(o.name)) for t in ordered] for o in space.objectives}},
             "settings": {p.name: [_setting(t, p) for t in ordered] for p in space.parameters},
+            **(_noise(space, found, ordered) if space.replicates > 1 else {}),
         },
+        "replicates": space.replicates,
         "front": [t.number for t in pareto],
         "convergence": _convergence(space, ordered),
         "reasons": found.reasons.most_common(15),
         "baselines": _baselines(space, ordered, pareto),
     }
+
+
+def _noise(space: Space, found: Digest, ordered: Sequence[Trial]) -> dict[str, Any]:
+    """Half-widths of the objectives' 95 % intervals, the trials that each ties with, constraints that may hold or not."""
+    ties = ties_both_ways(found)
+    return {"halfWidths": {o.name: [_round(t.half_width(o.name)) for t in ordered] for o in space.objectives},
+            "tiesWith": [ties.get(t.number, []) for t in ordered], "unsure": [t.unsure for t in ordered]}
 
 
 def _facts(space: Space, found: Digest, drawn: int) -> list[tuple[str, str]]:
@@ -90,6 +99,7 @@ def _facts(space: Space, found: Digest, drawn: int) -> list[tuple[str, str]]:
     return [
         ("model", base.model.name), ("workload", base.workload.name),
         ("designs in the space", f"{size:,}" if size is not None else "a continuum"),
+        *([("replicates of each design", str(space.replicates))] if space.replicates > 1 else []),
         ("evaluated", f"{found.count:,}" + (f" ({drawn:,} drawn)" if drawn < found.count else "")),
         ("feasible", f"{status['complete']:,}"),
         ("infeasible", f"{status['infeasible']:,}"), ("failed", f"{status['failed']:,}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,20 +34,24 @@ MAX_BEST = 50  # designs of the front written to best/
 
 def write_results(folder: Path, space: Space, found: Digest) -> None:
     """Writes pareto.csv, trials.parquet and best/ into `folder`, each replaced as a whole."""
-    write_pareto(folder / "pareto.csv", space, found.front)
+    write_pareto(folder / "pareto.csv", space, found)
     write_trials(folder / "trials.parquet", space, found)
     write_best(folder / "best", space, found.kept)
 
 
-def write_pareto(path: Path, space: Space, pareto: Sequence[Trial]) -> None:
-    """One row a design: trial number, objectives, parameters, key metrics; units in the column names.
+def write_pareto(path: Path, space: Space, found: Digest) -> None:
+    """One row a design: trial number, objectives, parameters, key metrics; units in the column names. With replicates
+    also the objectives' half-widths, constraints that may hold as well as not, and trials that the design ties with.
 
     The same trials give the same bytes. A parameter that does not exist in a design is an empty cell.
     """
+    pareto = found.front
     objectives = {objective_column(o): o for o in space.objectives}
     metrics = [m for m in KEY_METRICS if ALL_METRICS[m].column not in objectives and any(m in t.metrics for t in pareto)]
+    noise = [*(half_width_column(o.name, column) for column, o in objectives.items()), "ties_with", "unsure"]
     header = ["trial", *objectives, *(parameter_column(p) for p in space.parameters),
-              *(ALL_METRICS[m].column for m in metrics), "design_key"]
+              *(ALL_METRICS[m].column for m in metrics), *(noise if space.replicates > 1 else []), "design_key"]
+    ties = ties_both_ways(found)
     with _replacing(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -55,18 +59,30 @@ def write_pareto(path: Path, space: Space, pareto: Sequence[Trial]) -> None:
             writer.writerow([
                 trial.number, *(repr(float(trial.objectives[o.name])) for o in objectives.values()),
                 *(label(trial.parameters[p.name]) if p.name in trial.parameters else "" for p in space.parameters),
-                *(repr(float(trial.metrics[m])) if m in trial.metrics else "" for m in metrics), trial.design_key])
+                *(repr(float(trial.metrics[m])) if m in trial.metrics else "" for m in metrics),
+                *([*(repr(trial.half_width(o.name)) if o.name in trial.replicates else "" for o in space.objectives),
+                   " ".join(map(str, ties.get(trial.number, ()))), ", ".join(trial.unsure)] if space.replicates > 1 else []),
+                trial.design_key])
     _replacing(path).replace(path)
+
+
+def ties_both_ways(found: Digest) -> dict[int, list[int]]:
+    """Trial -> trials that it ties with: of one on the front also those behind it."""
+    pairs = {(a, b) for a, others in found.ties.items() for b in others}
+    ties: dict[int, list[int]] = {}
+    for a, b in sorted(pairs | {(b, a) for a, b in pairs}):
+        ties.setdefault(a, []).append(b)
+    return ties
 
 
 def write_trials(path: Path, space: Space, found: Digest) -> None:
     """Every trial as a typed table; columns as in pareto.csv, all metrics, violations as `violation: <constraint>`."""
     schema = trials_schema(space, found)
     on_front = {t.number for t in found.front}
-    trials = found.trials()
+    trials, ties = found.trials(), ties_both_ways(found)
     with pq.ParquetWriter(_replacing(path), schema) as writer:
         while batch := list(islice(trials, ROW_GROUP)):
-            writer.write_table(trials_table(space, batch, schema, on_front))
+            writer.write_table(trials_table(space, batch, schema, on_front, ties))
     _replacing(path).replace(path)
 
 
@@ -79,19 +95,37 @@ def trials_schema(space: Space, found: Digest) -> pa.Schema:
     for name, metric in ALL_METRICS.items():
         if name in found.metrics:
             columns.setdefault(metric.column, pa.float64())
+    if space.replicates > 1:
+        for o in space.objectives:
+            columns.setdefault(half_width_column(o.name, objective_column(o)), pa.float64())
+        for name, metric in ALL_METRICS.items():
+            if name in found.half_widths:
+                columns.setdefault(half_width_column(name, metric.column), pa.float64())
+        columns |= {"ties_with": pa.string(), "unsure": pa.string()}
     columns |= {f"violation: {name}": pa.float64() for name in found.violations}
     columns |= {"design_key": pa.string(), "evaluation_s": pa.float64(), "worker": pa.string(), "attempt": pa.int64(),
                 "cached": pa.bool_()}
     return pa.schema(list(columns.items()))
 
 
-def trials_table(space: Space, trials: Sequence[Trial], schema: pa.Schema, on_front: Set[int]) -> pa.Table:
-    """Trials in the columns of `schema`. Absent values are null; `pareto` says whether the trial is on the front."""
+def trials_table(space: Space, trials: Sequence[Trial], schema: pa.Schema, on_front: Set[int],
+                 ties: Mapping[int, Sequence[int]]) -> pa.Table:
+    """Trials in the columns of `schema`. Absent values are null; `pareto` says whether the trial is on the front.
+
+    ties: `ties_both_ways`.
+    """
     columns: dict[str, list[Any]] = {
         f"violation: {name}": [t.constraints.get(name) for t in trials]
         for name in dict.fromkeys(n for t in trials for n in t.constraints)}
     columns |= {metric.column: [t.metrics.get(name) for t in trials] for name, metric in ALL_METRICS.items()}
     columns |= {objective_column(o): [t.objectives.get(o.name) for t in trials] for o in space.objectives}
+    if space.replicates > 1:
+        columns |= {half_width_column(name, metric.column): [_width(t, name) for t in trials]
+                    for name, metric in ALL_METRICS.items()}
+        columns |= {half_width_column(o.name, objective_column(o)):
+                    [t.half_width(o.name) if o.name in t.replicates else None for t in trials] for o in space.objectives}
+        columns["ties_with"] = [" ".join(map(str, ties[t.number])) if t.number in ties else None for t in trials]
+        columns["unsure"] = [", ".join(t.unsure) or None for t in trials]
     for parameter in space.parameters:
         text = pa.types.is_string(schema.field(parameter_column(parameter)).type)
         values = [t.parameters.get(parameter.name) for t in trials]
@@ -164,6 +198,16 @@ def objective_column(objective: Objective) -> str:
             and objective.unit == ALL_METRICS[objective.name].unit:
         return ALL_METRICS[objective.name].column
     return objective.name + _suffix(objective.unit)
+
+
+def half_width_column(name: str, column: str) -> str:
+    """Where the half-width of what stands in `column` (a name and its unit) stands: 'ttft_p99_half_width_s'."""
+    return f"{name}_half_width{column.removeprefix(name)}"
+
+
+def _width(trial: Trial, metric: str) -> float | None:
+    """Of a metric: 0 where it does not vary, None for a trial that was not simulated."""
+    return trial.half_widths.get(metric, 0.0) if metric in trial.metrics else None
 
 
 def parameter_column(parameter: Parameter) -> str:

@@ -111,6 +111,17 @@ class Space:
         """Constraints that the design alone decides."""
         return tuple(c for c in self.constraints if c.expression.static)
 
+    @cached_property
+    def metrics_read(self) -> frozenset[str]:
+        """Metrics that constraints and objectives read."""
+        read_by = [*(c.expression for c in self.constraints), *(o.expression for o in self.objectives)]
+        return frozenset[str]().union(*(expression.metrics for expression in read_by))
+
+    @property
+    def replicates(self) -> int:
+        """How many traces each design is simulated on; the same for all of them, baselines included."""
+        return self.base_flat.get("workload.replicates") or 1
+
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         """'minimize' or 'maximize' for each objective, as Optuna takes them."""

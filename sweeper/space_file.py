@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simulator.capacity import Target, default_target, limits_of, share
+from simulator.capacity import DEFAULT_SEEDS, Target, default_target, limits_of, share
 from simulator.design import CONFIGS, apply_overrides, as_input_error, expand, find_config, validate
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.units import unit_dimension, unit_scale
@@ -70,6 +70,7 @@ def _build(said: SpaceFile, path: Path, overrides: dict[str, Any]) -> Space:
     space = Space(said.name or path.stem, file, said.description, base, base_flat, parameters, constraints,
                   objectives, (), said.study, _capacity(said.capacity, constraints, objectives, base))
     legality.check_choices(space)
+    legality.check_replicates(space)
     legality.check_constraints(space)
     return Space(space.name, file, said.description, base, base_flat, parameters, constraints, objectives,
                  _baselines(said.baselines, space), said.study, space.capacity)
@@ -152,6 +153,8 @@ def _check_key(key: str) -> None:
     symbols = design_symbols()
     if key == "devices" or "[" in key:
         raise InputError("is derived and cannot be set" if key == "devices" else "set the whole list, not an element")
+    if key == "workload.replicates":
+        raise InputError("cannot vary: designs are compared on the same replicates; set it in the base design")
     if key not in symbols:
         settable = [s for s in symbols if "[" not in s and s != "devices" and ("." in s) == ("." in key)]
         hint = "" if "." in key else " (a short name of your own needs 'sets: [design keys]')"
@@ -257,9 +260,13 @@ def _capacity(said: CapacitySpec | None, constraints: tuple[Constraint, ...], ob
     if said is None and not read:
         return None
     said = said or CapacitySpec()
+    design = validate(base)
+    wanted = design.workload.replicates
     try:
-        limits = limits_of(said.slo) or default_target(validate(base)).limits
-        return Target(limits, share(said.tolerance, "tolerance"), said.seeds)
+        if wanted and said.seeds not in (None, wanted):
+            raise InputError(f"must be the workload's replicates ({wanted}), or absent", key="seeds")
+        limits = limits_of(said.slo) or default_target(design).limits
+        return Target(limits, share(said.tolerance, "tolerance"), said.seeds or wanted or DEFAULT_SEEDS)
     except InputError as error:
         raise error.within(prefix="capacity") from None
 
@@ -279,7 +286,10 @@ def _baselines(said: dict[str, str | dict[str, Any]], space: Space) -> tuple[Bas
             for key in changes:
                 if key not in design_symbols():
                     raise InputError(f"unknown design key; {nearest(key, design_symbols())}", key=key)
-            result.append(Baseline(name, space.design_with(changes)))
+            baseline = Baseline(name, space.design_with(changes))
+            if (baseline.design.workload.replicates or 1) != space.replicates:
+                raise InputError(f"must be {space.replicates} as in the base design", key="workload.replicates")
+            result.append(baseline)
         except InputError as error:
             raise error.within(prefix=f"baselines.{name}") from None
     return tuple(result)

@@ -101,10 +101,11 @@ class ObjectiveSpec(Record):
 class CapacitySpec(Record):
     """The search for the highest request rate at which a design meets `slo`, which metrics of it (`capacity`,
     `cost_per_million_tokens_at_slo`, ...) ask for. `slo`: limits of latency metrics, and `attainment` of the design's
-    slo; without any, 99 % of the requests must meet the design's slo."""
+    slo; without any, 99 % of the requests must meet the design's slo. `seeds`: absent, the workload's `replicates`, 3
+    without these."""
 
     slo: dict[str, Number] = Field(default_factory=dict)
-    seeds: PositiveInt = 3
+    seeds: PositiveInt | None = None
     tolerance: Number = 0.01
 
 

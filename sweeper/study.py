@@ -36,6 +36,7 @@ from sweeper.mlflow_runs import Labels, default_uri
 from sweeper.pareto import signs
 from sweeper.progress import Progress
 from sweeper.proposals import Proposals
+from sweeper.results import objective_column
 from sweeper.search.build import build_search, resumed_seed
 from sweeper.space import Space
 from sweeper.spans import COMPLETE, FAILED, STATUSES, Rows
@@ -90,7 +91,8 @@ class Sweep:
         self._why = ""
         self._pool: Any = None  # sweeper.pool.Pool
         labels = Labels(space.name, book.header.study_id, folder, {
-            "space_hash": book.header.space_hash, "code_version": book.header.code_version, **book.header.settings})
+            "space_hash": book.header.space_hash, "code_version": book.header.code_version, **book.header.settings},
+            {o.name: objective_column(o) for o in space.objectives})
         uri = settings.tracking_uri or default_uri(folder)
         self._tracker = Tracker(uri, labels, progress.warn,
                                 earlier=[trial for trial in self._trials if not trial.rung])

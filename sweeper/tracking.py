@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.mlflow_runs import STEP_METRIC, Labels, SweepRun
+from sweeper.mlflow_runs import STEP_METRIC, Labels, SweepRun, interval_ends
 from sweeper.trial import Trial
 
 BATCH_TRIALS = 32
@@ -37,7 +37,7 @@ class Tracker:
 
     def __init__(self, uri: str, labels: Labels, warn: Callable[[str], None], earlier: Sequence[Trial] = ()) -> None:
         self._uri, self._labels, self._warn = uri, labels, warn
-        self._steps = [step_of(trial, {}) for trial in earlier]
+        self._steps = [step_of(trial, interval_ends(trial, labels.columns)) for trial in earlier]
         self._sent = 0
         self._run: SweepRun | None = None
         self._closing: Closing | None = None
@@ -52,7 +52,7 @@ class Tracker:
 
     def add(self, trial: Trial, extra: Mapping[str, float]) -> None:
         """Hands a finished trial over, with numbers of the sweep at that moment."""
-        self._steps.append(step_of(trial, extra))
+        self._steps.append(step_of(trial, {**interval_ends(trial, self._labels.columns), **extra}))
         if len(self._steps) - self._sent >= BATCH_TRIALS:
             self._wake.set()
 

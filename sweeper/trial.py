@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from simulator.confidence import half_width
 from simulator.inputs.errors import InputError
 
 Status = Literal["complete", "infeasible", "failed", "pruned"]
@@ -25,6 +26,9 @@ class Trial:
     why in words unless the status is `complete`.
     Metrics are in the units of `simulator.metrics.METRICS`, objectives in their own `unit`, constraints are signed
     relative violations (<= 0 holds).
+
+    With replicates (`workload.replicates`, docs/search.md) metrics are means over them, objectives and constraints follow
+    from these, and the last four fields say how exact they are; without, these are empty.
     """
 
     number: int
@@ -41,21 +45,34 @@ class Trial:
     baseline: str = ""  # name of the baseline that this trial is, "" for a proposed design
     cached: bool = False  # taken from an earlier trial with the same design key
     rung: str = ""  # how far up the ladder it came: `bound`, `short` (trace), "" for all the way
+    half_widths: dict[str, float] = field(default_factory=dict)  # of the metrics' 95 % intervals; absent ones do not vary
+    samples: dict[str, list[float]] = field(default_factory=dict)  # by replicate: metrics that the space reads and that vary
+    replicates: dict[str, list[float]] = field(default_factory=dict)  # objectives by replicate (`sweeper.uncertainty`)
+    unsure: list[str] = field(default_factory=list)  # constraints whose 95 % interval has the limit inside
 
     @property
     def interim(self) -> bool:
         """Whether the design's verdict is still to come: a short trace's result by itself."""
         return self.rung == SHORT and self.status != "pruned"
 
+    def half_width(self, objective: str) -> float:
+        """Of the 95 % confidence interval of an objective; 0 where it does not vary, NaN without replicates."""
+        values = self.replicates.get(objective)
+        return half_width(values) if values else math.nan
+
     def to_json_line(self) -> str:
         """The trial as one line of strict JSON without the newline (non-finite numbers are written as text)."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in _NUMBERS:
             plain[name] = {k: v if math.isfinite(v) else str(v) for k, v in plain[name].items()}
+        for name in _OF_REPLICATES:
+            if not plain[name]:
+                del plain[name]
         return json.dumps(plain, separators=(",", ":"), allow_nan=False)
 
 
 _NUMBERS = ("metrics", "objectives", "constraints")
+_OF_REPLICATES = ("half_widths", "samples", "replicates", "unsure")  # finite; left out of the line where empty
 
 
 def from_json_line(line: str) -> Trial:

@@ -63,7 +63,7 @@ def _sorted_out(space: Space, results: dict[str, Trial], points: dict[str, tuple
     for number, baseline in enumerate(space.baselines):
         known = results.get(design_key(baseline.design))
         if known is not None:
-            verdict = judge(space, flatten(baseline.design), known.metrics)
+            verdict = judge(space, flatten(baseline.design), known.metrics, known.samples)
             taken.append(_renewed(known, number, {}, verdict, baseline.name))
     held: set[str] = set()
     for key, (point, _) in points.items():
@@ -73,7 +73,8 @@ def _sorted_out(space: Space, results: dict[str, Trial], points: dict[str, tuple
             continue
         if known is not None:
             number = len(space.baselines) + len(held)
-            taken.append(_renewed(known, number, point, judge(space, space.flat(point), known.metrics), ""))
+            verdict = judge(space, space.flat(point), known.metrics, known.samples)
+            taken.append(_renewed(known, number, point, verdict, ""))
             held.add(key)
     seeds = [points[key][0] for key in dict.fromkeys(ahead) if key not in held]
     return WarmStart(taken, seeds[:MAX_SEEDS])
@@ -81,15 +82,16 @@ def _sorted_out(space: Space, results: dict[str, Trial], points: dict[str, tuple
 
 def _renewed(known: Trial, number: int, point: Values, verdict: Any, baseline: str) -> Trial:
     return replace(known, number=number, parameters=dict(point), status=verdict.status, objectives=verdict.objectives,
-                   constraints=verdict.constraints, reason=verdict.reason, baseline=baseline, cached=True, seconds=0.0)
+                   constraints=verdict.constraints, reason=verdict.reason, baseline=baseline, cached=True, seconds=0.0,
+                   replicates=verdict.replicates, unsure=verdict.unsure)
 
 
 def _covers(trial: Trial, space: Space, other: Space) -> bool:
     """Whether a trial's metrics are all that the space's expressions read, and mean the same."""
     if space.capacity is not None and space.capacity != other.capacity:
         return False
-    expressions = [*(c.expression for c in space.constraints), *(o.expression for o in space.objectives)]
-    return all(expression.metrics <= trial.metrics.keys() for expression in expressions)
+    single = trial.half_widths.keys() - trial.samples.keys()  # metrics that vary and whose replicates were not kept
+    return space.metrics_read <= trial.metrics.keys() - single
 
 
 def _point(space: Space, trial: Trial) -> Values | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from simulator.schema.base import Count, NonNegative, Positive, PositiveInt, Record, RequestsPerSecond
 
@@ -41,12 +41,21 @@ class Lengths(Record):
         return self
 
 
+def _several(value: object) -> object:
+    return None if type(value) is int and value == 1 else value
+
+
+Replicates = Annotated[Annotated[int, Field(ge=2, le=1000)] | None, BeforeValidator(_several)]
+
+
 class Workload(Record):
     """Requests to serve: `trace` (a file: Azure CSV, JSONL or plain CSV) or `arrivals` + `prompt` + `output`.
 
     `requests` cuts a trace or sets how many synthetic ones are drawn; `rate` stretches a trace's time axis to a mean
     request rate; `concurrency` takes clients that wait for their answers in place of any
-    arrival times; `max_prompt_tokens`/`max_output_tokens` clip lengths.
+    arrival times; `max_prompt_tokens`/`max_output_tokens` clip lengths; `replicates`: how many times it is served, drawn
+    anew each time (seeds `seed`, `seed` + 1, ...; a recorded trace begins elsewhere), metrics are then means with a
+    confidence interval.
     """
 
     name: str = "workload"
@@ -61,6 +70,7 @@ class Workload(Record):
     max_prompt_tokens: PositiveInt | None = None
     max_output_tokens: PositiveInt | None = None
     seed: Count = 0
+    replicates: Replicates = None  # 1 means the same as none
 
     @model_validator(mode="after")
     def _open_or_closed(self) -> Workload:

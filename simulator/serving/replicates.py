@@ -6,6 +6,8 @@ end (a circular shift), which keeps every request and every gap between neighbou
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simulator.inputs.errors import InputError
@@ -36,5 +38,6 @@ def shifted(trace: Trace, start: int) -> Trace:
     around = round(span_ns / max(len(trace) - 1, 1))
     gaps = np.diff(trace.arrival_ns, append=trace.arrival_ns[-1] + around)  # [n]: from each request to the next
     arrival = np.concatenate([[0], np.cumsum(gaps[order][:-1])])
-    return Trace(arrival.astype(np.int64), trace.prompt_tokens[order], trace.output_tokens[order],
-                 None if trace.priority is None else trace.priority[order])
+    return replace(trace, arrival_ns=arrival.astype(np.int64), prompt_tokens=trace.prompt_tokens[order],
+                   output_tokens=trace.output_tokens[order],
+                   priority=None if trace.priority is None else trace.priority[order])
