@@ -1,4 +1,7 @@
-"""Where the time and energy of a run went: by operator, by bound, by device."""
+"""Where the time and energy of a run went: by operator, by bound, by device.
+
+Metrics need each operator's time and energy only (`work`); what bound it is told apart for people who ask (`breakdown`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 from simulator.costs import grids
 from simulator.costs.curves import Curve
 from simulator.hardware.priced import Bound
+from simulator.pricing import OperatorPrices
 from simulator.serving.config import EngineResult
 
 Float64 = NDArray[np.float64]
@@ -31,40 +35,48 @@ class OperatorTime:
     fidelity: str
 
 
-def breakdown(curves: list[Curve], device_names: Sequence[str], result: EngineResult, host_s: float) -> list[OperatorTime]:
-    """Time and energy by operator. `device_names[i]` says where curve i runs; `host_s` is the engine's CPU time."""
-    by_tokens = [i for i, c in enumerate(curves) if c.part not in ("attention", "head")]
-    by_sequences = [i for i, c in enumerate(curves) if c.part == "head"]
-    rows: dict[int, OperatorTime] = {}
-    for chosen, histogram in ((by_tokens, result.steps_by_tokens), (by_sequences, result.steps_by_sequences)):
-        rows.update(_row_wise(curves, device_names, chosen, histogram))
-    for i, curve in enumerate(curves):
+@dataclass(frozen=True)
+class Work:
+    """Busy time and dynamic energy of one rank by operator, in the order of its curves; arrays of shape [operators]."""
+
+    devices: Sequence[str]  # device | pim | link
+    seconds: Float64
+    joules: Float64
+
+
+def work(prices: OperatorPrices, result: EngineResult) -> Work:
+    """What every operator did in a run."""
+    seconds, joules = np.zeros(len(prices.curves)), np.zeros(len(prices.curves))
+    for rows, histogram in ((prices.by_tokens, result.steps_by_tokens), (prices.by_sequences, result.steps_by_sequences)):
+        weight = grids.spread(rows.knots, histogram) * rows.repeats
+        seconds[rows.at] = (rows.seconds * weight).sum(axis=1)
+        joules[rows.at] = (rows.joules * weight).sum(axis=1)
+    for i, curve in enumerate(prices.curves):
         if curve.part == "attention":
-            seconds, joules, bound = (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
-            rows[i] = OperatorTime(curve.name, device_names[i], seconds, joules, {bound: seconds} if seconds else {},
-                                   curve.fidelity.name.lower())
-    host = OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic")
-    return [*(rows[i] for i in range(len(curves))), host]
+            seconds[i], joules[i], _ = _attention(curve, result)
+    return Work(prices.device_names, seconds, joules)
 
 
-def _row_wise(curves: list[Curve], device_names: Sequence[str], chosen: list[int],
-              histogram: NDArray[np.int64]) -> dict[int, OperatorTime]:
-    """Row-wise operators, all at once: how often each knot was priced times its price (see `grids.spread`)."""
-    if not chosen:
-        return {}
-    knots = grids.knots_of_size(grids.row_knots, 16384, len(curves[chosen[0]].seconds))
-    repeats = np.array([curves[i].repeats for i in chosen], dtype=float)[:, None]
-    weight = grids.spread(knots, histogram)[None, :] * repeats
-    times = np.stack([curves[i].seconds for i in chosen]) * weight
-    joules = (np.stack([curves[i].joules for i in chosen]) * weight).sum(axis=1)
-    codes = np.stack([curves[i].bound for i in chosen])
-    split = np.stack([np.where(codes == bound, times, 0.0).sum(axis=1) for bound in Bound], axis=1)
-    found = {}
-    for row, i in enumerate(chosen):
-        by_bound = {name: float(part) for name, part in zip(_BOUND_NAMES, split[row], strict=True) if part > 0}
-        found[i] = OperatorTime(curves[i].name, device_names[i], float(times[row].sum()), float(joules[row]), by_bound,
-                                curves[i].fidelity.name.lower())
-    return found
+def breakdown(prices: OperatorPrices, result: EngineResult, host_s: float) -> list[OperatorTime]:
+    """Time and energy by operator, and by bound; the last is the host. `host_s`: the engine's CPU time."""
+    done = work(prices, result)
+    bounds: dict[int, dict[str, float]] = {}
+    for rows, histogram in ((prices.by_tokens, result.steps_by_tokens), (prices.by_sequences, result.steps_by_sequences)):
+        times = rows.seconds * (grids.spread(rows.knots, histogram) * rows.repeats)
+        split = np.stack([np.where(rows.bound == bound, times, 0.0).sum(axis=1) for bound in Bound], axis=1)
+        bounds |= {i: {name: float(part) for name, part in zip(_BOUND_NAMES, parts, strict=True) if part > 0}
+                   for i, parts in zip(rows.at, split, strict=True)}
+    for i, curve in enumerate(prices.curves):
+        if curve.part == "attention":
+            seconds, _, bound = _attention(curve, result)
+            bounds[i] = {bound: seconds} if seconds else {}
+    found = [OperatorTime(curve.name, done.devices[i], float(done.seconds[i]), float(done.joules[i]), bounds[i],
+                          curve.fidelity.name.lower()) for i, curve in enumerate(prices.curves)]
+    return [*found, OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic")]
+
+
+def _attention(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
+    return (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
 
 
 def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.breakdown import OperatorTime
+from simulator.breakdown import Work
 from simulator.design import Design
 from simulator.hardware.cost import Bill, cost_per_hour_usd
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace
@@ -18,13 +18,13 @@ from simulator.serving.latency import latency as latency_of
 Runs = Sequence[tuple[Trace, EngineResult]]
 
 
-def summarise(design: Design, runs: Runs, operators: list[OperatorTime], bill: Bill,
+def summarise(design: Design, runs: Runs, work: Work, bill: Bill,
               scheduler: SchedulerConfig) -> dict[str, float]:
     """Every metric of the run. Latencies that no request has (TPOT of one-token outputs) are 0."""
     metrics = latency(design, runs, scheduler)
     metrics.update(scheduling(runs, scheduler))
-    metrics.update(utilisation(design, runs, operators))
-    metrics.update(money(design, metrics, operators, bill))
+    metrics.update(utilisation(design, runs, work))
+    metrics.update(money(design, metrics, work, bill))
     return metrics
 
 
@@ -96,18 +96,19 @@ def _weighted(histogram: np.ndarray) -> float:
     return float(np.dot(np.arange(len(histogram)), histogram))
 
 
-def utilisation(design: Design, runs: Runs, operators: list[OperatorTime]) -> dict[str, float]:
+def utilisation(design: Design, runs: Runs, work: Work) -> dict[str, float]:
     """Busy shares. A stage of the pipeline does 1/stages of the work, so busy time is divided by their number."""
     span_s = sum(_busy_span_ns(t, r) for t, r in runs) / 1e9 or 1e-9
-    busy = {name: sum(op.seconds for op in operators if op.device == name) / span_s / design.parallelism.pipeline
-            for name in ("device", "pim", "link")}
-    return {f"{name}_utilization": min(share, 1.0) for name, share in busy.items()}
+    busy = dict.fromkeys(("device", "pim", "link"), 0.0)
+    for device, seconds in zip(work.devices, work.seconds.tolist(), strict=True):
+        busy[device] += seconds
+    return {f"{name}_utilization": min(seconds / span_s / design.parallelism.pipeline, 1.0) for name, seconds in busy.items()}
 
 
-def money(design: Design, metrics: dict[str, float], operators: list[OperatorTime], bill: Bill) -> dict[str, float]:
+def money(design: Design, metrics: dict[str, float], work: Work, bill: Bill) -> dict[str, float]:
     """Energy, power, capital, cost per hour and per million generated tokens."""
     devices = design.parallelism.devices
-    dynamic_j = design.parallelism.tensor * sum(op.joules for op in operators)
+    dynamic_j = design.parallelism.tensor * sum(work.joules.tolist())
     energy_j = dynamic_j + bill.static_w * devices * metrics["makespan"]
     power_w = energy_j / metrics["makespan"]
     tokens = metrics["output_throughput"] * metrics["makespan"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 from simulator.inputs.errors import InputError
 
 Float64 = NDArray[np.float64]
+T = TypeVar("T")
+
+MAX_SHARED = 16  # results of `CostCache.shared` that are kept, some 300 kB each
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class CostCache:
     _own_bytes: int = 0
     _new: dict[int, tuple[Float64, float]] = field(default_factory=dict)
     _snapshots: tuple[Snapshot, ...] = ()
+    _shared_results: dict[tuple[Any, ...], tuple[Any, tuple[Any, ...], int, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._snapshots = (self.snapshot,)
@@ -134,7 +139,7 @@ class CostCache:
     def get(self, key: int, compute: Callable[[], Float64]) -> Float64:
         """The entry of `key`, computed on a miss. The array is shared: do not write to it."""
         start = time.perf_counter()
-        entry = self._own.get(key) or self._shared(key)
+        entry = self._own.get(key) or self._in_snapshots(key)
         if entry is not None:
             self.counters.hits += 1
             self.counters.saved_s += entry[1] - (time.perf_counter() - start)
@@ -150,13 +155,36 @@ class CostCache:
         self.counters.computed_s += spent
         return values
 
+    def shared(self, records: tuple[Any, ...], rest: tuple[Any, ...], compute: Callable[[], T]) -> T:
+        """What `compute` makes of entries, computed once for the same `records` (frozen; the very objects) and `rest`.
+
+        A result that is at hand counts as a hit of every entry that it was made of.
+        """
+        key = (*map(id, records), *rest)
+        start = time.perf_counter()
+        found = self._shared_results.get(key)
+        counters = self.counters
+        if found is not None:
+            result, _, entries, seconds = found
+            counters.hits += entries
+            counters.saved_s += seconds - (time.perf_counter() - start)
+            return result
+        before = (counters.hits + counters.misses, counters.saved_s + counters.computed_s)
+        result = compute()
+        entries = counters.hits + counters.misses - before[0]
+        while len(self._shared_results) >= MAX_SHARED:
+            self._shared_results.pop(next(iter(self._shared_results)))
+        # the records are kept along, so that no other object gets their identity
+        self._shared_results[key] = (result, records, entries, counters.saved_s + counters.computed_s - before[1])
+        return result
+
     def use(self, *snapshots: Snapshot) -> None:
         """Looks in `snapshots` from now on; own entries that they hold are dropped."""
         self._snapshots = snapshots
-        for key in [k for k in self._own if self._shared(k) is not None]:
+        for key in [k for k in self._own if self._in_snapshots(k) is not None]:
             self._forget(key)
 
-    def _shared(self, key: int) -> tuple[Float64, float] | None:
+    def _in_snapshots(self, key: int) -> tuple[Float64, float] | None:
         for s in self._snapshots:
             i = s.find(key)
             if i >= 0:

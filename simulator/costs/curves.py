@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,30 @@ class Curve:
     joules: Float64
     bound: Float64
     fidelity: Fidelity
+
+
+@dataclass(frozen=True)
+class RowCurves:
+    """Row-wise curves stacked, to be evaluated at once. seconds, joules, bound: [curves, knots]; repeats: [curves, 1]."""
+
+    at: list[int]  # where they stand among all curves
+    knots: Float64
+    repeats: Float64
+    seconds: Float64
+    joules: Float64
+    bound: Float64
+
+
+def row_curves(curves: list[Curve], parts: Collection[str]) -> RowCurves:
+    """The curves of these parts, which all have the same knots."""
+    at = [i for i, curve in enumerate(curves) if curve.part in parts]
+    if not at:
+        none = np.zeros((0, 1))
+        return RowCurves(at, np.ones(1), none, none, none, none)
+    chosen = [curves[i] for i in at]
+    return RowCurves(at, grids.knots_of_size(grids.row_knots, 16384, len(chosen[0].seconds)),
+                     np.array([c.repeats for c in chosen], dtype=float)[:, None],
+                     *(np.array([getattr(c, name) for c in chosen]) for name in ("seconds", "joules", "bound")))
 
 
 def price_all(operators: list[NamedOperator], device_of: Callable[[NamedOperator], Device], cache: CostCache,

@@ -19,7 +19,6 @@ def _both_sides(start: int, stop: int, step: int) -> list[int]:
     return [edge + side for edge in range(start, stop + 1, step) for side in (0, 1)]
 
 
-@lru_cache(maxsize=8)
 def row_knots(max_rows: int) -> Float64:
     """Rows (tokens or sequences) from 1 to at least `max_rows`: dense to 256, then both sides of tile edges.
 
@@ -28,16 +27,25 @@ def row_knots(max_rows: int) -> Float64:
     top = 16384
     while top < max_rows:
         top *= 2
+    return _row_knots(top)
+
+
+@lru_cache(maxsize=8)
+def _row_knots(top: int) -> Float64:
     knots = [*range(1, 257), *_both_sides(256, 2048, 16), *_both_sides(2048, top, 256)]
     return _frozen(knots)
 
 
-@lru_cache(maxsize=8)
 def batch_knots(max_sequences: int) -> Float64:
     """Sequences of a decode batch from 1 to at least `max_sequences`."""
     top = 1024
     while top < max_sequences:
         top *= 2
+    return _batch_knots(top)
+
+
+@lru_cache(maxsize=8)
+def _batch_knots(top: int) -> Float64:
     return _frozen([*range(1, 33), *_both_sides(32, 256, 8), *_both_sides(256, top, 64)])
 
 
@@ -76,7 +84,5 @@ def spread(knots: Float64, histogram: NDArray[np.int64]) -> Float64:
     count = histogram[x].astype(np.float64)
     right = np.clip(np.searchsorted(knots, x), 1, len(knots) - 1)
     share = np.clip((x - knots[right - 1]) / (knots[right] - knots[right - 1]), 0.0, 1.0)
-    weights = np.zeros(len(knots))
-    np.add.at(weights, right - 1, count * (1 - share))
-    np.add.at(weights, right, count * share)
-    return weights
+    at, shares = np.concatenate([right - 1, right]), np.concatenate([count * (1 - share), count * share])
+    return np.asarray(np.bincount(at, shares, len(knots)), dtype=np.float64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,63 +18,110 @@ from simulator.schema.hardware import Hardware
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+T = TypeVar("T")
 
 
-def step_costs(curves: list[Curve], hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
+@dataclass(frozen=True)
+class Sums:
+    """The curves of a design added up by part, and attention; seconds, repeats included. Shapes: rows [knots],
+    prefill_ns [chunk knots, context knots]. `kept` holds dense tables by the limits that they were made for."""
+
+    rows: Float64  # knots
+    before: Float64
+    after: Float64
+    half_before: Float64  # as `before` and `after` while PIM works in the same memory
+    half_after: Float64
+    embed: Float64
+    send: Float64
+    head: Float64
+    decode: Curve
+    prefill_ns: Float64
+    kept: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+def sums(curves: list[Curve], rows: Float64, beside: list[Curve] | None) -> Sums:
+    """`curves` added up. beside: `curves` as they are while PIM works in the same memory, where that slows them: what the
+    halves of an interleaved batch take."""
+    before, after = _sum(curves, "before", rows), _sum(curves, "after", rows)
+    half_before, half_after = (before, after) if beside is None else (_sum(beside, part, rows) for part in ("before", "after"))
+    prefill = _attention(curves, decode=False)
+    return Sums(rows, before, after, half_before, half_after, _sum(curves, "embed", rows), _sum(curves, "send", rows),
+                _sum(curves, "head", rows), _attention(curves, decode=True), prefill.seconds * prefill.repeats * 1e9)
+
+
+def step_costs(of: Sums, hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
                channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
-               capture_sizes: Sequence[int] = (), beside: list[Curve] | None = None,
-               swap_block_s: float = 0.0) -> StepCosts:
+               capture_sizes: Sequence[int] = (), swap_block_s: float = 0.0) -> StepCosts:
     """The step tables of a design.
 
     stage_layers: decoder blocks of each pipeline stage. channels: (count, seconds per request, seconds per context token)
     of one layer, where PIM keeps whole requests on channels. extras: what measured tables say about mixed and uneven
-    batches. capture_sizes: CUDA graph sizes that rows are padded to. beside: `curves` as they are while PIM works in the
-    same memory, where that slows them: what the halves of an interleaved batch take. Times of operators are summed before they are
+    batches. capture_sizes: CUDA graph sizes that rows are padded to. Times of operators are summed before they are
     rounded to ns.
     """
-    rows = grids.row_knots(max(max_tokens, max_sequences))
-    tokens = padded(np.arange(max_tokens + 1), capture_sizes)
-    before = _sum(curves, "before", rows)
-    after = _sum(curves, "after", rows)
     layers = sum(stage_layers)
     stages = len(stage_layers)
-    stage_tokens = np.zeros((stages, max_tokens + 1), dtype=np.int64)
-    stage_tokens[0] += _dense(rows, _sum(curves, "embed", rows), tokens)
-    if stages > 1:  # every stage but the last sends its rows on; one send was counted for each of them
-        stage_tokens[:-1] += _dense(rows, _sum(curves, "send", rows) / (stages - 1), tokens)
-    stage_sequences = np.zeros((stages, max_sequences + 1), dtype=np.int64)
-    stage_sequences[-1] = _dense(rows, _sum(curves, "head", rows), np.arange(max_sequences + 1, dtype=float))
-    decode = _attention(curves, decode=True)
-    prefill = _attention(curves, decode=False)
     host = hardware.host
-    stage_sequences[0, 1:] += _ns(host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1))
-    stage_tokens[0, graphless(np.arange(max_tokens + 1), capture_sizes)] += _ns(np.asarray(host.graphless_step_s))
-    overlap, half = _overlap(hardware), tokens / 2
-    half_before, half_after = (before, after) if beside is None else (_sum(beside, part, rows) for part in ("before", "after"))
-    interleaves = overlap in (INTERLEAVED, BEST)
+    overlap = _overlap(hardware)
     mixed = _beside(extras, layers)
+    by_tokens = _kept(of, (stages, max_tokens, *capture_sizes), lambda: _by_tokens(of, stages, max_tokens, capture_sizes))
+    stage_tokens = by_tokens.stage_ns
+    if host.graphless_step_s:
+        stage_tokens = stage_tokens.copy()
+        stage_tokens[0, graphless(np.arange(max_tokens + 1), capture_sizes)] += _ns(np.asarray(host.graphless_step_s))
+    stage_sequences = np.zeros((stages, max_sequences + 1), dtype=np.int64)
+    stage_sequences[-1] = _kept(of, ("head", max_sequences), lambda: _dense(
+        of.rows, of.head, np.arange(max_sequences + 1, dtype=float)))
+    stage_sequences[0, 1:] += _ns(host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1))
+    half_before = half_after = None
+    if overlap in (INTERLEAVED, BEST):
+        half_before, half_after = _kept(of, ("halves", max_tokens, *capture_sizes), lambda: [
+            _dense(of.rows, half, by_tokens.rows / 2) for half in (of.half_before, of.half_after)])
     return StepCosts(
-        linear_ns=_dense(rows, before + after, tokens),
-        decode_ns=_per_batch(decode, max_sequences),
+        linear_ns=by_tokens.linear_ns,
+        decode_ns=_kept(of, ("decode", max_sequences), lambda: _per_batch(of.decode, max_sequences)),
         decode_spread_ns=np.zeros(max_sequences + 1) if extras is None else extras.spread_s * layers * 1e9,
         channels=channels[0] if channels else 0,
         channel_request_ns=channels[1] * layers * 1e9 if channels else 0.0,
         channel_token_ns=channels[2] * layers * 1e9 if channels else 0.0,
-        prefill_ns=prefill.seconds * prefill.repeats * 1e9,
-        chunk_knots=np.array(grids.chunk_knots()),
-        context_knots=np.array(grids.context_knots()),
+        prefill_ns=of.prefill_ns,
+        chunk_knots=grids.chunk_knots(),
+        context_knots=grids.context_knots(),
         stage_layers=np.asarray(stage_layers, dtype=np.int64),
         stage_tokens_ns=stage_tokens,
         stage_sequences_ns=stage_sequences,
         host_ns=_ns(host.step_s + host.sequence_s * np.arange(max_sequences + 1)),
         overlap=overlap,
-        half_before_ns=_dense(rows, half_before, half) if interleaves else None,
-        half_after_ns=_dense(rows, half_after, half) if interleaves else None,
+        half_before_ns=half_before,
+        half_after_ns=half_after,
         beside_knots=mixed[0],
         beside_ns=mixed[1],
         beside_spread_ns=mixed[2],
         swap_block_ns=round(swap_block_s * 1e9),
     )
+
+
+@dataclass(frozen=True)
+class _ByTokens:
+    rows: Float64  # that a step of so many tokens runs with
+    linear_ns: Int64
+    stage_ns: Int64  # [stages, tokens]
+
+
+def _by_tokens(of: Sums, stages: int, max_tokens: int, capture_sizes: Sequence[int]) -> _ByTokens:
+    tokens = padded(np.arange(max_tokens + 1), capture_sizes)
+    stage_tokens = np.zeros((stages, max_tokens + 1), dtype=np.int64)
+    stage_tokens[0] += _dense(of.rows, of.embed, tokens)
+    if stages > 1:  # every stage but the last sends its rows on; one send was counted for each of them
+        stage_tokens[:-1] += _dense(of.rows, of.send / (stages - 1), tokens)
+    return _ByTokens(tokens, _dense(of.rows, of.before + of.after, tokens), stage_tokens)
+
+
+def _kept(of: Sums, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
+    found = of.kept.get(key)
+    if found is None:
+        found = of.kept[key] = compute()
+    return found
 
 
 def _ns(seconds: Float64) -> Int64:
