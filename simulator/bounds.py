@@ -92,12 +92,16 @@ def bounds(design: Design, priced: Priced, trace: Trace, wanted: Collection[str]
 
 
 def mean_bounds(found: Sequence[Mapping[str, Interval]]) -> dict[str, Interval]:
-    """Intervals that hold the mean of every metric over several traces: the means of their ends."""
-    if len(found) == 1:
-        return dict(found[0])
-    ends = {name: (fmean(one[name][0] for one in found), fmean(one[name][1] for one in found)) for name in found[0]}
-    return {name: (low - ROUNDING * abs(low) if math.isfinite(low) else low,
-                   high + ROUNDING * abs(high) if math.isfinite(high) else high) for name, (low, high) in ends.items()}
+    """Intervals that hold the mean of every metric over several traces: the means of their ends (exact where all are)."""
+    return {name: (_mean([one[name][0] for one in found], -ROUNDING), _mean([one[name][1] for one in found], ROUNDING))
+            for name in found[0]}
+
+
+def _mean(ends: list[float], slack: float) -> float:
+    if all(end == ends[0] for end in ends):
+        return ends[0]
+    mean = fmean(ends)
+    return mean + slack * abs(mean) if math.isfinite(mean) else mean
 
 
 def _span_s(parts: list[Trace], found: list[Floors]) -> float:

@@ -39,6 +39,11 @@ def half_width(values: Sequence[float], confidence: float = CONFIDENCE) -> float
     return t_quantile(len(values), confidence) * float(standard_errors(values))
 
 
+def shown(width: float) -> str:
+    """A half-width for people: two digits, large ones in full."""
+    return f"{width:,.0f}" if width >= 100 else f"{width:.2g}"
+
+
 def mean_metrics(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of every metric over the replicates; exactly the value where all replicates have the same."""
     if len(runs) == 1:

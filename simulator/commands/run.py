@@ -10,10 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from simulator.confidence import half_widths, mean_metrics, shown
+from simulator.costs.cache import CostCache
 from simulator.design import Design, design_key, load_design, parse_override
 from simulator.exports import requests_table, steps_table, write_table
 from simulator.inputs.errors import InputError
 from simulator.metrics import METRICS, PERCENTILES, Metric
+from simulator.serving.replicates import replicates
+from simulator.serving.trace import load_trace
 from simulator.simulate import Infeasible, Result, simulate
 
 
@@ -21,8 +25,12 @@ def run_command(source: str, overrides: list[str], *, as_json: bool, requests_fi
                 use_reference: bool) -> int:
     """Simulates the design and prints it. Raises InputError for bad input or a design that cannot serve."""
     design = load_design(source, dict(parse_override(text) for text in overrides))
+    cache, workload = CostCache(), design.workload
     try:
-        result = simulate(design, log=steps_file is not None, use_reference=use_reference)
+        traces = replicates(workload, load_trace(workload), workload.replicates or 1)
+        result = simulate(design, cache=cache, trace=traces[0], log=steps_file is not None, use_reference=use_reference)
+        runs = [result.metrics, *(simulate(design, cache=cache, trace=trace, use_reference=use_reference).metrics
+                                  for trace in traces[1:])]
     except Infeasible as infeasible:
         first = infeasible.violations[0]
         raise InputError(f"the design cannot serve: {first.message}", file=source, key=first.name) from None
@@ -30,17 +38,19 @@ def run_command(source: str, overrides: list[str], *, as_json: bool, requests_fi
         if file is not None:
             write_table(table(result), file)
     if as_json:
-        json.dump(_as_json(design, result), sys.stdout, indent=2)
+        json.dump(_as_json(design, result, runs), sys.stdout, indent=2)
         print()
     else:
-        _print(design, result)
+        _print(design, result, runs)
     return 0
 
 
-def _as_json(design: Design, result: Result) -> dict[str, Any]:
+def _as_json(design: Design, result: Result, runs: list[dict[str, float]]) -> dict[str, Any]:
+    noise = {"replicates": len(runs), "half_widths": {METRICS[name].column: width for name, width in half_widths(runs).items()}}
     return {
         "design_key": design_key(design),
-        "metrics": {METRICS[name].column: value for name, value in result.metrics.items()},
+        "metrics": {METRICS[name].column: value for name, value in mean_metrics(runs).items()},
+        **(noise if len(runs) > 1 else {}),
         "operators": [{"name": op.name, "device": op.device, "seconds": op.seconds, "joules": op.joules,
                        "by_bound_s": op.by_bound_s, "fidelity": op.fidelity} for op in result.operators],
         "bound_s": result.bound_s,
@@ -49,23 +59,25 @@ def _as_json(design: Design, result: Result) -> dict[str, Any]:
     }
 
 
-def _print(design: Design, result: Result) -> None:
+def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
-    p, m = design.parallelism, result.metrics
+    p, m, widths = design.parallelism, mean_metrics(runs), half_widths(runs)
     console.print(f"[bold]{design.model.name}[/] on [bold]{design.hardware.name}[/], {p.devices} devices = "
                   f"TP{p.tensor} x PP{p.pipeline} x {p.replicas} replica{'s' if p.replicas > 1 else ''}; "
                   f"workload {design.workload.name}, {m['requests']:.0f} requests")
+    if len(runs) > 1:
+        console.print(f"means of {len(runs)} replicates; ± half of a 95 % confidence interval; operators of the first")
     latency = Table("latency", "mean", *(f"p{q}" for q in PERCENTILES), title_justify="left")
     for name in ("ttft", "tpot", "itl", "e2e", "queueing"):
         if f"{name}_mean" in m:
             latency.add_row(name.upper() if name != "queueing" else name,
-                            *(show_seconds(m[f"{name}_{s}"]) for s in ("mean", *(f"p{q}" for q in PERCENTILES))))
+                            *(_seconds(f"{name}_{s}", m, widths) for s in ("mean", *(f"p{q}" for q in PERCENTILES))))
     console.print(latency)
     shown = [(name, metric) for name, metric in METRICS.items() if metric.unit != "s" and name in m]
     half = -(-len(shown) // 2)
     rest = Table("metric", "value", "metric", "value")
     for left, right in itertools.zip_longest(shown[:half], shown[half:]):
-        rest.add_row(*_cells(left, m), *_cells(right, m))
+        rest.add_row(*_cells(left, m, widths), *_cells(right, m, widths))
     console.print(rest)
     total = sum(op.seconds for op in result.operators) or 1.0
     operators = Table("operator", "runs on", "busy", "share", "bound by", "fidelity")
@@ -78,11 +90,16 @@ def _print(design: Design, result: Result) -> None:
     console.print(f"time by bound: {shares}")
 
 
-def _cells(item: tuple[str, Metric] | None, metrics: dict[str, float]) -> tuple[str, str]:
+def _seconds(name: str, metrics: dict[str, float], widths: dict[str, float]) -> str:
+    return show_seconds(metrics[name]) + (f" ± {show_seconds(float(f'{widths[name]:.2g}'))}" if name in widths else "")
+
+
+def _cells(item: tuple[str, Metric] | None, metrics: dict[str, float], widths: dict[str, float]) -> tuple[str, str]:
     if item is None:
         return "", ""
     value = metrics[item[0]]
     text = f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    text += f" ± {shown(widths[item[0]])}" if item[0] in widths else ""
     return item[0], f"{text} {item[1].unit}".rstrip()
 
 

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.commands.noise import listed, noise_lines, shown
 from sweeper.commands.why import devices, why
 from sweeper.folder import Settings
 from sweeper.parameters import label
-from sweeper.results import best_trial
+from sweeper.results import best_trial, ties_both_ways
 from sweeper.space import Space
 from sweeper.status import clock
 from sweeper.study import Ending
@@ -51,7 +52,7 @@ def print_ending(console: Console, folder: Path, space: Space, settings: Setting
         f"{s['cache_computed_s']:.2f} s spent, {s['cache_saved_s']:.2f} s saved")
     if ending.found.front:
         _print_front(console, space, ending)
-        for line in (*_against_baselines(space, ending), *_bounds(space, ending)):
+        for line in (*noise_lines(space, ending.found), *_against_baselines(space, ending), *_bounds(space, ending)):
             say(line)
     else:
         say("no feasible design; the constraints that were missed most often:")
@@ -85,15 +86,18 @@ def _print_front(console: Console, space: Space, ending: Ending) -> None:
     told = {p.name for p in space.parameters if all(key.startswith("parallelism.") for key in p.keys)}  # by `devices`
     names = [name for name in varied if name not in told]
     settings = _settings(rows, names) if wide else [""] * len(rows)
-    table = Table("trial", *columns, "devices", *([" ".join(map(_short, names))] if wide and names else []), title=title,
-                  title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    noisy = space.replicates > 1
+    ties = ties_both_ways(ending.found) if noisy else {}
+    table = Table("trial", *columns, *(["ties with"] if noisy else []), "devices",
+                  *([" ".join(map(_short, names))] if wide and names else []), title=title, title_justify="left",
+                  box=SIMPLE_HEAD, pad_edge=False)
     for column in table.columns[1:len(columns) + 1]:
         column.justify = "right"
     best = {o.name: best_trial(pareto, o) for o in space.objectives}
     for trial, setting in [*zip(rows, settings, strict=True), *((t, "") for t in _baselines(ending))]:
-        numbers = [Text(f"{trial.objectives[o.name]:.4g}", "bold green" if trial is best[o.name] else "")
-                   for o in space.objectives]
-        table.add_row(trial.baseline or str(trial.number), *numbers, devices(space, trial),
+        numbers = [Text(shown(trial, o.name), "bold green" if trial is best[o.name] else "") for o in space.objectives]
+        table.add_row(trial.baseline or str(trial.number), *numbers,
+                      *([listed(ties.get(trial.number, []), 4)] if noisy else []), devices(space, trial),
                       *([Text(setting)] if wide and names else []), end_section=trial is rows[-1])
     console.print(table)
     same = [f"{p.name}={_shown(pareto[0], p.name)}" for p in space.parameters

@@ -16,6 +16,7 @@ from rich.table import Table
 from simulator.commands.run import show_seconds
 from simulator.metrics import ALL_METRICS
 from simulator.simulate import Infeasible, simulate
+from sweeper.commands.noise import metric_noise, objective_noise, shown, verdict
 from sweeper.commands.show import load_study
 from sweeper.commands.trials import found_trial
 from sweeper.commands.why import devices
@@ -71,7 +72,7 @@ def _print_head(console: Console, space: Space, trial: Trial) -> None:
         say(f"  {describe(trial.parameters)}")
     for o in space.objectives:
         if o.name in trial.objectives:
-            say(f"  {o.label}: {trial.objectives[o.name]:.4g}")
+            say(f"  {o.label}: {shown(trial, o.name)}" + (f" (95 %, {space.replicates} replicates)" if trial.replicates else ""))
 
 
 def _print_roofline(console: Console, rows: list[Position]) -> None:
@@ -121,20 +122,28 @@ def _print_knobs(console: Console, space: Space, trial: Trial, found: list[Chang
 
 
 def _print_differences(console: Console, space: Space, a: Trial, b: Trial) -> None:
-    table = Table("", f"trial {a.number}", f"trial {b.number}", "change", box=SIMPLE_HEAD, pad_edge=False)
+    noisy = bool(a.replicates and b.replicates)
+    noise: dict[str, float | None] = {**objective_noise(space, a, b)}
+    table = Table("", f"trial {a.number}", f"trial {b.number}", "change", *(["noise of the difference (95 %)"] if noisy else []),
+                  box=SIMPLE_HEAD, pad_edge=False)
     told = [_settings(space, t, other) for t, other in ((a, b), (b, a))]
     for p in space.parameters:
         old, new = ("-" if s.get(p.name) is None else label(s[p.name]) for s in told)
         if old != new:
             table.add_row(p.name, old, new, "")
     table.add_section()
-    objectives = [(o.label, a.objectives.get(o.name), b.objectives.get(o.name)) for o in space.objectives]
-    metrics = [(f"{m} ({ALL_METRICS[m].unit})" if ALL_METRICS[m].unit else m, a.metrics.get(m), b.metrics.get(m))
-               for m in KEY_METRICS if m not in {o.name for o in space.objectives}]
-    for name, left, right in [*objectives, *metrics]:
+    objectives = [(o.label, a.objectives.get(o.name), b.objectives.get(o.name), noise.get(o.name)) for o in space.objectives]
+    metrics = [(f"{m} ({ALL_METRICS[m].unit})" if ALL_METRICS[m].unit else m, a.metrics.get(m), b.metrics.get(m),
+                metric_noise(a, b, m)) for m in KEY_METRICS if m not in {o.name for o in space.objectives}]
+    for name, left, right, width in [*objectives, *metrics]:
         if left is not None and right is not None:
-            table.add_row(name, f"{left:.4g}", f"{right:.4g}", f"{(right - left) / abs(left):+.1%}" if left else "")
+            table.add_row(name, f"{left:.4g}", f"{right:.4g}", f"{(right - left) / abs(left):+.1%}" if left else "",
+                          *([verdict(right - left, width)] if noisy else []))
     console.print(table, markup=False)
+    if noise:
+        beyond = [n for n, width in noise.items() if abs(b.objectives[n] - a.objectives[n]) > (width or 0.0)]
+        console.print("the two differ by more than the noise in " + ", ".join(beyond) if beyond else
+                      "the two tie: no objective differs by more than the noise", highlight=False, markup=False, soft_wrap=True)
 
 
 def _settings(space: Space, trial: Trial, beside: Trial) -> dict[str, Any]:
@@ -176,4 +185,6 @@ def _plain(space: Space, trial: Trial, roofline: list[Position], knobs: list[Cha
                            for name, c in best.items()}
     if other is not None:
         plain["against"] = told(other, other_roofline)
+        if noise := objective_noise(space, trial, other):
+            plain["against"]["noise_half_widths"] = noise
     return plain
