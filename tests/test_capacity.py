@@ -49,6 +49,20 @@ def test_the_search_finds_what_a_scan_of_all_rates_finds(name, overrides, limits
     assert found.metrics["capacity_runs"] < 30
 
 
+@pytest.mark.parametrize(("name", "metric", "limit"), [
+    ("npu-chat", "itl_p95", 0.04), ("npu-chat", "itl_p99", 0.05), ("npu-pim-chat", "itl_p99", 0.04)])
+def test_percentiles_of_gaps_between_tokens_can_be_limits(name, metric, limit):
+    """They jump from rate to rate, since a few prefill chunks decide them: the answer passes, what is said to fail does, and a
+    scan of all rates first fails within three per cent."""
+    design = load_design(name, {"workload": "chat-200"})
+    trace = load_trace(design.workload)
+    (found,) = capacity(design, Target({metric: limit}, seeds=1)).thresholds
+    at, above = (simulate(design, trace=at_rate(trace, rate)).metrics[metric] for rate in (found.rate, found.fails))
+    assert at <= limit < above
+    assert found.fails <= found.rate * 1.011
+    assert scanned(design, {metric: limit}, trace, found.rate * 1.5) == pytest.approx(found.rate, rel=0.03)
+
+
 def test_metrics_follow_from_the_run_at_capacity():
     design = load_design("npu-chat", {"workload": "chat-200"})
     found = capacity(design, Target({"ttft_p99": 0.6}, seeds=3))
