@@ -2,6 +2,8 @@
 
     python scripts/bench_search.py --tables DIR [--space NAME] [--seeds 5] [--trials 400] [--sampler NAME] [--json FILE]
 
+The peers need packages that are not ours: scripts/search_peers.py says which; a row whose package is missing is left out.
+
 Spaces are enumerated once with the sweeper itself (`run SPACE --sampler exhaustive`, minutes each) into DIR; after that a
 simulation is a look-up. Share: hypervolume dominated by what was found over that of the true front, objectives on a log
 scale, bounded by the 90th percentile of all feasible designs. For every sampler a repeated or statically illegal
@@ -25,9 +27,8 @@ import statistics
 import subprocess
 import sys
 import time
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts import search_peers  # noqa: E402
 from sweeper import ledger  # noqa: E402
 from sweeper.enumeration import Enumeration  # noqa: E402
 from sweeper.evaluator import SimEvaluator, load_traces, warm  # noqa: E402
 from sweeper.ladder.loop import Ladder, Rungs, run_free  # noqa: E402
 from sweeper.loop import Loop  # noqa: E402
 from sweeper.pareto import signs  # noqa: E402
-from sweeper.proposals import Proposals, broken_rule  # noqa: E402
+from sweeper.proposals import Proposals  # noqa: E402
 from sweeper.search.build import build_search  # noqa: E402
 from sweeper.space import Space  # noqa: E402
 from sweeper.space_file import load_space  # noqa: E402
@@ -55,7 +57,7 @@ from sweeper.worker import Task, run_task  # noqa: E402
 
 # space -> what is changed for the enumeration: short traces keep it affordable
 SPACES: dict[str, dict[str, Any]] = {
-    "npu_pim_grid": {},
+    "npu_pim_grid": {"workload.requests": 200},
     "gpu_fleet": {"workload.requests": 200},
     "npu_scale_out": {"workload.requests": 200},
 }
@@ -63,7 +65,6 @@ GOAL = 0.95
 LADDER_GOAL = 0.98
 OURS = ("tpe", "gp", "local", "nsga2", "random", "qmc")
 LADDER = "ladder"
-STOCK = ("optuna_tpe", "optuna_mv_tpe", "optuna_nsga2", "optuna_nsga3", "optuna_qmc", "optuna_random")
 IN_FLIGHT = 4
 
 
@@ -203,12 +204,12 @@ def ladder(truth: Truth, seed: int, budget: float, evaluator: SimEvaluator, pric
     return pool, time.process_time() - start_s
 
 
-def measure_ladder(truth: Truth, name: str, seeds: int, trials: int) -> Iterator[dict[str, Any]]:
+def measure_ladder(truth: Truth, name: str, seeds: range, trials: int) -> Iterator[dict[str, Any]]:
     """Rows of the ladder on one space."""
     evaluator = SimEvaluator(truth.space, load_traces(truth.space))
     warm(truth.space)
     prices = rung_prices(truth, evaluator)
-    climbs = [ladder(truth, seed, trials, evaluator, prices)[0] for seed in range(seeds)]
+    climbs = [ladder(truth, seed, trials, evaluator, prices)[0] for seed in seeds]
     shares = [truth.share(climb.found) for climb in climbs]
     share = statistics.median(shares)
     yield {"name": f"{name}/{LADDER}/hypervolume_share_{trials}", "value": round(share, 4), "unit": "",
@@ -221,56 +222,22 @@ def measure_ladder(truth: Truth, name: str, seeds: int, trials: int) -> Iterator
         yield {"name": f"{name}/{LADDER}/{what}", "value": round(value, 4), "unit": unit, "goal": "", "ok": None}
 
 
-def stock(truth: Truth, sampler: str, seed: int, trials: int) -> tuple[list[Trial], float]:
-    """The trials of one of Optuna's samplers, and its CPU seconds."""
-    import optuna
-    from optuna import samplers
-
-    warnings.simplefilter("ignore")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    make: dict[str, Callable[[], Any]] = {
-        "optuna_tpe": lambda: samplers.TPESampler(seed=seed),
-        "optuna_mv_tpe": lambda: samplers.TPESampler(seed=seed, multivariate=True),
-        "optuna_nsga2": lambda: samplers.NSGAIISampler(seed=seed), "optuna_nsga3": lambda: samplers.NSGAIIISampler(seed=seed),
-        "optuna_qmc": lambda: samplers.QMCSampler(seed=seed, scramble=True),
-        "optuna_random": lambda: samplers.RandomSampler(seed=seed)}
-    space = truth.space
-    study = optuna.create_study(directions=space.directions, sampler=make[sampler]())
-    distributions = space.distributions()
-    found: dict[str, Trial] = {}
-    start_s = time.process_time()
-    for _ in range(6 * trials):
-        if len(found) == trials:
-            break
-        asked = study.ask(distributions)
-        point = space.decode(asked.params)
-        rule = broken_rule(space, point)
-        if rule is not None:
-            study.tell(asked, state=optuna.trial.TrialState.FAIL)
-            continue
-        key = space.key(point)
-        trial = found[key] = truth.trials[key]
-        values = [trial.objectives.get(o.name) for o in space.objectives]
-        for constraint, amount in trial.constraints.items():
-            asked.set_constraint(constraint, min(max(amount, -1e300), 1e300))
-        if None in values:
-            study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(asked, values)
-    return list(found.values()), time.process_time() - start_s
-
-
-def measure(truth: Truth, name: str, sampler: str, seeds: int, trials: int) -> Iterator[dict[str, Any]]:
+def measure(truth: Truth, name: str, sampler: str, seeds: range, trials: int, hub: str | None) -> Iterator[dict[str, Any]]:
     """Rows of one sampler on one space."""
     if sampler == LADDER:
         yield from measure_ladder(truth, name, seeds, trials)
         return
-    run = stock if sampler.startswith("optuna_") else ours
+    def run(seed: int) -> tuple[list[Trial], float]:
+        if sampler in search_peers.NAMES:
+            look_up = lambda point: truth.trials[truth.space.key(point)]  # noqa: E731
+            return search_peers.run(sampler, truth.space, look_up, seed, trials, hub)
+        return ours(truth, sampler, seed, trials)
+
     shares: list[float] = []
     halves: list[float] = []
     cpu_s = 0.0
-    for seed in range(seeds):
-        found, seconds = run(truth, sampler, seed, trials)
+    for seed in seeds:
+        found, seconds = run(seed)
         cpu_s += seconds
         shares.append(truth.share(found))
         halves.append(truth.share(found[: trials // 2]))
@@ -281,8 +248,25 @@ def measure(truth: Truth, name: str, sampler: str, seeds: int, trials: int) -> I
            "least": round(min(shares), 4), "most": round(max(shares), 4)}
     yield {"name": f"{name}/{sampler}/hypervolume_share_{trials // 2}", "value": round(statistics.median(halves), 4),
            "unit": "", "goal": "", "ok": None}
-    yield {"name": f"{name}/{sampler}/cpu_ms_per_trial", "value": round(1e3 * cpu_s / seeds / trials, 3), "unit": "ms",
+    yield {"name": f"{name}/{sampler}/cpu_ms_per_trial", "value": round(1e3 * cpu_s / len(seeds) / trials, 3), "unit": "ms",
            "goal": "", "ok": None}
+
+
+def table(rows: list[dict[str, Any]], trials: int) -> str:
+    """The shares as a Markdown table, samplers by spaces (docs/search.md), with the CPU time per trial of the first space."""
+    values = {row["name"]: row for row in rows}
+    spaces = list(dict.fromkeys(name.split("/")[0] for name in values))
+    samplers = list(dict.fromkeys(name.split("/")[1] for name in values))
+    lines = [f"| sampler | {' | '.join(spaces)} | CPU per trial |", "| --- |" + " --- |" * (len(spaces) + 1)]
+    for sampler in samplers:
+        cells = []
+        for space in spaces:
+            row = values.get(f"{space}/{sampler}/hypervolume_share_{trials}")
+            cells.append(f"{row['value']:.3f} [{row['least']:.3f} .. {row['most']:.3f}]" if row else "-")
+        cpu = values.get(f"{spaces[0]}/{sampler}/cpu_ms_per_trial")
+        cells.append(f"{cpu['value']:.3g} ms" if cpu else "-")
+        lines.append(f"| `{sampler}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -290,9 +274,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--tables", metavar="DIR", required=True, help="where enumerated spaces are kept")
     parser.add_argument("--space", choices=SPACES, action="append", help="may be repeated (default: all)")
-    parser.add_argument("--sampler", choices=(*OURS, LADDER, *STOCK), action="append", help="may be repeated (default: all)")
+    parser.add_argument("--sampler", choices=(*OURS, LADDER, *search_peers.NAMES), action="append",
+                        help="may be repeated (default: all but the slow optuna_gp)")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--first-seed", type=int, default=0, help="100 to look at what settings were tuned on")
+    parser.add_argument("--hub", metavar="DIR", help="a copy of the OptunaHub registry's `package`, for optuna_auto")
     parser.add_argument("--json", metavar="FILE", help="write the rows")
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -300,12 +287,19 @@ def main() -> int:
         truth = enumerated(name, Path(args.tables))
         front = sum(t.status == "complete" for t in truth.trials.values())
         print(f"{name}: {len(Enumeration(truth.space)):,} designs, {len(truth.trials):,} legal, {front:,} feasible")
-        for sampler in args.sampler or (*OURS, LADDER, *STOCK):
-            for row in measure(truth, name, sampler, args.seeds, args.trials):
+        for sampler in args.sampler or (*OURS, LADDER, *(n for n in search_peers.NAMES if n not in search_peers.SLOW)):
+            seeds = range(args.first_seed, args.first_seed + args.seeds)
+            try:
+                of_sampler = list(measure(truth, name, sampler, seeds, args.trials, args.hub))
+            except search_peers.MissingError as error:
+                print(f"{name}/{sampler}: left out: {error}", flush=True)
+                continue
+            for row in of_sampler:
                 spread = f"[{row['least']:.3f} .. {row['most']:.3f}]" if "least" in row else ""
                 print(f"{row['name']:56} {row['value']:>9.4g} {row['unit']:3} {row['goal']:8} "
                       f"{'' if row['ok'] is None else 'ok' if row['ok'] else 'MISSED':6} {spread}", flush=True)
-                rows.append(row)
+            rows += of_sampler
+    print(table(rows, args.trials))
     if args.json:
         Path(args.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 1 if any(row["ok"] is False for row in rows) else 0
