@@ -23,6 +23,11 @@ from sweeper.portable import portable_plain
 from sweeper.space import Objective, Space
 from sweeper.trial import Trial
 
+try:  # libyaml writes the same text eight times as fast
+    from yaml import CSafeDumper as SafeDumper
+except ImportError:
+    from yaml import SafeDumper  # type: ignore[assignment]
+
 # Metrics that stand beside the objectives in pareto.csv; trials.parquet has all.
 KEY_METRICS = ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99", "e2e_p99", "output_throughput", "goodput",
                "slo_attainment", "energy_per_token", "power", "devices", "capital", "cost_per_hour",
@@ -188,7 +193,7 @@ def design_yaml(space: Space, trial: Trial, path: str = "") -> str:
     lines = [f"Trial {trial.number} of {space.name}" + (f", baseline {trial.baseline}" if trial.baseline else ""),
              *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives if o.name in trial.objectives),
              *([f"python -m simulator run {path}"] if path else [])]
-    return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(plain, sort_keys=False, width=110)
+    return "".join(f"# {line}\n" for line in lines) + yaml.dump(plain, Dumper=SafeDumper, sort_keys=False, width=110)
 
 
 def objective_column(objective: Objective) -> str:

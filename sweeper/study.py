@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ import numpy as np
 
 from simulator.costs import cache
 from simulator.costs.cache import Snapshot
+from simulator.serving.config import Trace
 from sweeper import folder as study_folder
 from sweeper.cluster import connected
 from sweeper.digest import Digest, digest
@@ -124,20 +126,25 @@ class Sweep:
         return self._settings.trials - self._done
 
     def _evaluate(self, costs: Snapshot, address: str | None, elastic: bool) -> Snapshot:
-        from sweeper.pool import Pool
-
-        with self._progress.explained(SLOW_ENGINE):
-            warm(self._space)
         workers = f"{self._settings.workers} worker{'s' if self._settings.workers != 1 else ''}"
         self._progress.starting(f"starting Ray and {workers} ...")
-        with connected(self._settings.workers, address):
-            pool = Pool(partial(SimEvaluator, self._space, load_traces(self._space)), workers=self._settings.workers,
-                        costs=costs, trial_limit_s=TRIAL_LIMIT_S, elastic=elastic)
-            try:
-                self._work(pool)
-                return pool.costs.snapshot()
-            finally:
-                pool.close()
+        with ThreadPoolExecutor(1) as beside:  # Ray's start is mostly waiting
+            prepared = beside.submit(_prepared, self._space)
+            with connected(self._settings.workers, address):
+                with self._progress.explained(SLOW_ENGINE):
+                    traces = prepared.result()
+                return self._on_workers(traces, costs, elastic)
+
+    def _on_workers(self, traces: dict[str, Trace], costs: Snapshot, elastic: bool) -> Snapshot:
+        from sweeper.pool import Pool
+
+        pool = Pool(partial(SimEvaluator, self._space, traces), workers=self._settings.workers,
+                    costs=costs, trial_limit_s=TRIAL_LIMIT_S, elastic=elastic)
+        try:
+            self._work(pool)
+            return pool.costs.snapshot()
+        finally:
+            pool.close()
 
     def _work(self, pool: Any) -> None:
         """Everything between the start of the workers and their end."""
@@ -335,6 +342,12 @@ class Sweep:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _prepared(space: Space) -> dict[str, Trace]:
+    """The space's traces, once the engine is compiled."""
+    warm(space)
+    return load_traces(space)
 
 
 def write_report(folder: Path, space: Space, found: Digest, say: Callable[[str], None]) -> None:

@@ -161,11 +161,15 @@ class Surrogate:
         reference = np.ones(len(low)) * 1.05
         front = (front - low) / span
         alive = np.ones(len(candidates), dtype=bool)
+        hopes: dict[int, tuple[Float64, Float64]] = {}  # by optimism: hoped costs, and their improvement on `front`
         for turn in range(4 * BATCH):
             if len(chosen) == BATCH:
                 break
-            hoped = (means - OPTIMISM[turn % len(OPTIMISM)] * deviations - low) / span
-            best = self._promising(hoped, chance, front, reference, alive)
+            level = turn % len(OPTIMISM)
+            if level not in hopes:
+                hoped = (means - OPTIMISM[level] * deviations - low) / span
+                hopes[level] = hoped, _improvement(hoped, front)
+            best = self._promising(*hopes[level], chance, front, reference, alive)
             if best is None:
                 best = int(self._rng.choice(np.flatnonzero(alive)))
             alive[best] = False
@@ -173,23 +177,23 @@ class Surrogate:
             self._seen.add(row.tobytes())
             if not self._skip(self._coder.decode(row)):
                 chosen.append(row)
-                front = np.vstack([front, (means[best] - low) / span])
+                member = (means[best: best + 1] - low) / span
+                front = np.vstack([front, member])
+                hopes = {level: (hoped, np.minimum(gain, _improvement(hoped, member))) for level, (hoped, gain) in hopes.items()}
         return chosen or self._legal(self._coder.random(self._rng, 64 * BATCH), BATCH)
 
     @staticmethod
-    def _promising(hoped: Float64, chance: Float64, front: Float64, reference: Float64,
+    def _promising(hoped: Float64, improvement: Float64, chance: Float64, front: Float64, reference: Float64,
                    alive: NDArray[np.bool_]) -> int | None:
         """The candidate that adds most expected hypervolume, among those with the largest maximin improvement."""
-        margin = np.full((len(hoped), len(front)), -np.inf)
-        for column in range(hoped.shape[1]):
-            np.maximum(margin, front[None, :, column] - hoped[:, column, None], out=margin)
-        merit = np.where(alive & (hoped < reference).all(axis=1), margin.min(axis=1) * chance, -np.inf)
-        shortlist = np.argsort(-merit, kind="stable")[:SHORTLIST]
-        shortlist = shortlist[merit[shortlist] > 0]
+        merit = np.where(alive & (hoped < reference).all(axis=1), improvement * chance, -np.inf)
+        promising = np.flatnonzero(merit > 0)
+        shortlist = promising[np.argsort(-merit[promising], kind="stable")[:SHORTLIST]]
         if not len(shortlist):
             return None
-        base = moocore.hypervolume(front, ref=reference)
-        gains = [(moocore.hypervolume(np.vstack([front, hoped[i]]), ref=reference) - base) * chance[i] for i in shortlist]
+        volume = moocore.Hypervolume(ref=reference)
+        base = volume(front)
+        gains = [(volume(np.vstack([front, hoped[i]])) - base) * chance[i] for i in shortlist]
         return int(shortlist[int(np.argmax(gains))])
 
     def _legal(self, rows: Codes, wanted: int) -> list[Codes]:
@@ -201,6 +205,14 @@ class Surrogate:
                 found.append(row)
                 self._seen.add(row.tobytes())
         return found or [rows[0]]
+
+
+def _improvement(hoped: Float64, front: Float64) -> Float64:
+    """By how much every candidate betters the member of `front` that it betters least, in its best objective."""
+    margin = front[None, :, 0] - hoped[:, 0, None]
+    for column in range(1, hoped.shape[1]):
+        np.maximum(margin, front[None, :, column] - hoped[:, column, None], out=margin)
+    return np.asarray(margin.min(axis=1))
 
 
 def _even(costs: Float64) -> Float64:
