@@ -101,6 +101,11 @@ function detail(i) {
   const row = (name, value) => { if (value !== null) { const r = element("tr"); r.append(element("td", name), element("td", show(value))); table.append(r); } };
   for (const axis of axes) row(axis.label, T.values[axis.name][i]);
   for (const p of study.parameters) row(p.label, T.settings[p.name][i]);
+  if (study.replicates > 1) {  // half of the 95 % confidence interval over the replicates
+    for (const o of study.objectives) row(`± ${o.label}`, T.halfWidths[o.name][i]);
+    if (T.tiesWith[i].length) row("ties within the noise with", T.tiesWith[i].join(" "));
+    if (T.unsure[i].length) row("may be missed as well as met", T.unsure[i].join(", "));
+  }
   panel.append(table);
   if (study.front.slice(0, study.maxBest).includes(T.number[i])) {
     panel.append(element("p", "Run it alone, in the study's folder:"));
@@ -155,6 +160,8 @@ function drawFront() {
   const table = at("front"), most = 500;
   const columns = [{ label: "trial", of: (i) => T.number[i], name: true },
     ...study.objectives.map((o) => ({ label: o.label, of: (i) => T.values[o.name][i], objective: true })),
+    ...(study.replicates > 1 ? study.objectives.map((o) => ({ label: `± ${o.label}`, of: (i) => T.halfWidths[o.name][i] })) : []),
+    ...(study.replicates > 1 ? [{ label: "ties with", of: (i) => T.tiesWith[i].join(" "), name: true }] : []),
     ...study.parameters.map((p) => ({ label: p.label, of: (i) => T.settings[p.name][i] })),
     ...study.metrics.map((m) => ({ label: m.label, of: (i) => T.values[m.name][i] }))];
   let rows = front.slice(0, most), sorted = -1;
