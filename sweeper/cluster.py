@@ -41,9 +41,9 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address is None:
-            _leave_out_api_server()
-            ray.init(address="local", num_cpus=workers, include_dashboard=False, dashboard_host="127.0.0.1",
-                     object_store_memory=OBJECT_STORE_BYTES, **quiet)
+            with _without_api_server():
+                ray.init(address="local", num_cpus=workers, include_dashboard=False, dashboard_host="127.0.0.1",
+                         object_store_memory=OBJECT_STORE_BYTES, **quiet)
         else:
             with _held_back(said):
                 ray.init(address=address, **quiet)
@@ -58,13 +58,21 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _leave_out_api_server() -> None:
+@contextmanager
+def _without_api_server() -> Iterator[None]:
     """Ray starts the dashboard's server (for usage statistics alone) without a dashboard too, and waits for it for a second
     or two. A local sweep needs neither."""
     from ray._private import services
 
-    if hasattr(services, "start_api_server"):
-        services.start_api_server = lambda *_args, **_kwargs: (None, None)
+    own = getattr(services, "start_api_server", None)
+    if own is None:  # another version of Ray
+        yield
+        return
+    services.start_api_server = lambda *_args, **_kwargs: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = own
 
 
 def _mute_crash_reports() -> None:

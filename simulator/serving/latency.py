@@ -7,7 +7,7 @@ between order statistics (numpy's default, Hyndman and Fan's definition 7).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +106,7 @@ def latency(
 def _gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
     if counts is None:
         return Statistics(mean_s, 0.0, 0.0, 0.0, 0.0)
-    return Statistics(mean_s, *(histogram_percentile_ns(counts, p) / 1e9 for p in PERCENTILES))
+    return Statistics(mean_s, *(value / 1e9 for value in histogram_percentiles_ns(counts, PERCENTILES)))
 
 
 def statistics(values_ns: Int64 | Float64) -> Statistics:
@@ -141,10 +141,21 @@ def add_to_histogram(counts: Int64, values_ns: Int64) -> None:
 
 def histogram_percentile_ns(counts: Int64, percentile: float) -> float:
     """The percentile of all counted values, within 0.4 %; 0 where there are none."""
-    total = int(counts.sum())
+    return histogram_percentiles_ns(counts, (percentile,))[0]
+
+
+def histogram_percentiles_ns(counts: Int64, percentiles: Sequence[float]) -> list[float]:
+    """Several of them, for one pass over the histogram."""
+    below = np.cumsum(counts)
+    total = int(below[-1])
     if total == 0:
-        return 0.0
-    index = int(np.searchsorted(np.cumsum(counts), percentile / 100 * (total - 1), side="right"))
+        return [0.0] * len(percentiles)
+    ranks = [percentile / 100 * (total - 1) for percentile in percentiles]
+    return [_middle_ns(int(index)) for index in np.searchsorted(below, ranks, side="right")]
+
+
+def _middle_ns(index: int) -> float:
+    """The middle of a bin."""
     exponent = max((index >> MANTISSA_BITS) - 1, 0)
     low = index if exponent == 0 else ((index & ((1 << MANTISSA_BITS) - 1)) + (1 << MANTISSA_BITS)) << exponent
     return low + ((1 << exponent) - 1) / 2
