@@ -121,6 +121,8 @@ def test_replicates_keep_requests_and_gaps():
     drawn = load_design("npu-chat", {"workload": {"base": "long-context", "requests": 50}}).workload
     first, second = replicates(drawn, load_trace(drawn), 2)
     assert (first.prompt_tokens != second.prompt_tokens).any()
+    closed = load_design("npu-chat", {"workload": {"base": "chat-200", "concurrency": 8}}).workload
+    assert [t.concurrency for t in replicates(closed, load_trace(closed), 3)] == [8, 8, 8]
 
 
 def test_targets_as_written():
