@@ -71,9 +71,11 @@ def sections(data: Path) -> list[Section]:
         Section("Serving points of fixed lengths", "validate_e2e.py", ("data/silicon/e2e_dense_h100.csv.gz",),
                 "TTFT and TPOT of dense models on H100 at a fixed concurrency, from the datasheet's model, no table. `*_peer` is "
                 "aiconfigurator's own prediction of the same rows, on its own measured tables.",
-                "TTFT depends on how clients arrive, which the points do not say: taken is what each backend's benchmark tool does "
-                "(one batch, or ten requests a client in a closed loop). TPOT is predicted too low on the whole, most where "
-                "prefills fill the steps: kernels calibrated in short bursts run below that rate under a lasting load."),
+                "TTFT depends on clients and token budget, which the points do not say: taken is what aiconfigurator's own "
+                "evaluation does (ten requests a client, a budget of prompt + batch + 1500). Worst are Llama-3.1-8B at TP 4 "
+                "and 8 with 64 and more clients, whose TTFT grows with the output length: they queue somewhere outside the "
+                "engine, probably in the front end, which is not simulated. TPOT is too low where prefills fill the steps: "
+                "kernels calibrated in short bursts run below that rate under a lasting load."),
         *operators,
         Section("Hardware models", "validate_hardware.py", ("data/hardware",),
                 "NPU, PIM, link and area models against cycle-level simulators, published figures and measurements.",

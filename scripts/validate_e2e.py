@@ -4,8 +4,9 @@
 
 FILE: CSV (may be gzipped) with model, system, backend, isl, osl, batch (requests in flight per replica), tp, pp, ttft_ms,
 tpot_ms, and optionally gemm_q (number format, where it was recorded) and a peer's prediction aic_ttft_ms, aic_tpot_ms (empty:
-refused). A point is a closed loop: `batch` clients start at once and each asks REQUESTS_PER_CLIENT times, as its backend's
-benchmark does; means over all requests. Points that cannot be served are refused and counted. Exits 1 when a bar is missed.
+refused). A point is a closed loop: `batch` clients start at once, each asks `requests_per_client` times, and a request and
+its answer each take ONE_WAY_NS between client and engine; TTFT is the client's, means over all requests. Points that cannot
+be served are refused and counted. Exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import csv
 import gzip
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +30,26 @@ from simulator.importers.vllm_run import preset_named
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
 from simulator.serving import engine
-from simulator.serving.closed_loop import with_arrivals
 from simulator.serving.config import Trace
 from simulator.simulate import Priced, price, violations
 
 TPOT_BAR, TTFT_BAR = 10.0, 25.0
-# Requests per client in a closed loop: `aiperf --request-count` and `vllm bench serve --num-prompts` are commonly ten times the
-# concurrency (NVIDIA Dynamo's benchmarking guide). SGLang's own tool for fixed lengths sends one batch and waits
-# for all of it (`sglang.bench_one_batch_server`).
+# The points do not say how they were measured; taken is what NVIDIA's aiconfigurator does when it evaluates deployments.
+# Client (eval/benchmarks/genai_perf_runner.py): genai-perf with ten requests per client, means reported. The SGLang points are
+# an exception inferred from the points themselves, whose TTFT is that of one batch sent at once.
 REQUESTS_PER_CLIENT = {"sglang": 1}
 OTHERWISE = 10
-# Serving defaults of the time: 8,192 tokens a step (vLLM and SGLang on 80 GB, TensorRT-LLM). SGLang (since 0.4) and
-# TensorRT-LLM's PyTorch backend (1.0) overlap scheduling with the device; vLLM did not before 0.14.
-SERVING = {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "cuda_graphs": True}
+# Token budget of a step (generator/rule_plugin/benchmark/*.rule): prompt + batch + 1500; SGLang's is its default chunk of 8,192.
+# That rule for vLLM was not passed on by every version of the generator: with vLLM's own default of 8,192 TTFT is predicted
+# up to three times too long for prompts of 1,024. TensorRT-LLM runs prompts whole (enable_chunked_prefill: false).
+BUDGET_BESIDE_PROMPT = 1500
+DEFAULT_BUDGET = 8192
+# HTTP, routing, chat template, tokenising a thousand tokens; and detokenising and streaming back: milliseconds each (our
+# estimate; nothing at hand measures it). What matters is that it is more than nothing and less than a step: clients without
+# it fall into step with the engine, and prompts then never wait for one another.
+ONE_WAY_NS = 5_000_000
+# SGLang (since 0.4) and TensorRT-LLM's PyTorch backend (1.0) overlap scheduling with the device; vLLM did not before 0.14.
+SERVING = {"max_num_seqs": 256, "cuda_graphs": True}
 OVERLAPPED = ("sglang", "trtllm")
 EIGHT_BIT = {"weights": "fp8", "activations": "fp8", "kv": "fp8"}  # as NVIDIA's FP8 checkpoints ask for
 
@@ -79,20 +88,30 @@ def predict_all(points: list[dict[str, str]]) -> list[tuple[float, float] | None
     found: list[tuple[float, float] | None] = []
     eight_bit = _eight_bit(points)
     for p in points:
-        key = (p["system"], p["tp"], p["pp"], *_family(p))
+        budget = _budget(p)
+        key = (p["system"], p["tp"], p["pp"], str(budget), *_family(p))
         if key not in priced:
             hardware = {"base": p["system"].replace("_", "-"), "gpu": {"kernels": p["backend"]}}
             design = resolve({"model": preset_named(p["model"], "models"), "hardware": hardware,
                               "parallelism": {"tensor": int(p["tp"]), "pipeline": int(p["pp"])},
-                              "serving": {**SERVING, "async_scheduling": p["backend"] in OVERLAPPED},
+                              "serving": {**SERVING, "max_num_batched_tokens": budget,
+                                          "async_scheduling": p["backend"] in OVERLAPPED},
                               "precision": EIGHT_BIT if _family(p) in eight_bit else {},
                               "workload": "chat-200"})
             missed = [v for v in violations(design) if v.name != "kv_fit"]
             priced[key] = None if missed else price(design, cache)
         ready = priced[key]
         each = REQUESTS_PER_CLIENT.get(p["backend"], OTHERWISE)
-        found.append(None if ready is None else closed_loop(ready, int(p["isl"]), int(p["osl"]), int(p["batch"]), each))
+        found.append(None if ready is None else closed_loop(ready, int(p["isl"]), int(p["osl"]), int(p["batch"]), each,
+                                                            whole_prompts=p["backend"] == "trtllm"))
     return found
+
+
+def _budget(point: dict[str, str]) -> int:
+    """Tokens a step may hold."""
+    if point["backend"] == "sglang":
+        return DEFAULT_BUDGET
+    return max(int(point["isl"]) + int(point["batch"]) + BUDGET_BESIDE_PROMPT, int(SERVING["max_num_seqs"]))
 
 
 def _family(point: dict[str, str]) -> tuple[str, ...]:
@@ -113,15 +132,26 @@ def _eight_bit(points: list[dict[str, str]]) -> set[tuple[str, ...]]:
     return found
 
 
-def closed_loop(priced: Priced, prompt: int, output: int, clients: int, each: int) -> tuple[float, float] | None:
-    """Mean TTFT and TPOT in seconds of all requests; None where one does not fit."""
+def closed_loop(priced: Priced, prompt: int, output: int, clients: int, each: int, *,
+                whole_prompts: bool = False) -> tuple[float, float] | None:
+    """Mean TTFT and TPOT in seconds of all requests as their clients see them; None where one does not fit.
+
+    When a client sends depends on the run itself: replayed with the sending times of the replay before until they agree.
+    Every replay is right for at least one more wave of requests, since nobody is answered before he has asked.
+    """
     count = clients * each
-    trace = Trace(np.zeros(count, np.int64), np.full(count, prompt, np.int32), np.full(count, output, np.int32),
-                  concurrency=clients)
-    result = engine.run(trace, priced.scheduler, priced.costs)
-    if (result.finish_ns < 0).any():
-        return None
-    ttft = (result.first_token_ns - with_arrivals(trace, result).arrival_ns).mean() / 1e9
+    config = priced.scheduler
+    if whole_prompts and prompt + output <= config.max_num_batched_tokens:
+        config = replace(config, enable_chunked_prefill=False, max_model_len=prompt + output)
+    lengths = np.full(count, prompt, np.int32), np.full(count, output, np.int32)
+    sent, before = np.zeros(count, np.int64), None
+    while before is None or (sent != before).any():
+        result = engine.run(Trace(sent + ONE_WAY_NS, *lengths), config, priced.costs)
+        if (result.finish_ns < 0).any():
+            return None
+        before, sent = sent, np.zeros(count, np.int64)
+        sent[clients:] = np.sort(result.finish_ns)[: count - clients] + ONE_WAY_NS
+    ttft = (result.first_token_ns + ONE_WAY_NS - sent).mean() / 1e9
     return float(ttft), float((result.finish_ns - result.first_token_ns).mean()) / 1e9 / max(output - 1, 1)
 
 
