@@ -77,6 +77,11 @@ def sections(data: Path) -> list[Section]:
                 "engine, probably in the front end, which is not simulated. TPOT is too low where prefills fill the steps: "
                 "kernels calibrated in short bursts run below that rate under a lasting load."),
         *operators,
+        Section("Intervals over replicates", "validate_noise.py", (),
+                "Share of 95 % intervals over 3, 5 and 10 seeds that hold the mean of all seeds, for metrics of one design and for "
+                "differences between two on the same seeds (`paired_narrower`: how much narrower those are than on seeds of "
+                "their own). Simulations alone, no recorded data.",
+                "Percentiles of few requests are skewed: their intervals hold the truth a little less often than they say."),
         Section("Hardware models", "validate_hardware.py", ("data/hardware",),
                 "NPU, PIM, link and area models against cycle-level simulators, published figures and measurements.",
                 "The worst are A100 softmax and layer norm timed from PyTorch in eager mode, where the launch is most of the time, "
