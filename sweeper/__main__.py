@@ -67,6 +67,9 @@ def build_parser() -> ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.set_defaults(run=f"sweeper.commands.show:{name}")
         command.add_argument("folder", metavar="DIR", help="study folder, e.g. runs/quick")
+        if name == "report":
+            command.add_argument("--budget", type=float, default=5.0, metavar="SECONDS", help="of simulations that the report "
+                                 "may add: what-if slices, breakdowns, a random sample (default: 5)")
 
     explain = commands.add_parser("explain", help="why a trial's design is fast or slow, and which knob would help")
     explain.set_defaults(run="sweeper.commands.explain:explain")

@@ -33,6 +33,7 @@ KEY_METRICS = ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99", "e2e_p99", "outpu
                "slo_attainment", "energy_per_token", "power", "devices", "capital", "cost_per_hour",
                "cost_per_million_tokens", "capacity", "capacity_low", "capacity_high", "goodput_at_slo",
                "cost_per_million_tokens_at_slo", "kv_use_peak", "preemptions")
+TRIALS_FILE = "trials.parquet"
 ROW_GROUP = 8192  # trials in memory at once while trials.parquet is written
 MAX_BEST = 50  # designs of the front written to best/
 
@@ -40,7 +41,7 @@ MAX_BEST = 50  # designs of the front written to best/
 def write_results(folder: Path, space: Space, found: Digest) -> None:
     """Writes pareto.csv, trials.parquet and best/ into `folder`, each replaced as a whole."""
     write_pareto(folder / "pareto.csv", space, found)
-    write_trials(folder / "trials.parquet", space, found)
+    write_trials(folder / TRIALS_FILE, space, found)
     write_best(folder / "best", space, found.kept)
 
 

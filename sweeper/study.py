@@ -353,7 +353,7 @@ def _prepared(space: Space) -> dict[str, Trace]:
 def write_report(folder: Path, space: Space, found: Digest, say: Callable[[str], None]) -> None:
     """The HTML report; a failure is a line, not the end of a finished sweep."""
     try:
-        from sweeper.report import write_report as write
+        from sweeper.reporting.page import write_report as write
 
         write(folder, space, found)
     except Exception as error:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.commands.noise import listed, noise_lines, shown
-from sweeper.commands.why import devices, why
+from sweeper.explaining.why import devices, why
 from sweeper.folder import Settings
 from sweeper.parameters import label
 from sweeper.results import best_trial, ties_both_ways

@@ -19,10 +19,10 @@ from simulator.simulate import Infeasible, simulate
 from sweeper.commands.noise import metric_noise, objective_noise, shown, verdict
 from sweeper.commands.show import load_study
 from sweeper.commands.trials import found_trial
-from sweeper.commands.why import devices
 from sweeper.evaluator import SimEvaluator
 from sweeper.explaining.knobs import Change, best_change, changes
 from sweeper.explaining.roofline import Position, positions
+from sweeper.explaining.why import devices
 from sweeper.parameters import label
 from sweeper.results import KEY_METRICS, trial_design
 from sweeper.space import Space, describe

@@ -20,12 +20,12 @@ from sweeper.space import Space, describe
 
 def report(args: Namespace) -> int:
     """Writes pareto.csv, trials.parquet, best/ and report.html anew from the ledger, also beside a running sweep."""
-    from sweeper.report import write_report
+    from sweeper.reporting.page import write_report
 
     folder = Path(args.folder)
     space, found = load_study(folder)
     write_results(folder, space, found)
-    write_report(folder, space, found)
+    write_report(folder, space, found, args.budget)
     print(f"written to {folder}: report.html, pareto.csv, trials.parquet, best/")
     return 0
 

@@ -37,7 +37,7 @@ def changes(space: Space, trial: Trial, evaluator: SimEvaluator) -> list[Change]
         before = trial.parameters[parameter.name]
         for after in neighbours(parameter, before):
             try:
-                point = space.canonical({**_first_values(space), **trial.parameters, parameter.name: after})
+                point = space.canonical({**first_values(space), **trial.parameters, parameter.name: after})
             except InputError as error:
                 found.append(Change(parameter.name, before, after, None, {}, str(error)))
                 continue
@@ -66,7 +66,8 @@ def neighbours(parameter: Parameter, value: Any) -> Iterator[Any]:
         yield from (v for v in (min(max(v, domain.low), domain.high) for v in near) if v != value)
 
 
-def _first_values(space: Space) -> dict[str, Any]:
+def first_values(space: Space) -> dict[str, Any]:
+    """The first value of every knob, also of those that exist only beside others."""
     return {p.name: p.domain.values[0] if isinstance(p.domain, Choices) else p.domain.low for p in space.parameters}
 
 

@@ -1,5 +1,6 @@
 """Replicated seeds from the search space to the results: what a trial says, what is proved, what files and screens show."""
 
+import base64
 import csv
 import json
 import math
@@ -24,7 +25,7 @@ from sweeper.digest import digest
 from sweeper.evaluator import SimEvaluator, load_traces
 from sweeper.folder import Settings
 from sweeper.mlflow_runs import interval_ends
-from sweeper.report import report_data
+from sweeper.reporting.page import write_report
 from sweeper.results import write_results
 from sweeper.space_file import load_space
 from sweeper.study import Ending
@@ -162,11 +163,12 @@ def test_ties_reach_files_api_report_and_screens(study, capsys):
     table = Study(folder).table().to_pydict()
     assert table["ttft_p99_half_width_s"] == [t.half_widths.get("ttft_p99", 0.0) for t in trials]
     assert [t is not None for t in table["ties_with"]] == [t.number in ties for t in trials]
-    data = report_data(space, found, {})
-    assert data["replicates"] == 4
-    at = data["trials"]["number"].index(first.number)
-    assert data["trials"]["tiesWith"][at] == ties.get(first.number, [])
-    assert data["trials"]["halfWidths"]["tpot_p95"][at] == pytest.approx(first.half_width("tpot_p95"), rel=1e-5)
+    text = write_report(folder, space, found, 0).read_text(encoding="utf-8")
+    shown = json.loads(text.split('id="data">')[1].split("</script>")[0])["trials"]
+    at = [t.number for t in trials].index(first.number)
+    assert shown["ties"].get(str(at), "") == " ".join(map(str, ties.get(first.number, [])))
+    widths = np.frombuffer(base64.b64decode(shown["halfWidths"]["tpot_p95"]["data"]), dtype="<f4")
+    assert widths[at] == pytest.approx(first.half_width("tpot_p95"), rel=1e-5)
     ends = interval_ends(first, {"tpot_p95": "tpot_p95_ms"})
     assert ends["tpot_p95_ms.ci_high"] - ends["tpot_p95_ms.ci_low"] == pytest.approx(2 * first.half_width("tpot_p95"))
     summary = {"trials": 18, "feasible": 9, "infeasible": 9, "failed": 0, "trials_this_run": 18, "seconds": 1.0,

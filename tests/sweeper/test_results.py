@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import csv
-import re
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +16,9 @@ import pytest
 from simulator.design import design_key, load_design
 from sweeper import ledger
 from sweeper.digest import Digest, digest
-from sweeper.report import report_data, write_report
+from sweeper.reporting.page import library, write_report
+from sweeper.reporting.picks import knee
+from sweeper.reporting.simulations import Simulations
 from sweeper.results import objective_column, write_results
 from sweeper.space import Space
 from sweeper.trial import Trial
@@ -96,37 +101,81 @@ def test_a_study_without_results_is_empty_tables(tmp_path: Path, space: Space) -
     write_results(tmp_path, space, of(tmp_path, space, []))
     assert len((tmp_path / "pareto.csv").read_text().splitlines()) == 1
     assert pq.read_table(tmp_path / "trials.parquet").num_rows == 0
-    assert write_report(tmp_path, space, of(tmp_path, space, [])).stat().st_size > 1e6
+    assert write_report(tmp_path, space, of(tmp_path, space, []), 0).stat().st_size > 1e6
+
+
+def data_of(folder: Path, space: Space, trials: list[Trial]) -> dict[str, Any]:
+    """What the page of these trials shows, without added simulations."""
+    found = of(folder, space, trials)
+    write_results(folder, space, found)
+    text = write_report(folder, space, found, 0).read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    return data
 
 
 def test_the_report_needs_no_network_and_runs_no_text(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)> @@PAGE@@"
     failed = Trial(5, point(4, [64, 64], 0.5), "failed", reason=evil)
-    path = write_report(tmp_path, space, of(tmp_path, space, [*trials, failed]))
-    text = path.read_text(encoding="utf-8")
+    data = data_of(tmp_path, space, [*trials, failed])
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert evil in data["trials"]["reason"]["list"]
     assert "<script>alert" not in text
     assert "<img src=x" not in text
-    own = text.replace(plotly_source(), "")
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", own)
-    assert own.count("Plotly.react") > 0
+    own = text.replace(library(), "")
+    assert len(own) < len(text) - 1_000_000
+    assert "http" not in own
     assert "@@" not in own.replace("@\\u0040", "")
 
 
-def plotly_source() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs()
-
-
-def test_the_report_compares_the_front_with_the_baselines(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
-    data = report_data(space, of(tmp_path, space, trials), {"cache_hits": 30, "cache_misses": 10, "cache_saved_s": 1.5, "cache_bytes": 2e6})
-    (gpu,) = data["baselines"]
-    assert gpu["dominated"] == 0
-    # the best TPOT on the front is 10 ms against 9, the best throughput 500 against 800
-    assert gpu["deltas"] == [pytest.approx(1 / 9, abs=1e-5), pytest.approx(-0.375)]
-    assert data["reasons"] == [("slo", 1)]
-    assert dict(data["cache"])["found in the cache"] == "30 (75.0%)"
+def test_the_report_recommends_designs_against_the_baselines(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
+    data = data_of(tmp_path, space, trials)
+    (gpu,) = data["decision"]["baselines"]
+    assert (gpu["beaten"], gpu["values"]) == (0, [9, 800])
+    picks = {tuple(pick["roles"]): pick for pick in data["decision"]["picks"]}
+    assert {roles: pick["number"] for roles, pick in picks.items()} == {("tpot_p95",): 3, ("output_throughput",): 1}
+    # 10 ms against 9, 300 tokens/s against 800
+    assert picks["tpot_p95",]["against"]["gpu"] == [pytest.approx(1 / 9), pytest.approx(-0.625)]
+    assert picks["tpot_p95",]["devices"] == "2 = TP2"
+    assert data["reasons"] == [["slo", 1]]
     assert data["front"] == [3, 1]
+
+
+def test_the_report_has_every_trial_as_columns(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
+    columns = data_of(tmp_path, space, trials)["trials"]
+    assert unpacked(columns["number"]) == [0, 1, 2, 3, 4]
+    assert unpacked(columns["status"]) == [0, 0, 0, 0, 1]
+    assert unpacked(columns["values"]["tpot_p95"])[:4] == [9, 20, 30, 10]
+    assert unpacked(columns["settings"]["array"]["codes"]) == [255, 0, 1, 1, 0]
+    assert unpacked(columns["settings"]["parallelism.tensor"]["codes"]) == [255, 0, 0, 1, 2]
+    assert columns["baseline"] == {"0": "gpu"}
+
+
+def unpacked(column: dict[str, str]) -> list[float]:
+    return np.frombuffer(base64.b64decode(column["data"]), dtype=f"<{column['type']}").tolist()
+
+
+def test_the_compromise_is_nearest_to_the_ideal_point() -> None:
+    assert knee(np.array([[0.0, 10.0], [2.0, 3.0], [10.0, 0.0]])) == 1  # scaled: (0, 1), (0.2, 0.3), (1, 0)
+    # by logarithm: (0, 1), (1/3, 1/3), (2/3, 1/6), (1, 0)
+    assert knee(np.array([[1.0, 1e6], [10.0, 100.0], [100.0, 10.0], [1000.0, 1.0]])) == 1
+
+
+def test_the_history_is_that_of_the_front(tmp_path: Path, space: Space, trials: list[Trial]) -> None:
+    history = data_of(tmp_path, space, trials)["history"]
+    assert history["best"]["tpot_p95"] == [[1, 20], [3, 10], [4, 10]]
+    assert history["best"]["output_throughput"] == [[1, 500], [4, 500]]
+    # reference: 10 % of the range beyond the worst, (32, 280); after trial 1: 12 x 220; trial 3 adds 10 x 20
+    assert history["hypervolume"] == [[1, pytest.approx(12 * 220 / (12 * 220 + 10 * 20))], [3, 1], [4, 1]]
+
+
+def test_an_added_simulation_is_kept_for_the_next_report(tmp_path: Path, space: Space) -> None:
+    settings = point(1, [64, 64], 0.5)
+    first = Simulations(tmp_path, space)
+    there = first.at(settings)
+    first.save()
+    again = Simulations(tmp_path, space)
+    assert again.known(settings)
+    assert again.at(settings) == there
 
 
 def test_columns_name_their_units(space: Space) -> None:
