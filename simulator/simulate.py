@@ -68,7 +68,7 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
     """Serves the design's workload (or `trace`, already loaded) and measures it.
 
     cache: prices shared with other designs. log: keep every step. use_reference: the readable engine (same result, slower).
-    gaps: count the gaps between tokens; without, the ITL percentiles are 0 (and pipelined designs simulate faster).
+    gaps: count the gaps between tokens; without, the ITL percentiles are 0.
     table: measured operators, in place of the file that `hardware.tables` names.
     Raises Infeasible where the design cannot serve at all, InputError where the workload cannot be read.
     """

@@ -32,7 +32,7 @@ def run(
 ) -> EngineResult:
     """Serves `trace` and returns when every request was finished or rejected, as `reference.run` does.
 
-    `log` keeps every step; `gaps` counts the gaps between tokens (quickest where no batches are in flight together).
+    `log` keeps every step; `gaps` counts the gaps between tokens.
     `identities`: of this trace's blocks of this size, where they are at hand from an earlier run (prefix caching only).
     Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
     """
@@ -49,9 +49,10 @@ def run(
     requests, kept = _requests(trace, config, served, identities)
     bounds = _limits(config, tables, trace.concurrency or len(trace))
     outcome, rows = None, None
-    if plain_enough(bounds, requests) and not trace.concurrency and not log and not (gaps and bounds.depth > 1):
+    general = log or trace.concurrency > 0
+    if not general and plain_enough(bounds, requests):
         outcome = _run_plain(requests, bounds, tables, gaps)
-    elif hits_need_preemption(bounds, requests) and not log and not gaps:
+    elif not general and hits_need_preemption(bounds, requests):
         outcome = _run_plain(requests, bounds._replace(caching=False), tables, gaps)
         if outcome is not None and outcome.totals[fast_arrays.PREEMPTIONS] > 0:
             outcome = None

@@ -20,6 +20,7 @@ from simulator.serving.fast_arrays import (
     WAITING_NS,
     part,
 )
+from simulator.serving.fast_gaps import count_each
 from simulator.serving.fast_plain_state import (
     CLEAR,
     CLOCK,
@@ -36,6 +37,7 @@ from simulator.serving.fast_plain_state import (
     LAST_DECISION_NS,
     LAST_END_NS,
     LAST_START_NS,
+    LAST_TOKEN_NS,
     LAST_USED,
     LAST_WAITING,
     LAUNCHED,
@@ -156,6 +158,8 @@ def _make(steps, horizon, waiting, limits, plain, tables, outcome):
         steps -= 1
     _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain, outcome)
     _count_tokens(steps, count, plain, outcome)
+    if len(outcome.gap_counts) > 0:
+        count_each(steps, count, fixed, model, outcome.gap_counts)
     _move_on(steps, end, limits, plain)
     state[CLOCK] = before
     return steps
@@ -206,6 +210,7 @@ def _move_on(steps, end, limits, plain):
     state[LAUNCHED] += steps
     state[DELIVERED] += steps
     group[LAST_BATCH] = state[LAUNCHED]
+    group[LAST_TOKEN_NS] = end
     plain.stage_free_ns[0] = end
     newest = plain.ring[(state[LAUNCHED] - 1) & (len(plain.ring) - 1)]
     newest[END_NS], newest[GROUP_OF], newest[PASS_OF], newest[COUNTS] = end, 0, group[PASS] - 1, 1

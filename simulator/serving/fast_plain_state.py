@@ -67,7 +67,7 @@ class Plain(NamedTuple):
 ) = range(26)
 
 REQUEST, TOTAL, KEY, LAST_PASS, GROUP_OF_SLOT, PREVIOUS, NEXT, EARLIER, LATER, SLOT = range(10)
-COUNT, CONTEXT, PASS, PHASE, LAST_BATCH, LONGEST, GROUP = range(7)
+COUNT, CONTEXT, PASS, PHASE, LAST_BATCH, LONGEST, LAST_TOKEN_NS, GROUP = range(8)  # LAST_TOKEN_NS: of its decodes
 END_NS, GROUP_OF, PASS_OF, COUNTS = range(4)  # COUNTS: 1: scheduled a token or preempted somebody
 WHO, DONE, DUE = range(3)
 ALL = -1  # as DONE: the last token is in flight

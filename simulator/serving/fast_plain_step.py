@@ -20,6 +20,7 @@ from simulator.serving.fast_arrays import (
     part,
 )
 from simulator.serving.fast_costs import batch_beside_ns, batch_ns
+from simulator.serving.fast_gaps import count_gaps
 from simulator.serving.fast_plain_state import (
     CHUNK_BATCH,
     CHUNKS_NS,
@@ -40,6 +41,7 @@ from simulator.serving.fast_plain_state import (
     LAST_DECISION_NS,
     LAST_END_NS,
     LAST_START_NS,
+    LAST_TOKEN_NS,
     LAST_USED,
     LAST_WAITING,
     LATER,
@@ -137,6 +139,9 @@ def launch(tokens, decided, requests, limits, plain, tables, outcome):
     start, end = _stages(blocks, tokens, sequences, plain, tables)
     record(decided, start, end, tokens, sequences, limits, plain, outcome)
     enqueue(end, 1, limits, plain)
+    if len(outcome.gap_counts) > 0 and group[COUNT] > 0:  # all of them were part of the group's previous batch
+        count_gaps(end - group[LAST_TOKEN_NS], group[COUNT], outcome.gap_counts)
+    group[LAST_TOKEN_NS] = end
     _retire(g, end, plain, outcome)
     if state[NEWCOMERS] > 0:
         _settle_newcomers(g, start, end, requests, plain, outcome)
@@ -211,6 +216,8 @@ def _settle_newcomers(g, start, end, requests, plain, outcome):
         done = known - prompt + 1
         if done == 1:
             outcome.first_token_ns[r] = end
+        elif len(outcome.gap_counts) > 0:  # resumed
+            count_gaps(end - outcome.last_token_ns[r], 1, outcome.gap_counts)
         slots[slot, TOTAL] = prompt + output - 1
         link(plain, slot, g, last_pass + output - done)
         if done == output:

@@ -7,7 +7,6 @@ from simulator.serving.fast_plain_state import (
     ALL,
     BLOCKED,
     CHUNK_BATCH,
-    CLOCK,
     COMPUTED,
     CURRENT,
     DONE,
@@ -18,6 +17,7 @@ from simulator.serving.fast_plain_state import (
     KNOWN,
     LAST_BATCH,
     LAST_PASS,
+    LAST_TOKEN_NS,
     LEAVING,
     NEXT,
     PARTIAL,
@@ -76,8 +76,8 @@ def preempt(slot, requests, limits, plain, outcome):
         left = slots[slot, LAST_PASS] - plain.groups[g, PASS] + 1
         computed, done = slots[slot, TOTAL] - left, requests.output[r] - left
         due = plain.groups[g, LAST_BATCH]
-        if len(outcome.last_token_ns) > 0:  # gaps are counted in synchronous runs: it got a token just now
-            outcome.last_token_ns[r] = state[CLOCK]
+        if len(outcome.last_token_ns) > 0:
+            outcome.last_token_ns[r] = plain.groups[g, LAST_TOKEN_NS]
         unlink(plain, slot)
         if left > 0:
             leave_group(plain, slot, computed)

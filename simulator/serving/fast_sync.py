@@ -35,6 +35,7 @@ from simulator.serving.fast_arrays import (
     part,
 )
 from simulator.serving.fast_costs import TABLES, batch_beside_ns, chunk_ns
+from simulator.serving.fast_gaps import count_gaps, count_run
 from simulator.serving.fast_plain_state import (
     CLOCK,
     COMPUTED,
@@ -48,6 +49,7 @@ from simulator.serving.fast_plain_state import (
     JOINED,
     KEY,
     KNOWN,
+    LAST_TOKEN_NS,
     LATER,
     LAUNCHED,
     LONGEST,
@@ -71,7 +73,6 @@ from simulator.serving.fast_prefix import hits_of, publish_recurring, release_bl
 from simulator.serving.fast_running import append, drop, in_order
 from simulator.serving.fast_shortage import serve_short_of_blocks
 from simulator.serving.fast_window import blocks_ahead, clear_ahead, priced_ahead
-from simulator.serving.gaps import gap_bin
 
 NEVER = 1 << 62
 FEW = 8  # steps of a run that are made one by one before it is tried to make a window of them at once
@@ -85,7 +86,7 @@ def _store(plain, clock, free, running, joined, head, partial, known, computed, 
     state[CLOCK], state[FREE], state[RUNNING], state[FREE_SLOTS] = clock, free, running, len(plain.free_slots) - running
     state[JOINED], state[HEAD] = joined, head
     state[PARTIAL], state[KNOWN], state[COMPUTED] = partial, known, computed
-    group[COUNT], group[CONTEXT], group[PASS], group[PHASE] = count, context, now, phase
+    group[COUNT], group[CONTEXT], group[PASS], group[PHASE], group[LAST_TOKEN_NS] = count, context, now, phase, clock
 
 
 @part
@@ -139,7 +140,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             total_context, inverse, spread = context + count, tables.inverse[count], tables.decode_spread_ns[count]
             host, linear = tables.host_ns[count], tables.linear_ns[count]
             fixed = linear + tables.stage_tokens_ns[0, count] + tables.stage_sequences_ns[0, count]
-            special = spread != 0.0 or overlap != SERIAL or counts_gaps
+            special = spread != 0.0 or overlap != SERIAL
             longest = zero  # context, less the pass
             if spread != 0.0:
                 group[COUNT], group[PASS] = count, now
@@ -165,7 +166,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                         blocks_total += blocks
                         duration = fixed - linear + blocks
                         if counts_gaps:
-                            outcome.gap_counts[gap_bin(host + duration)] += count
+                            count_gaps(host + duration, count, outcome.gap_counts)
                     else:
                         duration = fixed + decode_on_line_ns(total_context, base, slope)
                     used_time += (usable - free) * duration
@@ -198,6 +199,9 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                     now += window
             made = now - first
             if made > 0:
+                if counts_gaps and not special:
+                    bases, slopes = tables.decode_base_ns[count], tables.decode_slope_ns[count]
+                    count_run(made, count, context + count, host + fixed, knots, bases, slopes, outcome.gap_counts)
                 waiting_time += last_waiting * (began - last_decision) + waiting * (step_start - began)
                 last_decision, last_waiting = step_start, waiting
                 peak = max(peak, usable - free)
@@ -331,7 +335,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         duration = blocks + tables.stage_tokens_ns[0, tokens] + tables.stage_sequences_ns[0, sequences]
         start = clock + tables.host_ns[sequences]
         if counts_gaps and count > 0:  # every decode got a token when this step was decided, and gets one at its end
-            outcome.gap_counts[gap_bin(tables.host_ns[sequences] + duration)] += count
+            count_gaps(tables.host_ns[sequences] + duration, count, outcome.gap_counts)
         clock = start + duration
         used_time += used * duration
 
@@ -378,7 +382,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             if done == 1:
                 outcome.first_token_ns[r] = clock
             elif counts_gaps:  # resumed
-                outcome.gap_counts[gap_bin(clock - outcome.last_token_ns[r])] += 1
+                count_gaps(clock - outcome.last_token_ns[r], 1, outcome.gap_counts)
             if done == output:
                 outcome.finish_ns[r] = clock
                 if CACHING:

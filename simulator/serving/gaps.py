@@ -6,12 +6,12 @@ it. Histograms of replicas, or of parts of a run, add up.
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 from numba.extending import register_jitable
 
 MANTISSA_BITS = 7
 BINS = (64 - MANTISSA_BITS) << MANTISSA_BITS
+_BELOW = (1022 + MANTISSA_BITS) << MANTISSA_BITS  # leading bits of a double, less its bin
 
 
 @register_jitable
@@ -19,6 +19,4 @@ def gap_bin(gap_ns):  # type: ignore[no-untyped-def]
     """The bin of a gap in ns (below 2^53, 104 days). Runs in plain Python and compiled."""
     if gap_ns < 1 << MANTISSA_BITS:
         return gap_ns
-    mantissa, exponent = math.frexp(gap_ns)  # mantissa in [0.5, 1)
-    octave = exponent - MANTISSA_BITS  # 1 for 128..255
-    return (octave << MANTISSA_BITS) + int(mantissa * (2 << MANTISSA_BITS)) - (1 << MANTISSA_BITS)
+    return (np.float64(gap_ns).view(np.int64) >> (52 - MANTISSA_BITS)) - _BELOW

@@ -12,7 +12,7 @@ from simulator.serving.closed_loop import with_arrivals
 from simulator.serving.trace import load_trace, split
 from simulator.simulate import simulate
 from tests.serving.scenarios import outcome, random_scenario
-from tests.serving.test_engine import difference
+from tests.serving.test_engine import difference, private
 
 LOAD = {"prompt": {"distribution": "uniform", "low": 20, "high": 900}, "output": {"distribution": "uniform", "low": 2, "high": 60}}
 
@@ -42,6 +42,14 @@ def test_both_engines_agree_and_the_arrivals_they_came_to_give_the_same_run(seed
     if config.policy == "fcfs" and not config.async_scheduling and config.pipeline_parallel_size == 1:
         again = engine.run(opened, config, costs)
         assert np.array_equal(again.finish_ns, fast.finish_ns)
+
+
+def test_a_closed_loop_with_prefix_caching_and_nothing_to_share_waits_for_its_clients():
+    for seed in range(40):
+        scenario = private(random_scenario(seed))
+        closed = dataclasses.replace(scenario.trace, arrival_ns=np.zeros(len(scenario.trace), np.int64), concurrency=2)
+        scenario = scenario._replace(trace=closed)
+        assert difference(outcome(engine.run, scenario), outcome(reference.run, scenario)) is None, seed
 
 
 def test_one_client_waits_for_nobody_else():
