@@ -122,6 +122,8 @@ def _machine_options(parser: ArgumentParser) -> None:
                         "--address one per CPU of the cluster, also of nodes that join)")
     parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster (default: a private local one)")
     parser.add_argument("--timeout", metavar="TIME", help="stop after this wall time, e.g. '30 min'")
+    parser.add_argument("--trial-timeout", metavar="TIME", help="give a design up after this wall time and replace its worker "
+                        "(default: the space's, 5 min)")
     parser.add_argument("--cache", metavar="FILE", help="costs.npz of an earlier study: its operator prices are reused")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow database or server (default: DIR/mlflow.db)")
     parser.add_argument("--storage", metavar="URL", help="Optuna database or journal file to which finished trials are "

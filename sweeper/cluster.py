@@ -34,7 +34,6 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
     for name, value in _LOCAL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
-    from ray.exceptions import RayError
 
     said = _Said()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -47,7 +46,7 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
         else:
             with _held_back(said):
                 ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+    except Exception as error:  # Ray raises bare Exceptions, too: of a start that timed out, on a full disk
         raise InputError(_join_hint(address, f"{error} {said.text}")) from error
     _mute_crash_reports()
     for number, handler in handlers.items():  # ray.init installs its own; the study's must win

@@ -29,6 +29,7 @@ class Digest:
     statuses: Counter[Status]
     cached: int
     reasons: Counter[str]  # why trials are not complete, without the amounts
+    failures: Counter[str]  # the same of those that failed
     metrics: frozenset[str]  # those that some trial has
     violations: tuple[str, ...]  # constraints that some trial has
     front: list[Trial]  # by first objective, best first
@@ -67,7 +68,7 @@ def digest(space: Space, path: Path) -> Digest:
     kept = {t.number: t for t in (*gathered.front, *gathered.best.values(), *gathered.baselines)}
     known = [c.name for c in space.constraints if c.name in gathered.violations]
     return Digest(
-        path, len(numbers), gathered.statuses, gathered.cached, gathered.reasons, frozenset(gathered.metrics),
+        path, len(numbers), gathered.statuses, gathered.cached, gathered.reasons, gathered.failures, frozenset(gathered.metrics),
         (*known, *sorted(gathered.violations - set(known))), gathered.front, [kept[n] for n in sorted(kept)],
         np.array(offsets, dtype=np.int64)[order], frozenset(replicated.half_widths), ties, near)
 
@@ -80,6 +81,7 @@ class _Gathered:
         self.statuses: Counter[Status] = Counter()
         self.cached = 0
         self.reasons: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self.metrics: set[str] = set()
         self.violations: set[str] = set()
         self.front: list[Trial] = []
@@ -96,6 +98,8 @@ class _Gathered:
             self.baselines.append(trial)
         if trial.status != "complete":
             self.reasons[_kind(trial)] += 1
+            if trial.status == "failed":
+                self.failures[_kind(trial)] += 1
             return
         self._batch.append(trial)
         if len(self._batch) == BATCH:

@@ -16,7 +16,7 @@ from simulator.bounds import bounds, mean_bounds
 from simulator.capacity import capacity
 from simulator.confidence import half_widths, mean_metrics
 from simulator.costs.cache import CostCache
-from simulator.design import Design
+from simulator.design import Design, load_hardware
 from simulator.feasibility import Infeasible, violations
 from simulator.inputs.errors import InputError
 from simulator.schema.workload import Workload
@@ -145,12 +145,22 @@ def load_traces(space: Space) -> dict[str, Trace]:
     return found
 
 
+def plugged(space: Space) -> bool:
+    """Whether another package's device prices designs (as far as one can see): it may hang or crash, in workers only."""
+    return any(design.hardware.device is not None for design in (*(b.design for b in space.baselines), *_some_design(space)))
+
+
 def warm(space: Space) -> None:
-    """Simulates four requests, so that the engine is compiled once, here, and workers load it from numba's cache."""
+    """Simulates four requests, so that the engine is compiled once, here, and workers load it from numba's cache.
+
+    What goes wrong is left to the trials to say. Another package's device is not asked: its place takes a built-in one.
+    """
     few = np.full(4, 16, dtype=np.int32)
     trace = Trace(np.arange(4, dtype=np.int64) * 1_000_000, few, few)
     for design in (*(b.design for b in space.baselines), *_some_design(space)):
-        with contextlib.suppress(Infeasible):
+        with contextlib.suppress(Exception):
+            if design.hardware.device is not None:
+                design = design.model_copy(update={"hardware": load_hardware("h100-sxm", {})})
             simulate(design, trace=trace)
 
 

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.costs.cache import code_version
 from simulator.inputs.errors import InputError
+from simulator.version import simulator_version
 from sweeper import ledger
 from sweeper.ledger import Header, Ledger
 from sweeper.resolved import resolved_yaml
@@ -38,6 +38,7 @@ class Settings:
     sampler: str
     deterministic: bool = False
     timeout_s: float | None = None
+    trial_timeout_s: float = 300.0  # wall time of a design after which its worker is taken for hung
     tracking_uri: str | None = None
     seeds: tuple[dict[str, Any], ...] = ()  # points that are proposed first (a warm start)
     storage: str | None = None  # of Optuna, to which finished trials are copied (sweeper.mirror)
@@ -60,7 +61,7 @@ def create(folder: Path, space: Space, settings: Settings) -> Ledger:
         (folder / SPACE_FILE).write_text(resolved_yaml(space), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", file=str(folder)) from error
-    return ledger.create(path, Header(uuid.uuid4().hex, space.hash, code_version(), settings.seed, asdict(settings)))
+    return ledger.create(path, Header(uuid.uuid4().hex, space.hash, simulator_version(), settings.seed, asdict(settings)))
 
 
 def reopen(folder: Path) -> tuple[Space, Ledger]:

@@ -38,7 +38,7 @@ class Header:
 
     study_id: str  # names the sweep in MLflow; drawn once, kept by resume
     space_hash: str  # of the resolved space; a study holds trials of one space only
-    code_version: str
+    code_version: str  # simulator.version
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)  # what resume repeats: trials, sampler, batch, ...
     schema: int = SCHEMA
@@ -109,7 +109,7 @@ def reopen(path: Path) -> Ledger:
     """An existing ledger, locked, its torn tail cut. Raises InputError where it is missing, no ledger, or in use."""
     descriptor = _open_locked(path, 0)
     try:
-        _cut_torn_tail(descriptor)
+        cut_torn_tail(descriptor)
         header = read_header(path)
     except BaseException:
         os.close(descriptor)
@@ -202,11 +202,12 @@ def _write(descriptor: int, path: Path, data: bytes) -> None:
             written += os.write(descriptor, data[written:])
     except OSError as error:
         os.ftruncate(descriptor, end)
-        raise InputError(f"cannot be written: {error.strerror}; free some space, then resume",
+        raise InputError(f"cannot be written: {error.strerror}; make room there, then continue with "
+                         f"`python -m sweeper resume {path.parent}`",
                          file=str(path)) from error
 
 
-def _cut_torn_tail(descriptor: int) -> None:
+def cut_torn_tail(descriptor: int) -> None:
     """Cuts what follows the last newline, looking for it from the end."""
     size = start = os.fstat(descriptor).st_size
     while start > 0:

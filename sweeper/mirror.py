@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
+from sweeper.ledger import cut_torn_tail
 from sweeper.parameters import Choices, label
 from sweeper.space import Space
 from sweeper.trial import Trial, from_json_line
@@ -146,16 +147,33 @@ def _shown(domain: Any, value: Any) -> tuple[Any, Any]:
 
 def _open(url: str, name: str, space: Space) -> Any:
     import optuna
-    from optuna.storages.journal import JournalFileBackend
 
     for logger in ("optuna", "alembic"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        storage = url if "://" in url else optuna.storages.JournalStorage(JournalFileBackend(url))
+        storage = url if "://" in url else optuna.storages.JournalStorage(_journal(Path(url).resolve()))
         study = optuna.create_study(storage=storage, study_name=name, directions=space.directions, load_if_exists=True)
         study.set_metric_names([f"{o.name} ({o.unit})" if o.unit else o.name for o in space.objectives])
     return study
+
+
+def _journal(path: Path) -> Any:
+    """A journal whose last line is whole: what a full disk or a power cut left half is cut off, since Optuna would write
+    its next record behind it and never read the file again.
+
+    path: absolute. The lock is a symbolic link to it, and of one that leads nowhere Optuna waits for ever.
+    """
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        with path.open("ab+") as file:
+            cut_torn_tail(file.fileno())
+    finally:
+        lock.release()
+    return JournalFileBackend(str(path), lock)
 
 
 def _first_line(error: Exception) -> str:

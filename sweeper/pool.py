@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from simulator.costs.cache import Snapshot
 from sweeper.pool_errors import PoolError
@@ -65,7 +65,7 @@ class Pool:
 
     def __init__(self, make_evaluator: Callable[[], Evaluator], *, workers: int, costs: Snapshot,
                  trial_limit_s: float, elastic: bool = False) -> None:
-        self.costs = SharedCosts(costs, ray.put)
+        self.costs = SharedCosts(costs, _put)
         self.cpu_s = 0.0  # of all workers, evaluating
         self._limit_s = trial_limit_s
         self._queue: deque[Task] = deque()
@@ -304,9 +304,19 @@ class Pool:
             lane.up = ray.get(lane.ping)
         except RayTaskError as error:
             raise PoolError(f"the workers do not start: {' '.join(str(error.cause).split())[:500]}") from error
+        except ActorDiedError:  # for good: it ended by itself, so Ray does not restart it
+            lane.actor = self._actor.remote()
         except RayError:
             lane.next_ping_s = time.monotonic() + PING_PAUSE_SECONDS
         lane.ping = None
+
+
+def _put(value: Any) -> Any | None:
+    """Its reference in the object store; None where that is full, and the disk that it spills to as well."""
+    try:
+        return ray.put(value)
+    except RayError:
+        return None
 
 
 def _reply_if_ready(reference: Any) -> Reply | None:

@@ -20,12 +20,15 @@ MAX_BYTES = 64 * 1024 * 1024  # beyond this nothing is added: two copies must fi
 
 
 class SharedCosts:
-    """`put` places a snapshot in the object store and returns its reference."""
+    """`put` places a snapshot in the object store and returns its reference; None where there is no room, after which
+    nothing more is shared: workers then price what they lack themselves."""
 
-    def __init__(self, snapshot: Snapshot, put: Callable[[Snapshot], Any]) -> None:
+    def __init__(self, snapshot: Snapshot, put: Callable[[Snapshot], Any | None]) -> None:
         self._put = put
-        self._parts: list[tuple[Snapshot, Any]] = [(snapshot, put(snapshot))] if len(snapshot) else []
-        self._new: list[Snapshot] = []
+        reference = put(snapshot) if len(snapshot) else None
+        self._full = bool(len(snapshot)) and reference is None
+        self._parts: list[tuple[Snapshot, Any]] = [] if reference is None else [(snapshot, reference)]
+        self._new: list[Snapshot] = [snapshot] if self._full else []
         self._results = 0
         self._worth_s = 0.0  # what computing the new entries took
         self._cost_s = 0.001  # of the last publishing
@@ -54,12 +57,18 @@ class SharedCosts:
         """Publishes what is new after 16 results if that pays, at the latest after two seconds."""
         waited_s = time.monotonic() - self._published_s
         worth = self._results >= PUBLISH_RESULTS and self._worth_s >= WORTH * self._cost_s
-        if self._new and (worth or waited_s >= PUBLISH_SECONDS):
+        if self._new and not self._full and (worth or waited_s >= PUBLISH_SECONDS):
             start_s = time.perf_counter()
-            fresh, self._new = merge(self._new), []
-            while self._parts and self._parts[-1][0].nbytes < 2 * fresh.nbytes:
-                fresh = merge([self._parts.pop()[0], fresh])
-            self._parts.append((fresh, self._put(fresh)))
+            fresh, kept = merge(self._new), len(self._parts)
+            while kept and self._parts[kept - 1][0].nbytes < 2 * fresh.nbytes:
+                kept -= 1
+                fresh = merge([self._parts[kept][0], fresh])
+            reference = self._put(fresh)
+            if reference is None:
+                self._full = True
+                return
+            self._new = []
+            self._parts[kept:] = [(fresh, reference)]
             self.version += 1
             self._results, self._worth_s, self._published_s = 0, 0.0, time.monotonic()
             self._cost_s = time.perf_counter() - start_s

@@ -129,6 +129,7 @@ class StudySpec(Record):
     workers: PositiveInt | None = None  # absent: one per core
     ladder: Literal["auto", "on", "off"] | LadderSpec = "auto"  # auto: where a simulation costs enough for it to pay
     timeout: Annotated[str, AfterValidator(_duration)] | None = None  # wall time of the sweep: `30 minute`
+    trial_timeout: Annotated[str, AfterValidator(_duration)] = "5 minute"  # of one design, which then failed
 
 
 class SpaceFile(Record):

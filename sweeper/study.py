@@ -48,8 +48,9 @@ from sweeper.trial import BOUND, SHORT, Status, Trial
 from sweeper.warm_start import Seeded
 from sweeper.worker import Task
 
-TRIAL_LIMIT_S = 300.0  # wall time of one simulation before it counts as hung
-MAX_FAILURES = 5  # failed designs in a row before the sweep stops: something is wrong with all of them
+# Failed designs in a row before the sweep stops, since something is wrong with all of them: as many as succeeded before,
+# within these bounds. A region of a space that a device model cannot price is passed over, a broken machine is not.
+MAX_FAILURES, MOST_FAILURES = 5, 1000
 SAVE_COSTS_SECONDS = 60.0
 SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 10-40 s) ..."
 NOTE_SECONDS = 2.0  # between two steps of an exhaustive sweep in MLflow
@@ -139,7 +140,7 @@ class Sweep:
         from sweeper.pool import Pool
 
         pool = Pool(partial(SimEvaluator, self._space, traces), workers=self._settings.workers,
-                    costs=costs, trial_limit_s=TRIAL_LIMIT_S, elastic=elastic)
+                    costs=costs, trial_limit_s=self._settings.trial_timeout_s, elastic=elastic)
         try:
             self._work(pool)
             return pool.costs.snapshot()
@@ -259,14 +260,14 @@ class Sweep:
         if self._progress.due:
             self._show()
         if now_s - self._saved_s > SAVE_COSTS_SECONDS:
-            cache.save(self._pool.costs.snapshot(), self._folder / COSTS_FILE)
+            self._save_costs(self._pool.costs.snapshot())
             self._saved_s = now_s
         timeout_s = self._settings.timeout_s
         if self._signal:
             self._why = "interrupted"
         elif timeout_s is not None and now_s - self._started_s > timeout_s:
             self._why = "timeout"
-        elif self._failures >= MAX_FAILURES:
+        elif self._failures >= min(max(MAX_FAILURES, self._counts.total() - self._counts["failed"]), MOST_FAILURES):
             self._why = "failing"
         return bool(self._why)
 
@@ -283,7 +284,7 @@ class Sweep:
     def _finish(self, costs: Snapshot, *, new: int) -> Ending:
         from sweeper.results import write_results
 
-        cache.save(costs, self._folder / COSTS_FILE)
+        self._save_costs(costs)
         found = digest(self._space, self._book.path)
         write_results(self._folder, self._space, found)
         summary = self._summary(costs, new)
@@ -301,6 +302,13 @@ class Sweep:
             self._progress.starting("writing to the Optuna storage ...")
             self._mirror.close()
         return Ending(self._why, found, summary, self._failure if self._why == "failing" else "")
+
+    def _save_costs(self, costs: Snapshot) -> None:
+        """A convenience for later runs: without it they price again, so it stops nothing."""
+        try:
+            cache.save(costs, self._folder / COSTS_FILE)
+        except OSError as error:
+            self._progress.warn(f"{self._folder / COSTS_FILE}: cannot be written: {error.strerror or error}; the sweep goes on")
 
     def _expected(self) -> int:
         """How many trials there will be in the end."""
@@ -351,11 +359,13 @@ def _prepared(space: Space) -> dict[str, Trace]:
 
 
 def write_report(folder: Path, space: Space, found: Digest, say: Callable[[str], None]) -> None:
-    """The HTML report; a failure is a line, not the end of a finished sweep."""
+    """The HTML report; a failure other than the disk's is a line, not the end of a finished sweep."""
     try:
         from sweeper.reporting.page import write_report as write
 
         write(folder, space, found)
+    except OSError:
+        raise
     except Exception as error:
         say(f"the report could not be written ({type(error).__name__}: {error}); "
             f"try `python -m sweeper report {folder}`")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simulator.costs.cache import code_version
 from simulator.design import design_key
 from simulator.inputs.errors import InputError
+from simulator.version import simulator_version
 from sweeper import ledger
 from sweeper.folder import SPACE_FILE
 from sweeper.judge import judge
@@ -46,7 +46,7 @@ def warm_start(folders: Sequence[Path], space: Space) -> WarmStart:
         header, trials = ledger.read(folder / ledger.FILE_NAME)
         other = load_space(folder / SPACE_FILE)
         full = [t for t in trials if not t.rung and t.metrics and t.status != "failed"]
-        if header.code_version == code_version():
+        if header.code_version == simulator_version():
             results.update({t.design_key: t for t in full if t.design_key and _covers(t, space, other)})
         best = {t.number for t in front(full, other.objectives)}
         for trial in full:

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -116,11 +117,13 @@ class SimWorker:
 
     def _ready(self, version: int, costs: Sequence[Any]) -> Evaluator:
         import ray
+        from ray.exceptions import RayError
 
         if self._evaluator is None:
             raise NotStartedError
         if version != self._version:
-            self._evaluator.cache.use(*ray.get(list(costs)))
+            with suppress(RayError):  # a full object store: what cannot be fetched is priced here
+                self._evaluator.cache.use(*ray.get(list(costs)))
             self._version = version
         return self._evaluator
 
@@ -130,7 +133,7 @@ def run_task(evaluator: Evaluator, task: Task) -> Trial:
     start_s = time.perf_counter()
     try:
         trial = evaluator.evaluate(task)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plug-in's sys.exit() is its design's failure, not the worker's end
         frames = traceback.extract_tb(error.__traceback__)
         text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         return task.failed(f"{text} (line {frames[-1].lineno} of {frames[-1].name})" if frames else text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -10,6 +11,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from simulator.inputs.errors import InputError, nearest
+
+# Of a disk that is full, read-only or failing, and of files that are not this user's.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,7 +46,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def guarded(command: Callable[[], int | None]) -> int:
-    """Runs a command; bad input becomes one line on stderr and exit code 2, a closed pipe ends quietly."""
+    """Runs a command; bad input becomes one line on stderr and exit code 2, so does a disk that cannot be
+    written; a closed pipe ends quietly."""
     try:
         code = command() or 0
         sys.stdout.flush()
@@ -50,9 +55,19 @@ def guarded(command: Callable[[], int | None]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # of the disk, and a closed pipe
+        return _ended_by(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+
+
+def _ended_by(error: OSError) -> int:
+    """The exit code. Raises what is neither a closed pipe nor the disk's."""
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if error.errno not in DISK_ERRORS:
+        raise error
+    print(f"error: {f'{error.filename}: ' if error.filename else ''}{os.strerror(error.errno)}", file=sys.stderr)
+    return 2

@@ -46,8 +46,8 @@ def print_ending(console: Console, folder: Path, space: Space, settings: Setting
     if s["pruned_by_bounds"] or s["pruned_by_short_trace"]:
         say(f"ended before a full simulation: {s['pruned_by_bounds']:,} by what their bounds prove, "
             f"{s['pruned_by_short_trace']:,} after a short trace")
-    if ending.reason:
-        say(f"last failure: {ending.reason}")
+    for reason, count in ending.found.failures.most_common(3):
+        say(f"failed: {count} x {reason}")
     say(f"cost cache: {s['cache_hits']} hits, {s['cache_misses']} misses, {s['cache_bytes'] / 1e6:.1f} MB, "
         f"{s['cache_computed_s']:.2f} s spent, {s['cache_saved_s']:.2f} s saved")
     if ending.found.front:
@@ -55,7 +55,7 @@ def print_ending(console: Console, folder: Path, space: Space, settings: Setting
         for line in (*noise_lines(space, ending.found), *_against_baselines(space, ending), *_bounds(space, ending)):
             say(line)
     else:
-        say("no feasible design; the constraints that were missed most often:")
+        say("no feasible design; the constraints that were missed most often:" if ending.found.count else "no trial finished")
         for reason, count in ending.found.reasons.most_common(5):
             say(f"  {count} x {reason}")
     say(f"written to {folder}: pareto.csv, trials.parquet, best/, report.html, costs.npz, trials.jsonl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from simulator.costs import cache
 from simulator.costs.cache import Snapshot
 from simulator.design import parse_override
 from simulator.inputs import units
+from simulator.inputs.cli import DISK_ERRORS
 from simulator.inputs.errors import InputError
+from simulator.version import simulator_version
 from sweeper import folder as study_folder
 from sweeper.commands.ending import print_ending
 from sweeper.enumeration import Enumeration
@@ -41,6 +44,7 @@ def run(args: Namespace) -> int:
     trials = _positive(args.trials, "--trials") or spec.trials
     workers = _workers(spec.workers if args.workers is None else args.workers)
     timeout_s = _seconds(spec.timeout if args.timeout is None else args.timeout)
+    trial_timeout_s = _seconds(spec.trial_timeout if args.trial_timeout is None else args.trial_timeout, "--trial-timeout")
     uri = None if args.tracking_uri is None else check_uri(args.tracking_uri)
     storage = None if args.storage is None else check_storage(args.storage)
     costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
@@ -67,6 +71,7 @@ def run(args: Namespace) -> int:
         sampler=sampler,
         deterministic=args.deterministic,
         timeout_s=timeout_s,
+        trial_timeout_s=trial_timeout_s or Settings.trial_timeout_s,
         tracking_uri=uri,
         storage=storage,
         seeds=tuple(warm.seeds),
@@ -85,6 +90,7 @@ def resume(args: Namespace) -> int:
     try:
         settings = study_folder.settings_of(
             book.header, trials=_positive(args.trials, "--trials"), workers=_positive(args.workers, "--workers"),
+            trial_timeout_s=_seconds(args.trial_timeout, "--trial-timeout"),
             tracking_uri=None if args.tracking_uri is None else check_uri(args.tracking_uri),
             storage=None if args.storage is None else check_storage(args.storage))
         settings = Settings(**{**settings.__dict__, "timeout_s": _seconds(args.timeout)})
@@ -103,19 +109,24 @@ def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: 
     from sweeper.pool_errors import PoolError
     from sweeper.study import Sweep
 
-    console = Console(stderr=True)
     try:
-        with Progress(console, quiet=args.quiet) as progress:
+        with closing(book), Progress(Console(stderr=True), quiet=args.quiet) as progress:
             if note:
                 progress.say(note)
-            if book.header.code_version != cache.code_version():
+            if book.header.code_version != simulator_version():
                 progress.say("note: earlier trials of this study were simulated by another version of the simulator")
             ending = Sweep(folder, space, book, settings, progress).run(
                 address=args.address, costs=costs, elastic=args.address is not None and args.workers is None)
+    except KeyboardInterrupt:
+        print(f"interrupted; continue with `python -m sweeper resume {folder}`", file=sys.stderr)
+        return EXIT_CODES["interrupted"]
     except PoolError as error:
         raise InputError(f"{error}; fix that, then continue with `python -m sweeper resume {folder}`") from error
-    finally:
-        book.close()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise InputError(f"cannot be written: {os.strerror(error.errno)}; every finished trial is in {book.path}; mend that, then "
+                         f"`python -m sweeper resume {folder}` completes the study", file=str(error.filename or folder)) from error
     if not args.quiet:
         print_ending(Console(width=None if sys.stdout.isatty() else 160), folder, space, settings, ending)
     return EXIT_CODES.get(ending.why, 0)
@@ -127,9 +138,11 @@ def _choose(space: Space, trials: int, workers: int, *, fixed: bool, quiet: bool
     open_question = not fixed and size is not None and trials < size <= AUTO_MAX
     if not open_question:
         return choose(space, trials=trials, seconds_per_trial=None)
-    from sweeper.evaluator import measured_seconds
+    from sweeper.evaluator import measured_seconds, plugged
     from sweeper.study import SLOW_ENGINE
 
+    if plugged(space):  # not in this process
+        return choose(space, trials=trials, seconds_per_trial=None)
     with Progress(Console(stderr=True), quiet=quiet) as progress, progress.explained(SLOW_ENGINE):
         return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
 
@@ -160,14 +173,14 @@ def _positive(number: int | None, option: str) -> int | None:
     return number
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: str | None, option: str = "--timeout") -> float | None:
     """'30 min' in seconds; a bare number is seconds."""
     if text is None:
         return None
     try:
         seconds = units.parse(f"{text} s" if text.replace(".", "", 1).isdigit() else text, "s")
     except InputError as error:
-        raise error.within(prefix="--timeout") from None
+        raise error.within(prefix=option) from None
     if seconds <= 0:
-        raise InputError("must be above 0", key="--timeout")
+        raise InputError("must be above 0", key=option)
     return seconds

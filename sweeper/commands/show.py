@@ -14,7 +14,7 @@ from sweeper import folder as study_folder
 from sweeper import ledger
 from sweeper.digest import Digest, digest
 from sweeper.mlflow_runs import default_uri
-from sweeper.results import best_trial, write_results
+from sweeper.results import best_trial, write_best, write_results
 from sweeper.space import Space, describe
 
 
@@ -35,7 +35,7 @@ def best(args: Namespace) -> int:
     folder = Path(args.folder)
     space, found = load_study(folder)
     console = Console()
-    write_results(folder, space, found)
+    write_best(folder / "best", space, found.kept)
     for objective in space.objectives:
         trial = best_trial(found.kept, objective)
         if trial is None:

@@ -34,14 +34,14 @@ def resolve(space: Space, said: str | LadderSpec, sampler: str) -> tuple[Rungs |
     if said == "off":
         return None, ""
     spec = said if isinstance(said, LadderSpec) else LadderSpec()
-    from sweeper.evaluator import load_traces
+    from sweeper.evaluator import load_traces, plugged
 
     longest = max(len(trace) for trace in load_traces(space).values())
     requests = max(longest // SHARE, LEAST_SHORT) if spec.requests is None else spec.requests
     rungs = Rungs(requests if requests < longest else 0, spec.anchors, spec.retention, spec.proofs)
     if said != "auto":
         return rungs, ""
-    if longest < LEAST_REQUESTS or space.capacity is not None:  # a short trace does not show how much a design carries
+    if longest < LEAST_REQUESTS or space.capacity is not None or plugged(space):  # a short trace shows no capacity
         return None, ""
     full_s, short_s = _measured(space, rungs.requests)
     if full_s < LEAST_SECONDS or not rungs.requests or short_s > MOST_SHARE * full_s:

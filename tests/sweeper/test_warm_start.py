@@ -82,9 +82,9 @@ def test_metrics_that_are_missing_are_not_made_up(tmp_path, earlier):
 def test_results_of_another_version_are_seeds_only(tmp_path, earlier):
     path = earlier / "trials.jsonl"
     header, rest = path.read_text().split("\n", 1)
-    from simulator.costs.cache import code_version
+    from simulator.version import simulator_version
 
-    path.write_text(header.replace(code_version(), "another") + "\n" + rest)
+    path.write_text(header.replace(simulator_version(), "another") + "\n" + rest)
     warm = warm_start([earlier], space_of(tmp_path, TENSOR, design=DESIGN, rest=REST))
     assert (len(warm.taken), len(warm.seeds)) == (0, 3)
 
