@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 from pathlib import Path
 
 import pytest
 
 from simulator.__main__ import main as simulator
+from simulator.inputs.cli import guarded
 from sweeper.__main__ import main as sweeper
 
 DESIGN = {"model": "llama-3.1-8b", "hardware": "npu-base", "parallelism": "{tensor: 2}", "workload": "chat-200"}
@@ -121,3 +124,20 @@ def _one_line(main, arguments, words, capsys) -> None:  # type: ignore[no-untype
     printed = capsys.readouterr()
     assert code == 2 and printed.out == ""
     assert printed.err.startswith("error: ") and printed.err.count("\n") == 1 and words in printed.err
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")])
+def test_a_disk_that_cannot_be_written_is_one_line(capsys, number, said):
+    def command():
+        raise OSError(number, os.strerror(number), "runs/x/pareto.csv.new")
+
+    assert guarded(command) == 2
+    assert capsys.readouterr().err == f"error: runs/x/pareto.csv.new: {said}\n"
+
+
+def test_other_errors_of_the_system_are_bugs():
+    def command():
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with pytest.raises(OSError, match="Bad file"):
+        guarded(command)

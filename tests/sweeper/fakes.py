@@ -32,6 +32,8 @@ class FakeEvaluator:
                     os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
                 time.sleep(600)
+            case "exit":
+                raise SystemExit(3)
             case "raise":
                 raise ValueError("a bug")
         time.sleep(values.get("seconds", 0.0))

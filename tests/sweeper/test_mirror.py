@@ -110,3 +110,15 @@ def test_a_storage_that_stays_away_says_how_to_go_on(tmp_path, space, book):
 def test_other_schemes_are_refused_in_one_line(url):
     with pytest.raises(InputError, match=r"--storage: .*sqlite:///FILE"):
         check_storage(url)
+
+
+def test_a_journal_with_a_torn_last_line_goes_on(tmp_path, space, book):
+    url = url_of("journal", tmp_path)
+    book.append(trials(0, 1)[0])
+    assert mirrored(url, space, book)
+    with Path(url).open("ab") as file:
+        file.write(b'{"op_code":4,"worker_')
+    for trial in trials(1, 3):
+        book.append(trial)
+    assert mirrored(url, space, book)
+    assert sorted(t.user_attrs["trial"] for t in study_at(url, space).trials) == [0, 1, 2]

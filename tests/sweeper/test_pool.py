@@ -67,9 +67,9 @@ def test_prices_found_by_one_worker_are_hits_for_the_other(pool: Pool) -> None:
 
 
 def test_exceptions_fail_their_own_task_with_its_reason(pool: Pool) -> None:
-    trials = run(pool, [task(0, do="raise"), task(1)])
-    assert (trials[0].status, trials[1].status) == ("failed", "complete")
-    assert "ValueError: a bug" in trials[0].reason
+    trials = run(pool, [task(0, do="raise"), task(1), task(2, do="exit")])
+    assert [trials[n].status for n in range(3)] == ["failed", "complete", "failed"]
+    assert "ValueError: a bug" in trials[0].reason and "SystemExit" in trials[2].reason
 
 
 def test_a_poison_design_fails_after_two_attempts_and_its_neighbours_survive(pool: Pool, tmp_path: Path) -> None:

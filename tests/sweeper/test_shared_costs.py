@@ -66,3 +66,13 @@ def test_a_full_cache_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
         costs.add(entry(key), CacheCounters(), 16)
         costs.publish_if_due()
     assert 3000 <= costs.nbytes < 3200
+
+
+def test_a_full_object_store_ends_the_sharing_and_loses_nothing() -> None:
+    costs = SharedCosts(empty(), lambda _: None)
+    for key in range(40):
+        costs.add(entry(key), CacheCounters(), 1)
+        costs.publish_if_due()
+    assert (costs.version, costs.references) == (0, [])
+    assert costs.snapshot().hashes.tolist() == list(range(40))
+    assert len(SharedCosts(entry(7), lambda _: None).snapshot()) == 1
