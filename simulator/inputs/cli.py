@@ -28,21 +28,25 @@ class Parser(argparse.ArgumentParser):
         if choice:
             where = "unknown command" if "COMMAND" in message else f"{message.split(':')[0].removeprefix('argument ')}:"
             return f"{where} '{choice[1]}'; {nearest(choice[1], re.findall(r'[^, ]+', choice[2].replace(chr(39), '')))}"
-        unknown = re.fullmatch(r"unrecognized arguments: (.*)", message)
-        if unknown:
-            word = unknown[1].split()[0]
-            options = [o for o in self._every_option() if o.startswith("--")]
-            close = f"; {nearest(word.split('=')[0], options)}" if word.startswith("--") else ""
-            return f"does not take '{unknown[1]}'{close if 'did you mean' in close else ''}"
         return message.removeprefix("argument ")
 
-    def _every_option(self) -> list[str]:
-        """The options of this parser and of its commands."""
-        found = list(self._option_string_actions)
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse's; a word that nobody takes is answered with the nearest option of the command it was given to."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            parser = self._chosen(parsed)
+            word = unknown[0]
+            options = [option for option in parser._option_string_actions if option.startswith("--")]
+            close = nearest(word.split("=")[0], options) if word.startswith("--") else ""
+            parser.error(f"does not take '{' '.join(unknown)}'{f'; {close}' if 'did you mean' in close else ''}")
+        return parsed
+
+    def _chosen(self, parsed: argparse.Namespace) -> argparse.ArgumentParser:
+        """The parser of the command that was given, or this one."""
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
-                found += [option for parser in action.choices.values() for option in parser._option_string_actions]
-        return found
+                return action.choices[getattr(parsed, action.dest)]
+        return self
 
 
 def guarded(command: Callable[[], int | None]) -> int:
