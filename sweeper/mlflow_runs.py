@@ -10,17 +10,20 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
-from simulator.metrics import ALL_METRICS
 from sweeper import ledger
+from sweeper.mlflow_labels import Labels, comparison, result_of
+from sweeper.parameters import label
 from sweeper.trial import Trial
 
 STUDY_TAG = "sweeper.study_id"
 TRIAL_TAG = "sweeper.trial"
+KIND_TAG = "sweeper.kind"  # sweep, pareto or baseline
+NOTE_TAG = "mlflow.note.content"  # the description that the UI shows
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens with pages for chat traces
 LEDGER_TAG = "sweeper.ledger"
 HOST_TAG = "sweeper.host"
 STEP_METRIC = "feasible"  # logged once for every trial: tells which steps a run already has
@@ -33,17 +36,6 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the sweep's own catching up does the rest
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What names a sweep in MLflow."""
-
-    experiment: str  # the space's name
-    study_id: str
-    folder: Path  # of the study
-    parameters: Mapping[str, Any]  # of the parent run
-    columns: Mapping[str, str] = field(default_factory=dict)  # objective -> its name with the unit, for its interval's ends
 
 
 def default_uri(folder: Path) -> str:
@@ -103,6 +95,9 @@ class SweepRun:
                 self._client.delete_run(run.info.run_id)
         for trial in wanted.values():
             self._log_child(trial)
+        front = [run.info.run_id for run in self._search(
+            f"tags.`mlflow.parentRunId` = '{self.run_id}' and tags.`{KIND_TAG}` = 'pareto'")]
+        self._client.set_tag(self.run_id, NOTE_TAG, self._labels.note + comparison(front, self._experiment))
 
     def log_files(self, files: Iterable[Path]) -> None:
         """Files and folders as artifacts; those that do not exist are left out."""
@@ -140,7 +135,7 @@ class SweepRun:
             return str(found.experiment_id)
         own = uri == default_uri(self._labels.folder)  # then artifacts stay in the folder too; else the server says where
         location = (self._labels.folder / "mlartifacts").resolve().as_uri() if own else None
-        return str(self._client.create_experiment(name, artifact_location=location))
+        return str(self._client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_KIND))
 
     def _find_run(self) -> str:
         labels = self._labels
@@ -148,7 +143,7 @@ class SweepRun:
             self._client.update_run(run.info.run_id, status="RUNNING")
             return str(run.info.run_id)
         run = self._client.create_run(self._experiment, run_name=labels.folder.name, tags={
-            STUDY_TAG: labels.study_id, HOST_TAG: socket.gethostname(),
+            **labels.tags, NOTE_TAG: labels.note, KIND_TAG: "sweep", STUDY_TAG: labels.study_id, HOST_TAG: socket.gethostname(),
             LEDGER_TAG: str((labels.folder / ledger.FILE_NAME).resolve())})
         from mlflow.entities import Param
 
@@ -172,28 +167,14 @@ class SweepRun:
         name = trial.baseline or f"trial {trial.number}"
         kind = "baseline" if trial.baseline else "pareto"
         run = self._client.create_run(self._experiment, run_name=name, tags={
-            "mlflow.parentRunId": self.run_id, TRIAL_TAG: str(trial.number), "sweeper.kind": kind})
+            **self._labels.tags_of(trial), "mlflow.parentRunId": self.run_id, TRIAL_TAG: str(trial.number), KIND_TAG: kind})
         now_ms = _now_ms()
-        metrics = {**trial.metrics, **trial.objectives, **interval_ends(trial, self._labels.columns)}
-        for metric, width in trial.half_widths.items():
-            column = ALL_METRICS[metric].column
-            metrics |= _ends(column, trial.metrics[metric], width)
         self._client.log_batch(
             run.info.run_id,
-            metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
-            params=[Param(name, str(value)[:500]) for name, value in trial.parameters.items()],
+            metrics=[Metric(name, value, now_ms, 0) for name, value in result_of(trial, self._labels.columns).items()],
+            params=[Param(name, label(value)[:500]) for name, value in trial.parameters.items()],
             tags=[RunTag("sweeper.status", trial.status), RunTag("sweeper.design_key", trial.design_key)])
         self._client.set_terminated(run.info.run_id)
-
-
-def interval_ends(trial: Trial, columns: Mapping[str, str]) -> dict[str, float]:
-    """`tpot_p95_ms.ci_low` and `.ci_high` of the objectives: their 95 % intervals; empty without replicates."""
-    return {end: value for name in trial.replicates
-            for end, value in _ends(columns.get(name, name), trial.objectives[name], trial.half_width(name)).items()}
-
-
-def _ends(column: str, value: float, half_width: float) -> dict[str, float]:
-    return {f"{column}.ci_low": value - half_width, f"{column}.ci_high": value + half_width}
 
 
 def _speed_up_sqlite() -> None:

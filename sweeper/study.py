@@ -34,11 +34,11 @@ from sweeper.ledger import Ledger
 from sweeper.live_front import LiveFront
 from sweeper.loop import Loop, run_free, run_in_step
 from sweeper.mirror import Mirror
-from sweeper.mlflow_runs import Labels, default_uri
+from sweeper.mlflow_labels import labels_of
+from sweeper.mlflow_runs import default_uri
 from sweeper.pareto import signs
 from sweeper.progress import Progress
 from sweeper.proposals import Proposals
-from sweeper.results import objective_column
 from sweeper.search.build import build_search, resumed_seed
 from sweeper.space import Space
 from sweeper.spans import COMPLETE, FAILED, STATUSES, Rows
@@ -93,9 +93,7 @@ class Sweep:
         self._cpu_s = self._loop_cpu_s = 0.0  # of the driver while trials ran: all threads, and the loop's own
         self._why = ""
         self._pool: Any = None  # sweeper.pool.Pool
-        labels = Labels(space.name, book.header.study_id, folder, {
-            "space_hash": book.header.space_hash, "code_version": book.header.code_version, **book.header.settings},
-            {o.name: objective_column(o) for o in space.objectives})
+        labels = labels_of(space, folder, book.header)
         uri = settings.tracking_uri or default_uri(folder)
         self._tracker = Tracker(uri, labels, progress.warn,
                                 earlier=[trial for trial in self._trials if not trial.rung])

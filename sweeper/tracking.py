@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.mlflow_runs import STEP_METRIC, Labels, SweepRun, interval_ends
+from sweeper.mlflow_labels import Labels, at_step
+from sweeper.mlflow_runs import STEP_METRIC, SweepRun
 from sweeper.trial import Trial
 
 BATCH_TRIALS = 32
@@ -37,7 +38,7 @@ class Tracker:
 
     def __init__(self, uri: str, labels: Labels, warn: Callable[[str], None], earlier: Sequence[Trial] = ()) -> None:
         self._uri, self._labels, self._warn = uri, labels, warn
-        self._steps = [step_of(trial, interval_ends(trial, labels.columns)) for trial in earlier]
+        self._steps = [step_of(trial, labels, {}) for trial in earlier]
         self._sent = 0
         self._run: SweepRun | None = None
         self._closing: Closing | None = None
@@ -52,7 +53,7 @@ class Tracker:
 
     def add(self, trial: Trial, extra: Mapping[str, float]) -> None:
         """Hands a finished trial over, with numbers of the sweep at that moment."""
-        self._steps.append(step_of(trial, {**interval_ends(trial, self._labels.columns), **extra}))
+        self._steps.append(step_of(trial, self._labels, extra))
         if len(self._steps) - self._sent >= BATCH_TRIALS:
             self._wake.set()
 
@@ -106,9 +107,9 @@ class Tracker:
             self.complete = True
 
 
-def step_of(trial: Trial, extra: Mapping[str, float]) -> tuple[int, Mapping[str, float]]:
+def step_of(trial: Trial, labels: Labels, extra: Mapping[str, float]) -> tuple[int, Mapping[str, float]]:
     """A trial as a step of the run: its number and metrics."""
-    return trial.number, {**trial.objectives, "trial_seconds": trial.seconds, **extra,
+    return trial.number, {**at_step(trial, labels.columns), "trial_seconds": trial.seconds, **extra,
                           STEP_METRIC: float(trial.status == "complete")}
 
 

@@ -57,7 +57,9 @@ def ui(args: Namespace) -> None:
         print(f"this study is tracked by the server at {uri}")
         return
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    print(f"MLflow UI: http://127.0.0.1:{args.port}  (Ctrl-C ends it)", flush=True)
+    # the pages for training runs, else MLflow opens with those for chat traces; a study's own store has one experiment
+    page = "experiments/1/runs" if uri.startswith("sqlite:") and uri.endswith("/mlflow.db") else "experiments"
+    print(f"MLflow UI: http://127.0.0.1:{args.port}/#/{page}?workflowType=machine_learning  (Ctrl-C ends it)", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1",
                "--port", str(args.port), "--workers", "1"]
     os.execvpe(command[0], command, environment)

@@ -24,7 +24,7 @@ from sweeper.commands.noise import objective_noise
 from sweeper.digest import digest
 from sweeper.evaluator import SimEvaluator, load_traces
 from sweeper.folder import Settings
-from sweeper.mlflow_runs import interval_ends
+from sweeper.mlflow_labels import interval_ends
 from sweeper.reporting.page import write_report
 from sweeper.results import write_results
 from sweeper.space_file import load_space

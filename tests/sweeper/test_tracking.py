@@ -7,7 +7,8 @@ import pytest
 
 from simulator.inputs.errors import InputError
 from sweeper import ledger
-from sweeper.mlflow_runs import Labels, SweepRun, check_uri, default_uri
+from sweeper.mlflow_labels import Labels
+from sweeper.mlflow_runs import SweepRun, check_uri, default_uri
 from sweeper.tracking import Closing, Tracker
 from sweeper.trial import Trial
 
@@ -121,3 +122,22 @@ def test_stores_that_cannot_be_written_are_refused_in_one_line(uri: str) -> None
 def test_databases_and_servers_are_accepted() -> None:
     for uri in ("sqlite:///x.db", "postgresql+psycopg://u@h/db", "http://localhost:5000", "https://mlflow.example"):
         assert check_uri(uri) == uri
+
+
+def test_columns_tags_and_a_link_to_the_comparison(folder: Path) -> None:
+    named = Labels("space", "named", folder, {}, {"ttft": "ttft_ms"}, {"sweeper.model": "m"}, "asks",
+                   lambda trial: {"sweeper.hardware": f"h{trial.number}"})
+    run = SweepRun(default_uri(folder), named)
+    run.log_children([trial(3), trial(4), trial(0, "h100")])
+    children = query(folder, "select r.run_uuid, r.name from runs r join tags t on t.run_uuid = r.run_uuid where "
+                             f"t.key = 'mlflow.parentRunId' and t.value = '{run.run_id}' order by r.name")
+    assert [name for _, name in children] == ["h100", "trial 3", "trial 4"]
+    values = dict(query(folder, f"select key, value from latest_metrics where run_uuid = '{children[1][0]}'"))
+    assert values == {"ttft_ms": 4.0, "ttft_mean_s": 4.0}
+    tags = dict(query(folder, f"select key, value from tags where run_uuid = '{children[1][0]}'"))
+    assert (tags["sweeper.hardware"], tags["sweeper.kind"]) == ("h3", "pareto")
+    parent = dict(query(folder, f"select key, value from tags where run_uuid = '{run.run_id}'"))
+    assert parent["sweeper.model"] == "m" and parent["sweeper.kind"] == "sweep"
+    note = parent["mlflow.note.content"]
+    assert note.startswith("asks") and "[Compare the 2 designs of the front](#/compare-runs?runs=%5B%22" in note
+    assert children[0][0] not in note and children[1][0] in note and children[2][0] in note
