@@ -53,6 +53,7 @@ from sweeper.worker import Task
 MAX_FAILURES, MOST_FAILURES = 5, 1000
 SAVE_COSTS_SECONDS = 60.0
 SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 10-40 s) ..."
+REPORT_SHARE = 0.1  # of the sweep's time that its report may add; `python -m sweeper report` takes more
 NOTE_SECONDS = 2.0  # between two steps of an exhaustive sweep in MLflow
 
 
@@ -288,7 +289,7 @@ class Sweep:
         summary = self._summary(costs, new)
         if new or not (self._folder / SUMMARY_FILE).exists():  # a resume that finds nothing to do keeps the last one
             (self._folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        write_report(self._folder, self._space, found, self._progress.say)
+        write_report(self._folder, self._space, found, self._progress.say, REPORT_SHARE * summary["seconds"])
         children = [*(t for t in found.kept if t.baseline), *(t for t in found.front if not t.baseline)]
         self._progress.starting("writing to MLflow ...")
         self._tracker.close(Closing(
@@ -356,12 +357,14 @@ def _prepared(space: Space) -> dict[str, Trace]:
     return load_traces(space)
 
 
-def write_report(folder: Path, space: Space, found: Digest, say: Callable[[str], None]) -> None:
-    """The HTML report; a failure other than the disk's is a line, not the end of a finished sweep."""
+def write_report(folder: Path, space: Space, found: Digest, say: Callable[[str], None], budget_s: float) -> None:
+    """The HTML report, adding simulations of about `budget_s` (no more than `report` by itself would); a failure other than
+    the disk's is a line, not the end of a finished sweep."""
     try:
+        from sweeper.reporting.page import BUDGET_S
         from sweeper.reporting.page import write_report as write
 
-        write(folder, space, found)
+        write(folder, space, found, min(BUDGET_S, budget_s))
     except OSError:
         raise
     except Exception as error:

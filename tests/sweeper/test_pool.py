@@ -26,7 +26,7 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def run(pool: Pool, tasks: list[Task], limit_s: float = 40.0) -> dict[int, Trial]:
+def run(pool: Pool, tasks: list[Task], limit_s: float = 120.0) -> dict[int, Trial]:
     pool.submit(tasks)
     trials: dict[int, Trial] = {}
     deadline = time.monotonic() + limit_s
@@ -47,7 +47,11 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 def test_every_task_comes_back_once_and_both_actors_work(pool: Pool) -> None:
     trials = run(pool, [task(n, seconds=0.002) for n in range(100)])
     assert {n: o.metrics["y"] for n, o in trials.items()} == {n: 2.0 * n for n in range(100)}
-    assert len({o.worker for o in trials.values()}) == 2
+    deadline = time.monotonic() + 60  # one actor may be ready long before the other
+    workers = {o.worker for o in trials.values()}
+    while len(workers) < 2 and time.monotonic() < deadline:
+        workers |= {o.worker for o in run(pool, [task(n, seconds=0.002) for n in range(100)]).values()}
+    assert len(workers) == 2
 
 
 def test_short_trials_share_a_call_and_long_ones_do_not(pool: Pool) -> None:
