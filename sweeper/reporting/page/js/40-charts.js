@@ -28,7 +28,7 @@ function whenSeen(id, draw) {
 const redraw = (id) => { if (drawn.has(id)) drawn.get(id)(); };
 const resized = () => document.querySelectorAll(".plot, .small").forEach((div) => { const made = echarts.getInstanceByDom(div); if (made) made.resize(); });
 addEventListener("resize", resized);
-addEventListener("beforeprint", () => { ["parallel", "anatomy", "slices", "importance", "timeline", "convergence", "reasons"].forEach((id) => { if (!drawn.has(id)) PARTS[id](); }); resized(); });
+addEventListener("beforeprint", () => { ["space", "parallel", "anatomy", "slices", "importance", "timeline", "convergence", "reasons"].forEach((id) => { if (PARTS[id] && !drawn.has(id)) PARTS[id](); }); resized(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach((draw) => draw()));
 const PARTS = {};
 
@@ -37,5 +37,5 @@ function select(i) {
   selected = i;
   detail(i);
   document.querySelectorAll("tr.pick").forEach((row) => row.classList.toggle("selected", Number(row.dataset.trial) === i));
-  ["scatter", "parallel"].forEach(redraw);
+  ["scatter", "space", "parallel"].forEach(redraw);
 }

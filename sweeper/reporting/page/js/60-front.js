@@ -10,6 +10,9 @@ function range(V, log) {
   return log ? { min: round(low / margin), max: round(high * margin) } : { min: round(low >= 0 ? Math.max(low - margin, 0) : low - margin), max: round(high + margin) };
 }
 
+// Whether a quantity spans so much on the front that a log scale shows it better.
+const wide = (o) => { const V = front.map((i) => values(o.name)[i]); return V.length && Math.min(...V) > 0 && Math.max(...V) / Math.min(...V) > 20; };
+
 function drawScatter() {
   const [x, y] = ["x", "y"].map((id) => axes.find((a) => a.name === at(id).value));
   if (!x || !y) { empty("scatter", "no design has results yet"); return; }

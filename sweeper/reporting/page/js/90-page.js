@@ -4,7 +4,13 @@ at("description").textContent = study.description;
 facts(at("facts"), study.facts);
 if (study.cache.length) facts(at("cache"), study.cache); else { at("cache").remove(); at("cache-title").remove(); }
 for (const [id, k] of [["x", 0], ["y", 1]]) options(id, axes.map((a) => [a.name, a.label]), (axes[Math.min(k, axes.length - 1)] || {}).name);
-const wide = (o) => { const V = front.map((i) => values(o.name)[i]); return V.length && Math.min(...V) > 0 && Math.max(...V) / Math.min(...V) > 20; };
+if (axes.length > 2) {
+  ["x3", "y3", "z3"].forEach((id, k) => options(id, axes.map((a) => [a.name, a.label]), axes[k].name));
+  ["x3", "y3", "z3"].forEach((id) => at(id).addEventListener("change", drawSpace));
+  ["turn", "tilt"].forEach((id) => at(id).addEventListener("input", drawSpace));
+  turnByDragging();
+  PARTS.space = drawSpace;
+} else at("space-section").remove();
 at("log").checked = study.objectives.slice(0, 2).some(wide);
 at("among").value = front.length >= 8 ? "front" : "feasible";
 options("sliced", [...new Set(study.slices.map((s) => s.number))].map((n) => [String(n), `trial ${n} (${role(study.decision.picks.find((p) => p.number === n))})`]));
