@@ -3,7 +3,8 @@
 CPU time of one core, median of several runs. `loop`: the engine's loop alone; `run`: the whole call; `total`: the call
 and all latency statistics. Load is the share of the throughput that the same engine reaches when all requests are
 there at once. Lengths: Azure conversation trace (with replacement), log-normal ShareGPT-like, long reasoning outputs.
-Costs: tables of the size and shape of an 8B model on one accelerator; their values do not matter for speed.
+Costs: tables of the size and shape of an 8B model on one accelerator; their values do not matter for speed. The first row
+tells machines apart: Marsaglia's 64-bit xorshift, six dependent operations a number, which little but the clock speeds up.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def main() -> int:
     args = parser.parse_args()
     rows: list[Row] = []
     sizes = [n for n in SIZES if not args.quick or n <= 100_000]
-    for measure in (start_up, azure(sizes), sharegpt(sizes), others):
+    for measure in (yardstick, start_up, azure(sizes), sharegpt(sizes), others):
         for row in measure():
             rows.append(row)
             ok = {True: "ok", False: "MISSED", None: ""}[row["ok"]]
@@ -68,6 +69,29 @@ def row(name: str, value: float, unit: str, least: float | None = None, most: fl
     if most is not None:
         return {"name": name, "value": value, "unit": unit, "goal": f"<= {most:,.4g}", "ok": bool(value <= most)}
     return {"name": name, "value": value, "unit": unit, "goal": "", "ok": None}
+
+
+def yardstick() -> list[Row]:
+    """The pace of this core, by which figures of different machines can be compared."""
+    from numba import njit
+
+    @njit("uint64(uint64, int64)")  # type: ignore[untyped-decorator]
+    def chain(x: Any, steps: int) -> Any:
+        for _ in range(steps):
+            x ^= x << np.uint64(13)
+            x ^= x >> np.uint64(7)
+            x ^= x << np.uint64(17)
+        return x
+
+    steps = 50_000_000
+    seconds = min(_cpu_s(lambda: chain(np.uint64(1), steps)) for _ in range(5))
+    return [row("machine/xorshift64_per_s", steps / seconds, "1/s")]
+
+
+def _cpu_s(call: Callable[[], object]) -> float:
+    began_s = time.process_time()
+    call()
+    return time.process_time() - began_s
 
 
 def start_up() -> list[Row]:

@@ -28,8 +28,8 @@ function drawSpace() {
   const box = corners.flatMap(([a, b]) => [[[0, a, b], [1, a, b]], [[a, 0, b], [a, 1, b]], [[a, b, 0], [a, b, 1]]]);
   const stems = front.map((i) => [x, y, z].map((e) => e.place(i))).filter((p) => p.every(Number.isFinite)).map(([u, v, w]) => [[u, v, 0], [u, v, w]]);
   const out = -0.06; // labels stand a little outside the box
-  const ends = [[x, (t) => [t, out, out]], [y, (t) => [out, t, out]], [z, (t) => [out, 1 - out, t]]].flatMap(([e, along]) => [
-    [1, e.value(1)], [0.5, e.name], [0.04, e.value(0)]].map(([t, text]) => ({ value: project(...along(t)), text })));
+  const ends = [[x, (t) => [t, out, out], "right"], [y, (t) => [out, t, out], "left"], [z, (t) => [out, 1 - out, t], "left"]].flatMap(([e, along, side]) => [
+    [1, e.value(1)], [0.5, e.name], [0.04, e.value(0)]].map(([t, text]) => ({ value: project(...along(t)), text, label: { position: side } })));
   const some = feasible.filter((i) => !onFront.has(i)), step = Math.ceil(some.length / DRAWN_DOMINATED) || 1;
   const wideness = at("space").clientWidth / at("space").clientHeight;
   const hidden = (half) => ({ type: "value", show: false, min: -half, max: half });
