@@ -68,6 +68,8 @@ def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> 
     plain = load_yaml(path)
     if not isinstance(plain, dict):
         raise InputError("expected a mapping with the sections of a design", file=str(path))
+    if "parameters" in plain and "objectives" in plain:
+        raise InputError(f"is a search space, not a design; sweep it with `python -m sweeper run {source}`", file=str(path))
     return resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
 
 

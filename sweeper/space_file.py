@@ -36,6 +36,8 @@ def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> S
     plain = load_yaml(path)
     if not isinstance(plain, dict):
         raise InputError("expected a mapping with design, parameters and objectives", file=file)
+    if "parameters" not in plain and plain.keys() & {"model", "hardware"}:
+        raise InputError(f"is a design, not a search space; simulate it with `python -m simulator run {source}`", file=file)
     try:
         said = SpaceFile.model_validate(plain)
     except ValidationError as error:

@@ -117,6 +117,13 @@ def test_sweeper(line: str, words: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert not list(tmp_path.iterdir())
 
 
+def test_a_design_is_told_from_a_search_space(capsys: pytest.CaptureFixture[str]) -> None:
+    root = Path(__file__).parents[1]
+    design, space = str(root / "configs/designs/npu-chat.yaml"), str(root / "search_spaces/quick.yaml")
+    _one_line(sweeper, ["validate", design], f"is a design, not a search space; simulate it with `python -m simulator run {design}`", capsys)
+    _one_line(simulator, ["run", space], f"is a search space, not a design; sweep it with `python -m sweeper run {space}`", capsys)
+
+
 def _one_line(main, arguments, words, capsys) -> None:  # type: ignore[no-untyped-def]
     try:
         code = main(arguments)

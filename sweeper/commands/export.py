@@ -31,6 +31,7 @@ def export(args: Namespace) -> int:
         Path(args.output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", file=args.output) from None
+    print(f"written to {args.output}")
     return 0
 
 
