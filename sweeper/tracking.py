@@ -49,6 +49,7 @@ class Tracker:
         self.complete = False  # everything was logged
 
     def start(self) -> None:
+        self._wake.set()  # connects while Ray starts: importing MLflow and making its tables cost seconds of a core
         self._thread.start()
 
     def add(self, trial: Trial, extra: Mapping[str, float]) -> None:
