@@ -43,3 +43,10 @@ function describe(i) {
   for (const p of study.parameters) if (setting(p, i) !== null) lines.push(plain(`${p.label} = ${settingLabel(p, i)}`));
   return lines.join("<br>");
 }
+
+// Does it on a click, and on Enter or the space bar once the element has the focus.
+function byClickOrKey(made, act) {
+  made.tabIndex = 0;
+  made.addEventListener("click", act);
+  made.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); act(); } });
+}

@@ -63,12 +63,12 @@ function drawFront() {
     const row = element("tr", undefined, i === selected ? "pick selected" : "pick");
     row.dataset.trial = i;
     columns.forEach((c) => row.append(element("td", c.text(i))));
-    row.addEventListener("click", () => select(i));
+    byClickOrKey(row, () => select(i));
     return row;
   }));
   columns.forEach((c, k) => {
     const cell = element("th", c.label.replace(/[_.]/g, "$&\u200b"), c.objective ? "objective" : "");
-    cell.addEventListener("click", () => {
+    byClickOrKey(cell, () => {
       const sign = sorted === k ? -1 : 1;
       sorted = sorted === k ? -1 : k;
       rows = [...rows].sort((a, b) => sign * (c.of(a) - c.of(b)));
