@@ -58,7 +58,8 @@ def ui(args: Namespace) -> None:
         return
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     # the pages for training runs, else MLflow opens with those for chat traces; a study's own store has one experiment
-    page = "experiments/1/runs" if uri.startswith("sqlite:") and uri.endswith("/mlflow.db") else "experiments"
+    own = Path(uri.removeprefix("sqlite:///")).with_name(ledger.FILE_NAME).exists()
+    page = "experiments/1/runs" if own else "experiments"
     print(f"MLflow UI: http://127.0.0.1:{args.port}/#/{page}?workflowType=machine_learning  (Ctrl-C ends it)", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1",
                "--port", str(args.port), "--workers", "1"]
