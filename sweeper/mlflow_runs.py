@@ -23,7 +23,6 @@ STUDY_TAG = "sweeper.study_id"
 TRIAL_TAG = "sweeper.trial"
 KIND_TAG = "sweeper.kind"  # sweep, pareto or baseline
 NOTE_TAG = "mlflow.note.content"  # the description that the UI shows
-EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens with pages for chat traces
 LEDGER_TAG = "sweeper.ledger"
 HOST_TAG = "sweeper.host"
 STEP_METRIC = "feasible"  # logged once for every trial: tells which steps a run already has
@@ -135,7 +134,7 @@ class SweepRun:
             return str(found.experiment_id)
         own = uri == default_uri(self._labels.folder)  # then artifacts stay in the folder too; else the server says where
         location = (self._labels.folder / "mlartifacts").resolve().as_uri() if own else None
-        return str(self._client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_KIND))
+        return str(self._client.create_experiment(name, artifact_location=location))
 
     def _find_run(self) -> str:
         labels = self._labels
