@@ -67,7 +67,8 @@ def sections(data: Path) -> list[Section]:
                 "`unfitted` is the datasheet with defaults.",
                 "Steps that hold prefill are worst: the clock of a board at its power limit depends on the steps before (a chunk "
                 "between decodes runs a third faster than the same chunk among prefills), and a row gives the sum of the chunks' "
-                "tokens and contexts, not the chunks. `impossible_rows` are faster than the roofline."),
+                "tokens and contexts, not the chunks. `misrecorded_rows` are faster than the roofline, or hold the time of such a "
+                "row beside their own; they are left out."),
         Section("Serving points of fixed lengths", "validate_e2e.py", ("data/silicon/e2e_dense_h100.csv.gz",),
                 "TTFT and TPOT of dense models on H100 at a fixed concurrency, from the datasheet's model, no table. `*_peer` is "
                 "aiconfigurator's own prediction of the same rows, on its own measured tables.",

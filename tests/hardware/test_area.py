@@ -68,7 +68,7 @@ def test_listed_gpu_prices_stand():
 def test_a_gpu_without_price_is_priced_by_its_die_or_refused():
     h100 = shipped("h100-sxm")
     made = h100.model_copy(update={"gpu": h100.gpu.model_copy(update={"price_usd": None, "process_nm": 5})})
-    expected = (die_usd(814, costs().nodes.n5) + 80 * 2**30 / 1e9 * 12 + 300 + 5 * 60) * 2.5
+    expected = (die_usd(814, costs().nodes.n5) + 79.18 * 2**30 / 1e9 * 12 + 300 + 5 * 60) * 2.5
     assert bill(made, Parallelism(), costs()).device_usd == pytest.approx(expected)
     unknown = h100.model_copy(update={"gpu": h100.gpu.model_copy(update={"price_usd": None})})
     with pytest.raises(InputError, match="price"):
