@@ -31,11 +31,10 @@ class LiveFront:
         """Takes complete trials into account: [n, objectives], smaller is better, and the keys of their designs."""
         if not len(table):
             return
-        extremes = np.stack([table.min(axis=0), table.max(axis=0)])
-        if self._extremes is not None:
-            extremes = np.stack([np.minimum(self._extremes[0], extremes[0]), np.maximum(self._extremes[1], extremes[1])])
-        if self._extremes is None or not np.array_equal(extremes, self._extremes):
-            self._extremes, self._hypervolume = extremes, None
+        extremes = self._extremes
+        if extremes is None or bool((table < extremes[0]).any() or (table > extremes[1]).any()):
+            seen = table if extremes is None else np.vstack([extremes, table])
+            self._extremes, self._hypervolume = np.stack([seen.min(axis=0), seen.max(axis=0)]), None
         for i in np.flatnonzero(~self._dominated(table)).tolist():
             self._add_row(table[i], design_keys[i])
 
@@ -49,6 +48,9 @@ class LiveFront:
 
     def _dominated(self, table: Points) -> NDArray[np.bool_]:
         """Which rows some design of the front beats."""
+        if len(table) == 1:
+            no_worse = (self._front <= table).all(axis=1)
+            return np.array([bool((self._front[no_worse] < table).any())])
         no_worse = np.ones((len(table), len(self._front)), dtype=bool)
         better = np.zeros_like(no_worse)
         for column in range(table.shape[1]):

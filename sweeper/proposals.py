@@ -14,6 +14,7 @@ from sweeper.trial import Trial
 
 MAX_REPEATS = 20  # proposals of known points in a row before an unseen random one stands in
 MAX_RANDOM = 2_000  # random points tried before the space counts as exhausted
+MAX_JUDGED = 10_000  # points whose legality is remembered
 
 
 class Proposals:
@@ -23,6 +24,7 @@ class Proposals:
         self._space = space
         self._random = random.Random(seed)
         self._known: dict[str, Trial | None] = {}  # None: under evaluation
+        self._judged: dict[str, str | None] = {}  # by key: what `broken_rule` says
         self.rejected: Counter[str] = Counter()  # proposals that missed a constraint as written, by its name
         self.repeats = 0
 
@@ -32,7 +34,8 @@ class Proposals:
 
     def skip(self, point: Mapping[str, Any]) -> bool:
         """Whether a point is known or illegal: what a sampler should not bother to propose."""
-        return self._space.key(point) in self._known or broken_rule(self._space, point) is not None
+        key = self._space.key(point)
+        return key in self._known or self._broken_rule(key, point) is not None
 
     def next(self, search: Search) -> Proposal | None:
         """A new, legal point, marked as under evaluation; None when there is none left."""
@@ -41,8 +44,8 @@ class Proposals:
             proposal = search.ask()
             if proposal is None:
                 return None
-            rule = broken_rule(self._space, proposal.point)
             key = self._space.key(proposal.point)
+            rule = self._broken_rule(key, proposal.point)
             if rule is None and key not in self._known:
                 self._known[key] = None
                 return proposal
@@ -57,6 +60,14 @@ class Proposals:
     def finished(self, proposal: Proposal, trial: Trial) -> None:
         """Remembers what became of a point."""
         self._known[self._space.key(proposal.point)] = trial
+
+    def _broken_rule(self, key: str, point: Mapping[str, Any]) -> str | None:
+        """`broken_rule`, once for each point: samplers ask about the same one several times."""
+        if key not in self._judged:
+            if len(self._judged) >= MAX_JUDGED:
+                self._judged.clear()
+            self._judged[key] = broken_rule(self._space, point)
+        return self._judged[key]
 
     def _unseen(self) -> Proposal | None:
         for _ in range(MAX_RANDOM):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Values = dict[str, Any]
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 MAX_COUNTED = 200_000  # combinations of parameters that conditions read, before size() gives up
 
 
@@ -156,8 +157,7 @@ class Space:
 
     def key(self, values: Mapping[str, Any]) -> str:
         """A canonical point as text, to compare and remember points by."""
-        return json.dumps([[p.name, values[p.name]] for p in self.parameters if p.name in values],
-                          separators=(",", ":"))
+        return _COMPACT.encode([[p.name, values[p.name]] for p in self.parameters if p.name in values])
 
     def overrides(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Design keys and what the canonical point sets them to, as YAML would say it."""

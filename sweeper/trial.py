@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from simulator.confidence import half_width
@@ -62,15 +62,19 @@ class Trial:
 
     def to_json_line(self) -> str:
         """The trial as one line of strict JSON without the newline (non-finite numbers are written as text)."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in _NUMBERS:
-            plain[name] = {k: v if math.isfinite(v) else str(v) for k, v in plain[name].items()}
+        plain = dict(vars(self))
         for name in _OF_REPLICATES:
             if not plain[name]:
                 del plain[name]
-        return json.dumps(plain, separators=(",", ":"), allow_nan=False)
+        try:
+            return _STRICT.encode(plain)
+        except ValueError:
+            for name in _NUMBERS:
+                plain[name] = {k: v if math.isfinite(v) else str(v) for k, v in plain[name].items()}
+            return _STRICT.encode(plain)
 
 
+_STRICT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _NUMBERS = ("metrics", "objectives", "constraints")
 _OF_REPLICATES = ("half_widths", "samples", "replicates", "unsure")  # finite; left out of the line where empty
 

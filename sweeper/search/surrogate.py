@@ -145,9 +145,9 @@ class Surrogate:
         far = self._rng.integers(0, counts, bred.shape)
         bred = np.where(change, np.where(self._rng.random(bred.shape) < 0.5, near, far), bred)
         rows = np.vstack([self._coder.canonical(bred), self._coder.random(self._rng, RANDOM)])
-        fresh = {key: i for i, row in enumerate(rows)
-                 if (key := row.tobytes()) not in self._seen and key not in self._pending}
-        return rows[sorted(fresh.values())]
+        raw, size = rows.tobytes(), rows.itemsize * width
+        last = {raw[i * size: (i + 1) * size]: i for i in range(len(rows))}  # of equal rows
+        return rows[sorted(i for key, i in last.items() if key not in self._seen and key not in self._pending)]
 
     def _pick(self, candidates: Codes, means: Float64, deviations: Float64, chance: Float64, front: Float64,
               feasible: Float64) -> list[Codes]:
@@ -193,7 +193,11 @@ class Surrogate:
             return None
         volume = moocore.Hypervolume(ref=reference)
         base = volume(front)
-        gains = [(volume(np.vstack([front, hoped[i]])) - base) * chance[i] for i in shortlist]
+        grown = np.vstack([front, front[:1]])
+        gains = []
+        for i in shortlist.tolist():
+            grown[-1] = hoped[i]
+            gains.append((volume(grown) - base) * chance[i])
         return int(shortlist[int(np.argmax(gains))])
 
     def _legal(self, rows: Codes, wanted: int) -> list[Codes]:
@@ -229,4 +233,4 @@ def _even(costs: Float64) -> Float64:
 
 
 def _normal_cdf(z: Float64) -> Float64:
-    return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in z])
+    return 0.5 * np.array([math.erfc(value) for value in (-z / math.sqrt(2.0)).tolist()])
