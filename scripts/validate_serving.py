@@ -21,13 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.report import Row, finish, row
 from simulator.calibration import window_s
 from simulator.costs.cache import CostCache
-from simulator.design import resolve
-from simulator.importers import llmservingsim
-from simulator.importers.vllm_run import RecordedRun, design_of, preset_named, read_run, workload_of
+from simulator.importers.vllm_run import RecordedRun, read_run, workload_of
 from simulator.inputs.errors import InputError
-from simulator.serving import engine
+from simulator.replay import prepared, replay
 from simulator.serving.config import EngineResult
-from simulator.simulate import price
 
 STATISTICS = {"mean": np.mean, **{f"p{q}": (lambda v, q=q: np.percentile(v, q)) for q in (50, 90, 95, 99)}}
 BARS = {"ttft": 3.0, "tpot": 1.5, "e2e": 1.5}  # per cent, on mean and p99
@@ -46,18 +43,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         run = read_run(args.run)
-        bundle = llmservingsim.read_meta(args.tables)
-        hardware = args.hardware or preset_named(run.device or bundle.gpu, "hardware")
-        design = resolve(design_of(run, hardware=hardware, model=args.model))
-        table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor,
-                                         expert_parallel=design.parallelism.expert_parallel)
+        design, table = prepared(run, args.tables, hardware=args.hardware, model=args.model)
         trace = workload_of(run, args.run, args.workload)
-        priced = price(design, CostCache(), table)
+        priced, result = replay(design, table, trace, run.data_parallel, CostCache())
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    result = engine.run(trace, priced.scheduler, priced.costs, log=True)
-    print(f"{run.name}: {run.model} on {design.hardware.name}, TP {design.parallelism.tensor}, vLLM {run.vllm_version}, "
+    engines = f" x {run.data_parallel} engines" if run.data_parallel > 1 else ""
+    print(f"{run.name}: {run.model} on {design.hardware.name}, TP {design.parallelism.tensor}{engines}, vLLM {run.vllm_version}, "
           f"{len(trace)} requests, {priced.scheduler.num_gpu_blocks} KV blocks predicted, {result.steps} steps, "
           f"{int(result.preemptions.sum())} preemptions\n")
     summary = args.run / "llmservingsim_summary.txt"

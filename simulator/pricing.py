@@ -19,7 +19,7 @@ from simulator.costs.capacity import Capacity
 from simulator.costs.curves import Curve, RowCurves, price_all, row_curves
 from simulator.costs.launch import capture_sizes
 from simulator.costs.step import StepCosts
-from simulator.costs.tables import Sums
+from simulator.costs.tables import Int64, Sums
 from simulator.design import Design
 from simulator.hardware.build import Devices, build
 from simulator.hardware.cost import Bill, bill
@@ -47,6 +47,7 @@ class OperatorPrices:
     extras: AttentionExtras | None
     channels: tuple[int, float, float] | None
     bill: Bill
+    gathered_ns: Int64 | None  # experts shared by several engines, [rows of all of them + 1]; None: an engine has its own
 
 
 @dataclass(frozen=True)
@@ -71,21 +72,22 @@ class Priced:
         return self.prices.bill
 
 
-def price(design: Design, cache: CostCache, table: OperatorTable | None = None) -> Priced:
+def price(design: Design, cache: CostCache, table: OperatorTable | None = None, data: int = 1) -> Priced:
     """Prices every operator of the design and derives the step tables and scheduler limits.
 
-    table: measured operators, in place of the file that `hardware.tables` names.
+    table: measured operators, in place of the file that `hardware.tables` names. data: engines that share one set of
+    experts: the step tables then leave those out, and `prices.gathered_ns` has them (see `serving.lockstep`).
     """
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
-    if table is None and hardware.tables is None:
+    if table is None and hardware.tables is None and data == 1:
         rows, sequences = serving.max_num_batched_tokens, serving.max_num_seqs
         reach = (len(grids.row_knots(rows)), len(grids.row_knots(max(rows, sequences))), len(grids.batch_knots(sequences)))
         prices = cache.shared((arch, design.precision, hardware, parallelism, design.costs), reach,
                               lambda: _operator_prices(design, cache, None, sizes))
     else:  # gaps between kernels and mixed batches depend on the limits as well
-        prices = _operator_prices(design, cache, table, sizes)
-    room = capacity.predict(arch, design.precision, hardware, parallelism, serving)
+        prices = _operator_prices(design, cache, table, sizes, data)
+    room = capacity.predict(arch, design.precision, hardware, parallelism, serving, data)
     costs = tables.step_costs(prices.sums, hardware, stage_layers(arch.layers, parallelism.pipeline),
                               serving.max_num_batched_tokens, serving.max_num_seqs, prices.channels, extras=prices.extras,
                               capture_sizes=sizes,
@@ -93,12 +95,13 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None) 
     return Priced(costs, _scheduler(design, room.num_gpu_blocks), prices, room)
 
 
-def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | None, sizes: Sequence[int]) -> OperatorPrices:
+def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | None, sizes: Sequence[int],
+                     data: int = 1) -> OperatorPrices:
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
-    max_tokens, max_sequences = serving.max_num_batched_tokens, serving.max_num_seqs
+    max_tokens, max_sequences = serving.max_num_batched_tokens * data, serving.max_num_seqs
     devices = build(hardware, parallelism)
     ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline,
-                    expert_parallel=parallelism.expert_parallel)
+                    expert_parallel=parallelism.expert_parallel, data=data)
     if table is None and hardware.tables is not None:
         table = parquet.read_tables(Path(hardware.tables), parallelism.tensor)
     if table is not None:
@@ -122,8 +125,10 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
              else "pim" if isinstance(op.operator, DecodeAttention) and hardware.attention_on_pim else "device" for op in ops]
     names += ["device"] * (len(curves) - len(names))
     rows = grids.row_knots(max(max_tokens, max_sequences))
+    gathered = None if data == 1 else tables.dense_ns(curves, "gathered", rows, max_tokens)
     return OperatorPrices(curves, row_curves(curves, ("embed", "before", "after", "send")), row_curves(curves, ("head",)),
-                          names, tables.sums(curves, rows, beside), extras, channels, bill(hardware, parallelism, design.costs))
+                          names, tables.sums(curves, rows, beside), extras, channels,
+                          bill(hardware, parallelism, design.costs), gathered)
 
 
 def _scheduler(design: Design, num_gpu_blocks: int) -> SchedulerConfig:

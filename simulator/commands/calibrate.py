@@ -11,11 +11,10 @@ from simulator.costs import calibrate
 from simulator.costs.cache import CostCache
 from simulator.costs.launch import LARGEST
 from simulator.design import resolve
-from simulator.importers import llmservingsim
-from simulator.importers.vllm_run import design_of, preset_named, read_run, workload_of
+from simulator.importers.vllm_run import read_run, workload_of
 from simulator.importers.vllm_steps import read_steps
 from simulator.inputs.errors import InputError
-from simulator.serving import engine
+from simulator.replay import prepared, replay
 from simulator.serving.config import EngineResult
 from simulator.simulate import price
 
@@ -36,16 +35,13 @@ def calibrate_command(steps: Path | None, *, run: Path | None, tables: Path | No
 
 
 def _from_run(folder: Path, tables: Path, workload: Path | None, model: str | None, hardware: str | None) -> int:
-    run, bundle = read_run(folder), llmservingsim.read_meta(tables)
-    design = resolve(design_of(run, hardware=hardware or preset_named(run.device or bundle.gpu, "hardware"), model=model))
-    table = llmservingsim.read_table(bundle, design.model, design.precision, design.parallelism.tensor,
-                                     expert_parallel=design.parallelism.expert_parallel)
+    run = read_run(folder)
+    design, table = prepared(run, tables, hardware=hardware, model=model)
     trace, cache = workload_of(run, folder, workload), CostCache()
 
     def simulate(factor: float) -> EngineResult:
         faster = design.hardware.model_copy(update={"kernel_time": factor})
-        priced = price(design.model_copy(update={"hardware": faster}), cache, table)
-        return engine.run(trace, priced.scheduler, priced.costs, log=True)
+        return replay(design.model_copy(update={"hardware": faster}), table, trace, run.data_parallel, cache)[1]
 
     found = kernel_time(run, simulate)
     print(f"# {run.name}, first {window_s(run):g} s\nkernel_time: {found:.3f}")

@@ -43,14 +43,16 @@ class Capacity:
 
 
 def predict(arch: Architecture, precision: Precision, hardware: Hardware, parallelism: Parallelism,
-            serving: Serving) -> Capacity:
-    """The memory of a design. The KV cache lives in the PIM stacks where there are any of their own, else beside the weights."""
+            serving: Serving, data: int = 1) -> Capacity:
+    """The memory of a design. The KV cache lives in the PIM stacks where there are any of their own, else beside the weights.
+    data: engines that share one set of experts; the capacity is one engine's."""
     layers = stage_layers(arch.layers, parallelism.pipeline)
     memory = capacity_bytes(hardware.memory) * serving.memory_utilization
-    activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs)
+    activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs, data=data,
+                                  expert_parallel=parallelism.expert_parallel)
     worst: Capacity | None = None
-    weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline)
-    reserve = _reserve_bytes(arch, hardware, parallelism, serving)
+    weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline, data)
+    reserve = _reserve_bytes(arch, hardware, parallelism, serving, data)
     for count, weights in zip(layers, weights_of, strict=True):
         if hardware.added_stacks == 0:
             room = memory - weights - activation - reserve
@@ -68,11 +70,11 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
     return worst
 
 
-def _reserve_bytes(arch: Architecture, hardware: Hardware, parallelism: Parallelism, serving: Serving) -> float:
+def _reserve_bytes(arch: Architecture, hardware: Hardware, parallelism: Parallelism, serving: Serving, data: int) -> float:
     if hardware.gpu is None:
         return 0.0
     reserve = CUDA_PROCESS_BYTES
-    if parallelism.tensor * parallelism.pipeline > 1:
+    if parallelism.tensor * parallelism.pipeline * data > 1:
         reserve += COMMUNICATOR_BYTES
     if serving.cuda_graphs:
         piecewise = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens)

@@ -149,6 +149,11 @@ def _sum(curves: list[Curve], part: str, rows: Float64) -> Float64:
     return total
 
 
+def dense_ns(curves: list[Curve], part: str, rows: Float64, most: int) -> Int64:
+    """All operators of a part, repeats included, in ns at every count of rows 0..most; shape [most + 1]."""
+    return _dense(rows, _sum(curves, part, rows), np.arange(most + 1, dtype=float))
+
+
 def _dense(rows: Float64, seconds: Float64, at: Float64) -> Int64:
     """ns at every count in `at` (zero rows cost nothing; below one row, the price of one)."""
     ns = np.rint(np.interp(at, rows, seconds * 1e9)).astype(np.int64)

@@ -31,6 +31,15 @@ def read_csv(path: Path, wanted: Sequence[str], optional: Sequence[str] = ()) ->
     return {name: table.column(name).to_numpy() for name in held}
 
 
+def read_header(path: Path) -> list[str]:
+    """The column names of a CSV file. Raises InputError where there is no such file."""
+    try:
+        with path.open() as file:
+            return file.readline().strip().split(",")
+    except OSError as error:
+        raise InputError("no such file", file=str(path)) from error
+
+
 def part(kind: str, seconds: NDArray[Any], fixed: Mapping[str, object], **axes: NDArray[Any]) -> Columns:
     """Rows of one kind: `fixed` values in every row, `axes` and seconds by row."""
     count = len(seconds)

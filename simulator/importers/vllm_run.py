@@ -1,9 +1,10 @@
 """Recorded vLLM serving runs: the machine and engine arguments, the requests' times, the load over time.
 
 A run is a folder with `meta.json` (engine arguments), `requests.jsonl` (per request, seconds: `queued_ts`,
-`first_token_ts`, `last_token_ts`, `input_toks`, `output_toks`), and optionally `timeseries.csv` (t, running, waiting) and
-`cluster.json` (link_bw in GB/s and link_latency in ns of the machine). What the run measured of the KV cache is read
-only to be compared with.
+`first_token_ts`, `last_token_ts`, `input_toks`, `output_toks`; null where the request failed), and optionally
+`timeseries.csv` (t, running, waiting) and `cluster.json`, of which the device's name is read: its link is what LLMServingSim
+assumed and, for RTXPRO6000, fitted (configs/cluster/README.md there), not a measurement. What the run measured of the KV
+cache is read only to be compared with.
 """
 
 from __future__ import annotations
@@ -29,8 +30,13 @@ Float64 = NDArray[np.float64]
 
 # Engine arguments that change what is served in a way not modelled here, and their harmless values.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "data_parallel_size": (None, 1), "enforce_eager": (None, False),
-    "quantization": (None,), "speculative_config": (None,), "decode_context_parallel_size": (None, 1)}
+    "enforce_eager": (None, False), "speculative_config": (None,), "decode_context_parallel_size": (None, 1),
+    "prefill_context_parallel_size": (None, 1), "kv_cache_memory_bytes": (None,), "cpu_offload_gb": (None, 0, 0.0),
+    "enable_dbo": (None, False), "enable_eplb": (None, False), "kv_transfer_config": (None,),
+    "all2all_backend": (None, "allgather_reducescatter", "naive")}
+_HALF = ("auto", "half", "float16", "bfloat16", "torch.float16", "torch.bfloat16")
+_FORMATS = {"auto": "bf16", "bfloat16": "bf16", "float16": "bf16", "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}
+_SECTIONS = ("cache_config", "scheduler_config", "parallel_config", "model_config")  # of a resolved configuration
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class RecordedRun:
     vllm_version: str
     engine: Mapping[str, Any]  # engine arguments, resolved where the run recorded that
     device: str  # as the run or its cluster file names it
-    link: Mapping[str, float]  # bandwidth_gb_per_s, latency_ns; empty where not described
+    data_parallel: int  # engines
     arrival_s: Float64
     first_token_s: Float64
     finish_s: Float64
@@ -59,23 +65,30 @@ def read_run(folder: Path) -> RecordedRun:
     cluster = _json(folder / "cluster.json") if (folder / "cluster.json").is_file() else {}
     engine = dict(meta.get("engine_kwargs") or {})
     resolved = meta.get("resolved_config") or {}
-    for section in ("cache_config", "scheduler_config", "parallel_config"):
-        for key, value in (resolved.get(section) or {}).items():
-            engine.setdefault(key, value)
+    for section in _SECTIONS:
+        found = resolved.get(section)
+        for key, value in (found.items() if isinstance(found, dict) else ()):
+            if engine.get(key) is None:
+                engine[key] = value
+    if engine.get("speculative_config") is None:
+        engine["speculative_config"] = resolved.get("speculative_config")
     for key, harmless in _UNSUPPORTED.items():
         if engine.get(key) not in harmless:
             raise InputError(f"{key}={engine[key]!r} is not modelled", file=str(folder / "meta.json"), key=key)
+    for key in ("max_num_seqs", "max_num_batched_tokens"):  # vLLM's defaults depend on device and entry point
+        if engine.get(key) is None:
+            raise InputError("is not recorded", file=str(folder / "meta.json"), key=key)
     times: Any = _requests(folder / "requests.jsonl")
+    data = int(engine.get("data_parallel_size") or 1)
     instances = [i for node in cluster.get("nodes", []) for i in node.get("instances", [])]
-    if len(instances) > 1:
-        raise InputError(f"{len(instances)} instances are not modelled", file=str(folder / "cluster.json"))
+    if len(instances) > data or any(i.get("pd_type") for i in instances):
+        raise InputError(f"{len(instances)} instances for data_parallel_size {data}, or split ones, are not modelled",
+                         file=str(folder / "cluster.json"))
     device = str((meta.get("hardware") or {}).get("device_name") or "")
     device = str(instances[0].get("hardware") or device) if instances else device
-    link = {"bandwidth_gb_per_s": float(cluster["link_bw"]), "latency_ns": float(cluster["link_latency"])} \
-        if {"link_bw", "link_latency"} <= cluster.keys() else {}
     blocks = (meta.get("kv_cache") or {}).get("num_gpu_blocks")
     fields: Any = [folder.name, str(meta.get("model") or engine.get("model")), str(meta.get("vllm_version", "")), engine,
-                   device, link, *times, _load(folder / "timeseries.csv"), blocks]
+                   device, data, *times, _load(folder / "timeseries.csv"), blocks]
     return RecordedRun(*fields)
 
 
@@ -83,11 +96,10 @@ def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | Non
     """The design (plain YAML data) that the run describes. Unknown names raise InputError with the nearest known one."""
     engine = run.engine
     plain: dict[str, Any] = {"base": hardware or preset_named(run.device, "hardware")}
-    tensor = int(engine.get("tensor_parallel_size") or 1)
-    if run.link and tensor > 1:  # the cluster file's latency is of one transfer, launch included
-        plain["link"] = {"bandwidth": f"{run.link['bandwidth_gb_per_s']:g} GB/s",
-                         "latency": f"{run.link['latency_ns'] / 1e3:g} us", "launch": "0 s"}
-    serving: dict[str, Any] = {"enable_prefix_caching": True, "async_scheduling": True, "cuda_graphs": True}
+    if engine.get("disable_custom_all_reduce"):
+        plain["link"] = {"direct": None}
+    pipeline = int(engine.get("pipeline_parallel_size") or 1)
+    serving: dict[str, Any] = {"enable_prefix_caching": True, "async_scheduling": pipeline == 1, "cuda_graphs": True}
     for key in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "enable_prefix_caching",
                 "enable_chunked_prefill", "async_scheduling", "long_prefill_token_threshold", "policy",
                 "scheduler_reserve_full_isl"):
@@ -95,12 +107,26 @@ def design_of(run: RecordedRun, *, hardware: str | None = None, model: str | Non
             serving[key] = engine[key]
     if engine.get("gpu_memory_utilization") is not None:
         serving["memory_utilization"] = float(engine["gpu_memory_utilization"])
-    if engine.get("kv_cache_dtype") not in (None, "auto"):
-        raise InputError(f"kv_cache_dtype={engine['kv_cache_dtype']!r} is not modelled", key="kv_cache_dtype")
+    if engine.get("num_gpu_blocks_override") is not None:  # what somebody asked for, unlike the measured num_gpu_blocks
+        serving["num_gpu_blocks"] = int(engine["num_gpu_blocks_override"])
     return {"model": model or preset_named(run.model, "models"), "hardware": plain, "serving": serving,
-            "parallelism": {"tensor": tensor, "expert_parallel": bool(engine.get("enable_expert_parallel")),
-                            "pipeline": int(engine.get("pipeline_parallel_size") or 1)},
+            "precision": _precision(engine),
+            "parallelism": {"tensor": int(engine.get("tensor_parallel_size") or 1), "pipeline": pipeline,
+                            "expert_parallel": bool(engine.get("enable_expert_parallel"))},
             "workload": {"trace": "recorded"}}
+
+
+def _precision(engine: Mapping[str, Any]) -> dict[str, str]:
+    """The design's number formats. Raises InputError for those that are not modelled."""
+    if str(engine.get("dtype") or "auto") not in _HALF:
+        raise InputError(f"dtype={engine['dtype']!r} is not modelled", key="dtype")
+    kv, weights = str(engine.get("kv_cache_dtype") or "auto"), engine.get("quantization")
+    if kv not in _FORMATS:
+        raise InputError(f"kv_cache_dtype={kv!r} is not modelled", key="kv_cache_dtype")
+    if weights not in (None, "fp8"):
+        raise InputError(f"quantization={weights!r} is not modelled", key="quantization")
+    eight = weights or "bf16"
+    return {"weights": eight, "activations": eight, "kv": _FORMATS[kv]}
 
 
 def preset_named(name: str, catalogue: str) -> str:
@@ -156,8 +182,13 @@ def workload_of(run: RecordedRun, folder: Path, file: Path | None = None) -> Tra
 
 def _requests(path: Path) -> tuple[Any, ...]:
     try:
-        records = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        number = np.array([int(str(r["request_id"]).rsplit("-", 1)[-1]) for r in records])
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        ends = [str(r["request_id"]).rsplit("-", 1)[-1] for r in lines]
+        if not all(end.isdecimal() for end in ends):  # names of somebody's own: requests are in the workload's order
+            ends = [str(at) for at in range(len(lines))]
+        served = [all(r[k] is not None for k in ("queued_ts", "first_token_ts", "last_token_ts")) for r in lines]
+        records = [r for r, done in zip(lines, served, strict=True) if done]
+        number = np.array([int(end) for end, done in zip(ends, served, strict=True) if done])
         queued, first, last = (np.array([float(r[k]) for r in records]) for k in ("queued_ts", "first_token_ts", "last_token_ts"))
         prompt, output = (np.array([int(r[k]) for r in records], dtype=np.int32) for k in ("input_toks", "output_toks"))
     except FileNotFoundError as error:
@@ -165,7 +196,9 @@ def _requests(path: Path) -> tuple[Any, ...]:
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"is not a list of recorded requests: {error}", file=str(path)) from error
     if not len(records):
-        raise InputError("holds no requests", file=str(path))
+        raise InputError("holds no requests that were served", file=str(path))
+    if len(records) < len(lines):
+        print(f"{path}: {len(lines) - len(records)} of {len(lines)} requests failed; they are left out", file=sys.stderr)
     order = np.lexsort((number, queued))
     start = queued.min()
     return (*(column[order] - start for column in (queued, first, last)), *(c[order] for c in (prompt, output, number)))
@@ -176,7 +209,10 @@ def _load(path: Path) -> dict[str, Float64]:
         return {}
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else {})}
+    try:
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else {})}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"is not a table of numbers: {error}", file=str(path)) from error
 
 
 def _json(path: Path) -> dict[str, Any]:

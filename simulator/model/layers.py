@@ -13,6 +13,7 @@ from simulator.model.operators import (
     GroupedGemm,
     NamedOperator,
     Operator,
+    Part,
     PrefillAttention,
     Vector,
 )
@@ -32,14 +33,15 @@ _SAMPLING = 4.0  # scale, running maximum, subtract, sum; one exp beside
 
 
 def operators(arch: Architecture, precision: Precision, tensor: int, pipeline: int = 1, *,
-              expert_parallel: bool = False) -> list[NamedOperator]:
+              expert_parallel: bool = False, data: int = 1) -> list[NamedOperator]:
     """Every operator of one forward pass, for one of `tensor` ranks; blocks of all stages are counted in `repeats`.
 
     `checks.violations(arch, tensor, pipeline)` must be empty. Collectives appear only where `tensor` > 1, transfers
-    between stages only where `pipeline` > 1.
+    between stages only where `pipeline` > 1. data: engines, each of `tensor` ranks, that share one set of experts (vLLM's
+    data parallelism of a mixture of experts); the operators of part `gathered` then work on the rows of all engines.
     """
     return [*_embedding(arch, precision, tensor), *_before_attention(arch, precision, tensor),
-            *_attention(arch, precision, tensor), *_after_attention(arch, precision, tensor, expert_parallel),
+            *_attention(arch, precision, tensor), *_after_attention(arch, precision, tensor, expert_parallel, data),
             *_between_stages(arch, tensor, pipeline), *_head(arch, tensor)]
 
 
@@ -103,7 +105,8 @@ def _attention(arch: Architecture, precision: Precision, tensor: int) -> list[Na
             NamedOperator("decode_attention", DecodeAttention(*shape), arch.layers, "attention")]
 
 
-def _after_attention(arch: Architecture, precision: Precision, tensor: int, expert_parallel: bool) -> list[NamedOperator]:
+def _after_attention(arch: Architecture, precision: Precision, tensor: int, expert_parallel: bool,
+                     data: int) -> list[NamedOperator]:
     part = shard(arch, tensor)
     output = ("output", _gemm(arch.hidden, part.q_width(arch.head_dim), precision))
     norm = ("mlp_norm", _norm(arch, arch.hidden, residual=True))
@@ -113,12 +116,26 @@ def _after_attention(arch: Architecture, precision: Precision, tensor: int, expe
     if dense:
         found += _named(dense, *_mlp(arch, precision, part.intermediate))
     if arch.experts:
-        found += _named(arch.expert_layers, *_experts(arch, precision, tensor, expert_parallel))
+        found += _named(arch.expert_layers, *_experts(arch, precision, tensor * data, expert_parallel),
+                        part="after" if data == 1 else "gathered")
+    if arch.shared_intermediate:
+        found += _named(arch.expert_layers, *_mlp(arch, precision, arch.shared_intermediate // tensor, "shared_"))
+    if arch.experts and data > 1:
+        found += _named(arch.expert_layers, *_exchanged(arch, data), part="gathered")
     return found + _all_reduce("mlp_all_reduce", arch, tensor, arch.layers, "after")
 
 
-def _named(repeats: int, *pairs: tuple[str, Operator]) -> list[NamedOperator]:
-    return [NamedOperator(name, operator, repeats, "after") for name, operator in pairs]
+def _named(repeats: int, *pairs: tuple[str, Operator], part: Part = "after") -> list[NamedOperator]:
+    return [NamedOperator(name, operator, repeats, part) for name, operator in pairs]
+
+
+def _exchanged(arch: Architecture, data: int) -> list[tuple[str, Operator]]:
+    """How engines that share experts bring their rows together and take their results back, as vLLM's default backend
+    does (device_communicators/all2all.py, AgRsAll2AllManager): an all-gather of hidden states, router weights (fp32) and
+    expert numbers (int32), and a reduce-scatter of the experts' outputs."""
+    moved = float(arch.hidden * STREAM_BYTES)
+    return [("experts_dispatch", Collective("all_gather", data, moved + arch.experts_per_token * (4 + 4))),
+            ("experts_combine", Collective("reduce_scatter", data, moved))]
 
 
 def _mlp(arch: Architecture, precision: Precision, width: int, prefix: str = "") -> list[tuple[str, Operator]]:
@@ -133,12 +150,12 @@ def _mlp(arch: Architecture, precision: Precision, width: int, prefix: str = "")
             (prefix + "down", _gemm(arch.hidden, width, precision))]
 
 
-def _experts(arch: Architecture, precision: Precision, tensor: int, expert_parallel: bool) -> list[tuple[str, Operator]]:
+def _experts(arch: Architecture, precision: Precision, ranks: int, expert_parallel: bool) -> list[tuple[str, Operator]]:
     """A mixture of experts as vLLM's fused MoE runs it: router (16 bits, on every rank), choice of experts, both grouped
     GEMMs with the activation between them, weighted sum. Every rank sees all tokens; experts are cut along their width, or
     dealt out whole (`expert_parallel`), and the all-reduce after the block adds up either way."""
-    local, width = (arch.experts // tensor, arch.expert_intermediate) if expert_parallel else (
-        arch.experts, arch.expert_intermediate // tensor)
+    local, width = (arch.experts // ranks, arch.expert_intermediate) if expert_parallel else (
+        arch.experts, arch.expert_intermediate // ranks)
     visits = arch.experts_per_token * local / arch.experts  # of a token, on this rank
 
     def grouped(n: int, k: int) -> GroupedGemm:
@@ -154,8 +171,6 @@ def _experts(arch: Architecture, precision: Precision, tensor: int, expert_paral
                                       visits * width * STREAM_BYTES)),
         ("experts_down", grouped(arch.hidden, width)),
         ("experts_sum", Vector(arch.hidden, 2.0 * visits, 0.0, visits * moved, moved))]
-    if arch.shared_intermediate:
-        found += _mlp(arch, precision, arch.shared_intermediate // tensor, "shared_")
     return found
 
 

@@ -26,15 +26,15 @@ def parameters(arch: Architecture) -> int:
     return total
 
 
-def weight_bytes(arch: Architecture, precision: Precision, tensor: int, pipeline: int) -> tuple[float, ...]:
-    """Bytes of weights on one rank of each pipeline stage, shape [pipeline].
+def weight_bytes(arch: Architecture, precision: Precision, tensor: int, pipeline: int, data: int = 1) -> tuple[float, ...]:
+    """Bytes of weights on one rank of each pipeline stage, shape [pipeline]. data: engines that share the experts.
 
     Block matrices are held in `precision.weights`; embedding, head, norms and biases in 16 bits (vLLM quantises linear
     layers only). Tied embeddings are one copy when first and last stage are the same, else each holds its own.
     """
     part = shard(arch, tensor)
     dense, routed = (matrices * precision.weight_bits / 8 + others * STREAM_BYTES for matrices, others in
-                     (_block_parameters(arch, tensor, experts=e) for e in (False, True)))
+                     (_block_parameters(arch, tensor, experts=e, data=data) for e in (False, True)))
     width = arch.embedding_dim or arch.hidden
     table = float(part.vocab * width * STREAM_BYTES)
     projection = width * arch.hidden * STREAM_BYTES if arch.embedding_dim else 0
@@ -58,8 +58,10 @@ def kv_bytes_per_token(arch: Architecture, precision: Precision, tensor: int, la
     return 2 * width * precision.kv_bits / 8 * (arch.layers if layers is None else layers)
 
 
-def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: int) -> float:
-    """Peak bytes of temporaries in a step of `tokens` new tokens in `sequences` sequences, on one rank.
+def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: int, *, data: int = 1,
+                     expert_parallel: bool = False) -> float:
+    """Peak bytes of temporaries in a step of `tokens` new tokens in `sequences` sequences, on one rank. data: engines that
+    share the experts, whose rows are gathered on every rank.
 
     The larger of a block (residual and hidden states beside the widest pair of live buffers) and of sampling (gathered
     16-bit logits and their fp32 copy of every sequence, beside the hidden states; probabilities overwrite the copy).
@@ -68,11 +70,12 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
     q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
     attention = (q + 2 * kv) + q  # fused QKV and attention output
     mlp = (2 if arch.gated_mlp else 1) * part.intermediate + part.intermediate  # up projection(s) and activation
-    # vLLM's fused MoE (fused_moe.py): one buffer for what both grouped GEMMs write, one for the activation between them
-    experts = arch.experts_per_token * (max((2 if arch.gated_mlp else 1) * arch.expert_intermediate // tensor, arch.hidden)
-                                        + arch.expert_intermediate // tensor)
     if arch.experts:
-        mlp = max(experts, mlp if arch.dense_layers else 0)
+        # vLLM's fused MoE (fused_moe.py): one buffer for what both grouped GEMMs write, one for the activation between them
+        width = arch.expert_intermediate if expert_parallel else arch.expert_intermediate // (tensor * data)
+        experts = arch.experts_per_token * (max((2 if arch.gated_mlp else 1) * width, arch.hidden) + width)
+        gathered = data * (experts + (arch.hidden if data > 1 else 0))
+        mlp = max(gathered, mlp if arch.dense_layers else 0)
     block = tokens * (2 * arch.hidden + max(attention, mlp)) * STREAM_BYTES
     logits = sequences * part.vocab * tensor * SAMPLER_BYTES_PER_LOGIT
     return float(max(block, 2 * tokens * arch.hidden * STREAM_BYTES + logits))
@@ -82,7 +85,7 @@ def _norm_parameters(arch: Architecture) -> int:
     return arch.hidden if arch.norm == "rms" else 2 * arch.hidden
 
 
-def _block_parameters(arch: Architecture, tensor: int, *, experts: bool) -> tuple[int, int]:
+def _block_parameters(arch: Architecture, tensor: int, *, experts: bool, data: int = 1) -> tuple[int, int]:
     """(matrix elements, 16-bit elements: biases, norms, router) of a rank's share of a decoder block, with a plain MLP or with
     the mixture of experts. Experts cut along their width and experts dealt out whole are equally many elements."""
     part = shard(arch, tensor)
@@ -91,7 +94,7 @@ def _block_parameters(arch: Architecture, tensor: int, *, experts: bool) -> tupl
     width = part.intermediate
     vectors = 2 * _norm_parameters(arch)
     if experts:
-        width = (arch.experts * arch.expert_intermediate + arch.shared_intermediate) // tensor
+        width = arch.experts * arch.expert_intermediate // (tensor * data) + arch.shared_intermediate // tensor
         vectors += arch.experts * arch.hidden
     matrices = arch.hidden * (q + 2 * kv) + q * arch.hidden + (ups + 1) * width * arch.hidden
     if arch.qkv_bias:

@@ -79,6 +79,7 @@ class Collective:
     bytes_per_row: float
 
 
+Part = Literal["embed", "before", "attention", "after", "gathered", "send", "head"]
 Operator = Gemm | GroupedGemm | Vector | PrefillAttention | DecodeAttention | Collective
 
 AXES: dict[type, tuple[str, ...]] = {
@@ -95,11 +96,12 @@ AXES: dict[type, tuple[str, ...]] = {
 class NamedOperator:
     """An operator in its place: `repeats` times in the whole model, at `part` of it.
 
-    part: `embed` (first stage, rows = tokens), `before`/`attention`/`after` (decoder block), `send` (between stages,
-    rows = tokens), `head` (last stage, rows = sequences).
+    part: `embed` (first stage, rows = tokens), `before`/`attention`/`after` (decoder block), `gathered` (decoder block, rows
+    = tokens of all engines that share the experts), `send` (between stages, rows = tokens), `head` (last stage, rows =
+    sequences).
     """
 
     name: str
     operator: Operator
     repeats: int
-    part: Literal["embed", "before", "attention", "after", "send", "head"]
+    part: Part

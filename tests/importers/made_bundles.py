@@ -41,15 +41,14 @@ def write_bundle(folder: Path, model: str, *, tensors=(1,), experts: tuple[int, 
     return folder
 
 
-def write_run(folder: Path, model: str, *, tensor: int = 1, requests: int = 6, link: bool = True, **engine) -> Path:
+def write_run(folder: Path, model: str, *, tensor: int = 1, requests: int = 6, instances: int = 1, **engine) -> Path:
     """Requests of 100 prompt and 20 output tokens every 50 ms."""
     folder.mkdir(parents=True)
     kwargs = {"model": model, "tensor_parallel_size": tensor, "max_num_seqs": 64, "max_num_batched_tokens": 2048,
               "max_model_len": 4096, "enable_expert_parallel": False, **engine}
     (folder / "meta.json").write_text(json.dumps({"model": model, "vllm_version": "0.19.0", "engine_kwargs": kwargs}))
-    if link:
-        (folder / "cluster.json").write_text(json.dumps({"link_bw": 16, "link_latency": 20000, "nodes": [
-            {"instances": [{"hardware": "RTXPRO6000", "tp_size": tensor}]}]}))
+    (folder / "cluster.json").write_text(json.dumps({"link_bw": 16, "link_latency": 20000, "nodes": [
+        {"instances": [{"hardware": "RTXPRO6000", "tp_size": tensor, "pd_type": None}] * instances}]}))
     (folder / "requests.jsonl").write_text("\n".join(json.dumps(
         {"request_id": f"bench-{i}", "input_toks": 100, "output_toks": 20, "queued_ts": i * 0.05,
          "first_token_ts": i * 0.05 + 0.03, "last_token_ts": i * 0.05 + 0.5}) for i in range(requests)))

@@ -27,7 +27,7 @@ def kernel_gaps(ops: list[NamedOperator], table: OperatorTable, sizes: Sequence[
     run from a graph. Collectives carry their own launch."""
     if table.meta.get("time") != "CUDA kernels":
         return []
-    block = [op for op in ops if op.part in ("before", "attention", "after")
+    block = [op for op in ops if op.part in ("before", "attention", "after", "gathered")
              and not isinstance(op.operator, Collective | DecodeAttention)]
     gap_s = np.where(graphless(knots.astype(np.int64), sizes), STREAM_GAP_S, GRAPH_GAP_S)
     layers = max(op.repeats for op in block)

@@ -1,0 +1,45 @@
+"""A recorded vLLM run replayed on operator tables: the design that it describes, and what an engine makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulator.costs.cache import CostCache
+from simulator.costs.launch import capture_sizes
+from simulator.design import Design, resolve
+from simulator.hardware.measured.table import OperatorTable
+from simulator.importers import llmservingsim
+from simulator.importers.vllm_run import RecordedRun, design_of, preset_named
+from simulator.inputs.errors import InputError
+from simulator.pricing import Priced, price
+from simulator.serving import engine, lockstep
+from simulator.serving.config import EngineResult, Trace
+
+
+def prepared(run: RecordedRun, tables: Path, *, hardware: str | None = None,
+             model: str | None = None) -> tuple[Design, OperatorTable]:
+    """The run's design and its operators from an LLMServingSim profile bundle. hardware, model: presets to take instead of
+    those that the run names. Raises InputError for what is unknown, not modelled, or of another model than the run's."""
+    bundle = llmservingsim.read_meta(tables)
+    design = resolve(design_of(run, hardware=hardware or preset_named(run.device or bundle.gpu, "hardware"), model=model))
+    if model is None and preset_named(bundle.model, "models") != design.model.name:
+        raise InputError(f"profiles {bundle.model}, the run served {run.model}", file=str(tables / "meta.yaml"), key="model")
+    if run.data_parallel > 1 and not design.model.experts:
+        raise InputError("engines of a model without experts share nothing: record and replay each alone",
+                         key="data_parallel_size")
+    if run.data_parallel > 1 and design.parallelism.pipeline > 1:
+        raise InputError("is not modelled beside data_parallel_size > 1", key="pipeline_parallel_size")
+    parallel = design.parallelism
+    table = llmservingsim.read_table(bundle, design.model, design.precision, parallel.tensor,
+                                     expert_parallel=parallel.expert_parallel, data=run.data_parallel)
+    return design, table
+
+
+def replay(design: Design, table: OperatorTable, trace: Trace, data: int, cache: CostCache) -> tuple[Priced, EngineResult]:
+    """Prices and serves `trace`, every step logged. data: engines that share one set of experts."""
+    priced = price(design, cache, table, data)
+    if data == 1:
+        return priced, engine.run(trace, priced.scheduler, priced.costs, log=True)
+    sizes = capture_sizes(design.serving.max_num_seqs, design.serving.max_num_batched_tokens) if design.serving.cuda_graphs else ()
+    assert priced.prices.gathered_ns is not None
+    return priced, lockstep.run(trace, priced.scheduler, priced.costs, priced.prices.gathered_ns, data, sizes, log=True)
