@@ -23,7 +23,7 @@ from simulator.calibration import window_s
 from simulator.costs.cache import CostCache
 from simulator.importers.vllm_run import RecordedRun, read_run, workload_of
 from simulator.inputs.errors import InputError
-from simulator.replay import prepared, replay
+from simulator.replay import beyond, prepared, replay
 from simulator.serving.config import EngineResult
 
 STATISTICS = {"mean": np.mean, **{f"p{q}": (lambda v, q=q: np.percentile(v, q)) for q in (50, 90, 95, 99)}}
@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         run = read_run(args.run)
         design, table = prepared(run, args.tables, hardware=args.hardware, model=args.model)
         trace = workload_of(run, args.run, args.workload)
+        for note in beyond(design, table, trace):
+            print(f"extrapolated, {note}", file=sys.stderr)
         priced, result = replay(design, table, trace, run.data_parallel, CostCache())
     except InputError as error:
         print(error, file=sys.stderr)

@@ -35,6 +35,20 @@ def prepared(run: RecordedRun, tables: Path, *, hardware: str | None = None,
     return design, table
 
 
+def beyond(design: Design, table: OperatorTable, trace: Trace) -> list[str]:
+    """What of the run lies outside the profiled shapes, in words: prices there hold the efficiency of the last shape."""
+    columns, serving = table.columns, design.serving
+    decode, chunk = columns["kind"] == "decode_attention", columns["kind"] == "prefill_attention"
+    longest = int((trace.prompt_tokens + trace.output_tokens).max())
+    limits = (("tokens a step", min(serving.max_num_batched_tokens, int(trace.prompt_tokens.sum())),
+               columns["rows"][columns["kind"] == "gemm"]),
+              ("sequences a step", min(serving.max_num_seqs, len(trace)), columns["sequences"][decode]),
+              ("tokens of context", longest, columns["decode_context"][decode]),
+              ("tokens of a chunk", min(serving.max_num_batched_tokens, int(trace.prompt_tokens.max())), columns["chunk"][chunk]))
+    return [f"{name}: up to {most:,}, profiled to {int(known.max(initial=0)):,}"
+            for name, most, known in limits if most > known.max(initial=0)]
+
+
 def replay(design: Design, table: OperatorTable, trace: Trace, data: int, cache: CostCache) -> tuple[Priced, EngineResult]:
     """Prices and serves `trace`, every step logged. data: engines that share one set of experts."""
     priced = price(design, cache, table, data)

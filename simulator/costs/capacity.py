@@ -1,9 +1,18 @@
 """How many KV blocks fit: predicted from memory, weights, activation peak and the utilisation limit.
 
-As vLLM v1 sizes its cache (vllm/v1/worker/gpu_worker.py, determine_available_memory): the share
-`gpu_memory_utilization` of the memory that CUDA reports, less weights, less the peak of a dummy step of
-max_num_batched_tokens tokens and of sampling max_num_seqs sequences, less what the process holds outside the tensors,
-less an estimate of the CUDA graphs.
+As vLLM v1 sizes its cache (vllm/v1/worker/gpu_worker.py, init_device and determine_available_memory; utils/mem_utils.py,
+memory_profiling):
+
+    KV = gpu_memory_utilization x memory that CUDA reports
+         - weights                              (model.memory.weight_bytes)
+         - peak of a dummy step of max_num_batched_tokens tokens and of sampling max_num_seqs sequences
+                                                (model.memory.activation_bytes)
+         - growth of what is outside the tensors since the snapshot at start: CUDA_PROCESS_BYTES, COMMUNICATOR_BYTES
+         - estimate of the CUDA graphs          (since 0.19; GRAPH_LAYER_BYTES)
+
+The snapshot is taken with the CUDA context and, in a group, NCCL's communicators in place, so these are not in the growth.
+What is left of it was found on two machines, a hundredth of a large card's memory: on cards of 80 GB and more an error of all
+of it moves the capacity by about 1 % beside an 8B model, by more where weights leave little room.
 """
 
 from __future__ import annotations
@@ -18,11 +27,12 @@ from simulator.schema.hardware import Hardware
 from simulator.schema.model import Architecture, Precision
 from simulator.schema.serving import Parallelism, Serving
 
-# What a CUDA process holds beside its tensors once a step has run: kernel modules loaded on first use, cuBLAS workspaces,
-# allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B (LLMServingSim's
+# What a CUDA process holds beside its tensors once a step has run: kernel modules loaded on first use (lazy loading), cuBLAS
+# workspaces, allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B (LLMServingSim's
 # recorded capacity at two token budgets, less weights and activations).
 CUDA_PROCESS_BYTES = 0.6e9
-# NCCL communicators and custom all-reduce buffers of a rank in a group: the same machine at TP 2, less the above.
+# What a rank of a group holds in addition: channels that NCCL opens at first use, custom all-reduce's buffers (two of 8 MiB and
+# their metadata), modules of the collectives. The same machine at TP 2, less the above.
 COMMUNICATOR_BYTES = 0.43e9
 # One decoder block in one captured CUDA graph: about ten kernel nodes with their parameters, and its share of the
 # graph's buffers. vLLM logs 0.4 to 0.6 GB for the 86 graphs (51 piecewise, 35 full) of a 32-layer model.

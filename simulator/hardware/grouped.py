@@ -5,8 +5,10 @@ a experts awake and m = rows x per_token / a rows each that is one GEMM of m row
 same multiply-adds and the same tiles. Experts awake are a balls-in-bins expectation (`awake`), so the number is not whole:
 the price is the blend of its two neighbours.
 
-The expectation takes a router that spreads tokens evenly and independently, which training aims at (the load-balancing
-loss of Switch Transformers, Fedus et al. 2021): a real one wakes fewer experts.
+Training aims at a router that spreads tokens evenly (the load-balancing loss of Switch Transformers, Fedus et al. 2021); a
+real one has favourites and wakes fewer experts. With popularities x per_token / of, x gamma distributed with mean 1, tokens
+independent, the share of experts that m tokens leave asleep is (1 + m p / shape)^-shape, p = per_token / of; (1 - p)^m for
+an even router.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ Float64 = NDArray[np.float64]
 
 
 def awake(operator: GroupedGemm, rows: Float64) -> Float64:
-    """Expected number of a rank's experts that get a token: each token misses an expert with 1 - per_token / of."""
-    missed = (1.0 - operator.per_token / operator.of) ** rows
-    return np.asarray(np.maximum(operator.experts * (1.0 - missed), np.minimum(rows, 1.0) * operator.experts / operator.of))
+    """Expected number of a rank's experts that get a token; of one token, those that it picks."""
+    picked = operator.per_token / operator.of
+    shape = operator.evenness
+    missed = (1.0 - picked) ** rows if np.isinf(shape) else (1.0 + rows * picked / shape) ** -shape
+    return np.asarray(operator.experts * np.maximum(1.0 - missed, np.minimum(rows, 1.0) * picked))
 
 
 @dataclass(frozen=True)

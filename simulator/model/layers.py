@@ -6,6 +6,8 @@ The residual stream, norms, biases, embedding and head stay in 16 bits whatever 
 
 from __future__ import annotations
 
+from math import inf
+
 from simulator.model.operators import (
     Collective,
     DecodeAttention,
@@ -159,7 +161,8 @@ def _experts(arch: Architecture, precision: Precision, ranks: int, expert_parall
     visits = arch.experts_per_token * local / arch.experts  # of a token, on this rank
 
     def grouped(n: int, k: int) -> GroupedGemm:
-        return GroupedGemm(n, k, local, arch.experts, arch.experts_per_token, precision.weight_bits, precision.activation_bits)
+        return GroupedGemm(n, k, local, arch.experts, arch.experts_per_token, precision.weight_bits, precision.activation_bits,
+                           arch.expert_evenness or inf)
 
     moved = arch.hidden * STREAM_BYTES
     gates = 2 if arch.gated_mlp else 1

@@ -71,9 +71,11 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
     attention = (q + 2 * kv) + q  # fused QKV and attention output
     mlp = (2 if arch.gated_mlp else 1) * part.intermediate + part.intermediate  # up projection(s) and activation
     if arch.experts:
-        # vLLM's fused MoE (fused_moe.py): one buffer for what both grouped GEMMs write, one for the activation between them
+        # vLLM's fused MoE (fused_moe.py, TritonExperts.workspace_shapes): two workspaces of a row for every visit, which take
+        # turns as output and input of both grouped GEMMs and the activation between them, and the sum over a token's visits
         width = arch.expert_intermediate if expert_parallel else arch.expert_intermediate // (tensor * data)
-        experts = arch.experts_per_token * (max((2 if arch.gated_mlp else 1) * width, arch.hidden) + width)
+        up = (2 if arch.gated_mlp else 1) * width
+        experts = arch.experts_per_token * (max(width, arch.hidden) + max(up, arch.hidden)) + arch.hidden
         gathered = data * (experts + (arch.hidden if data > 1 else 0))
         mlp = max(gathered, mlp if arch.dense_layers else 0)
     block = tokens * (2 * arch.hidden + max(attention, mlp)) * STREAM_BYTES

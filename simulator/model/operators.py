@@ -6,6 +6,7 @@ Every operator is one tensor-parallel rank's share. `AXES` names the arrays that
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 
@@ -22,7 +23,7 @@ class Gemm:
 @dataclass(frozen=True)
 class GroupedGemm:
     """The GEMMs [n, k] of a rank's `experts` of `of` in all, of which a router picks `per_token` for every token; axis: m
-    (tokens of the batch, before they are sent to experts)."""
+    (tokens of the batch, before they are sent to experts). evenness: see `Architecture.expert_evenness`."""
 
     n: int
     k: int
@@ -31,6 +32,7 @@ class GroupedGemm:
     per_token: int
     weight_bits: int
     activation_bits: int
+    evenness: float = inf
 
 
 @dataclass(frozen=True)

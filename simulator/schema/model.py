@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from simulator.schema.base import Count, PositiveInt, Record
+from simulator.schema.base import Count, Positive, PositiveInt, Record
 
 Dtype = Literal["fp16", "bf16", "fp8", "int8", "int4"]
 
@@ -45,6 +45,9 @@ class Architecture(Record):
     expert_intermediate: Count = 0
     shared_intermediate: Count = 0
     dense_layers: Count = 0
+    # shape of the gamma distribution of the experts' popularity (mean 1; variance 1 / shape): a router's habits decide how
+    # many experts a batch wakes (simulator.hardware.grouped). None: all are picked alike
+    expert_evenness: Positive | None = None
 
     @model_validator(mode="after")
     def _experts_complete(self) -> Architecture:

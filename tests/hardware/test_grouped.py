@@ -21,6 +21,16 @@ def test_experts_awake_are_those_of_a_random_router():
         assert awake(QWEN, np.array([float(tokens)]))[0] == pytest.approx(np.mean(seen), rel=0.02)
 
 
+def test_a_router_with_favourites_wakes_the_experts_that_gamma_distributed_popularity_gives():
+    rng = np.random.default_rng(5)
+    habits = GroupedGemm(n=1536, k=2048, experts=128, of=128, per_token=8, weight_bits=16, activation_bits=16, evenness=1.75)
+    for tokens in (4, 32, 128):
+        rate = rng.gamma(1.75, 1 / 1.75, (4000, 128)) * 8 / 128 * tokens  # visits of an expert are Poisson of that mean
+        assert awake(habits, np.array([float(tokens)]))[0] == pytest.approx((rng.poisson(rate) > 0).sum(1).mean(), rel=0.01)
+    assert awake(habits, np.array([1.0]))[0] == 8  # one token always wakes those it picks
+    assert (awake(habits, ROWS) <= awake(QWEN, ROWS)).all()
+
+
 @pytest.mark.parametrize("name", ["h100-sxm", "npu-base"])
 def test_all_experts_for_every_token_are_one_wide_gemm(name):
     device = build(load_hardware(name, {}), Parallelism()).compute

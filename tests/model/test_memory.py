@@ -73,3 +73,20 @@ def test_logits_of_many_sequences_dominate_small_steps():
     arch = model("llama-3.1-8b")
     assert activation_bytes(arch, 1, tokens=256, sequences=256) >= 256 * 128256 * 4
     assert activation_bytes(arch, 1, 8192, 1) > activation_bytes(arch, 1, 4096, 1)
+
+
+def test_workspaces_of_experts_are_vllms():
+    """vllm fused_moe.py, TritonExperts.workspace_shapes for Qwen3-30B-A3B (M tokens, topk 8, N = 2 x 768, K 2048): workspaces
+    (M, 8, max(768, K)) and (M, 8, max(N, K)), output (M, K); beside residual and hidden states, in 16 bits."""
+    arch, tokens = model("qwen3-30b-a3b"), 2048
+    one = tokens * (8 * 2048 + 8 * 2048 + 2048 + 2 * 2048) * 2
+    assert activation_bytes(arch, 1, tokens, 8) == one
+    # two engines that share the experts gather twice the rows on each rank, hidden states included
+    two = tokens * (2 * (8 * 2048 + 8 * 2048 + 2048 + 2048) + 2 * 2048) * 2
+    assert activation_bytes(arch, 1, tokens, 8, data=2, expert_parallel=True) == two
+
+
+def test_engines_that_share_experts_hold_attention_whole_and_experts_in_part():
+    arch = model("qwen3-30b-a3b")
+    whole, half = (weight_bytes(arch, Precision(), 1, 1, data)[0] for data in (1, 2))
+    assert whole - half == 48 * 64 * 3 * 2048 * 768 * 2  # half of 128 experts of three matrices in 48 blocks

@@ -24,7 +24,7 @@ def tpot_s(rows):
 def test_one_token_of_a_mixture_of_experts_costs_what_its_tables_say(tmp_path):
     """One request alone: every decode step wakes 8 experts in each of 48 layers."""
     rows = replay(write_run(tmp_path / "run", MOE, requests=1), write_bundle(tmp_path / "bundle", MOE, experts=(128, 8)), tmp_path)
-    layer_us = 2 * 5 + 42 + 2 * 5 + 5 + 32 + (20 + 8 * 6 + 8 / 50)  # norms, qkv, qk norms, rotary, output, experts
+    layer_us = 2 * 5 + 42 + 5 + 5 + 32 + (20 + 8 * 6 + 8 / 50)  # norms, qkv, both qk norms in one, rotary, output, experts
     gaps_us = 16 * 0.5  # kernels of a block and the pauses between them
     attention_us = 5 + 110 / 2000
     per_step_s = (48 * (layer_us + gaps_us + attention_us) + 5 + 5 + 500 + 25) * 1e-6
@@ -47,8 +47,8 @@ def test_two_engines_share_their_experts(tmp_path):
     bundle = write_bundle(tmp_path / "bundle", MOE, tensors=(1,), experts=(128, 8))
     rows = replay(write_run(tmp_path / "run", MOE, requests=1, instances=2, data_parallel_size=2, enable_expert_parallel=True),
                   bundle, tmp_path)
-    awake = 64 * (1 - (1 - 8 / 128) ** 2)
-    layer_us = 2 * 5 + 42 + 2 * 5 + 5 + 32 + (20 + awake * 6 + 8 / 50)
+    awake = 8  # expected are 7.3, the table knows 8 and more
+    layer_us = 2 * 5 + 42 + 5 + 5 + 32 + (20 + awake * 6 + 8 / 50)
     exchange_us = 2 * (6.6 + 12.8)  # an all-gather and a reduce-scatter, of one transfer each
     step_s = (48 * (layer_us + 16 * 0.5 + 5 + 110 / 2000) + 5 + 5 + 500 + 25) * 1.012e-6 + 48 * exchange_us * 1e-6
     assert tpot_s(rows) == pytest.approx(step_s, rel=0.03)
@@ -87,6 +87,20 @@ def test_attention_of_later_profilers_says_the_same_in_other_columns(tmp_path):
     assert replay(run, bundle, tmp_path) == before
 
 
+def test_a_run_beyond_the_profiled_shapes_is_extrapolated_and_said(tmp_path, capsys):
+    bundle = write_bundle(tmp_path / "bundle", DENSE)
+    run = write_run(tmp_path / "run", DENSE, requests=300, max_num_seqs=300, max_num_batched_tokens=8192, max_model_len=40960)
+    lines = [json.loads(line) for line in (run / "requests.jsonl").read_text().splitlines()]
+    lines[0]["input_toks"] = 20_000
+    (run / "requests.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows = replay(run, bundle, tmp_path)
+    text = capsys.readouterr().err
+    for note in ("tokens a step: up to 8,192, profiled to 2,048", "sequences a step: up to 300, profiled to 256",
+                 "tokens of context: up to 20,020, profiled to 16,384", "tokens of a chunk: up to 8,192, profiled to 2,048"):
+        assert f"extrapolated, {note}" in text
+    assert rows["requests/rejected"] == 0
+
+
 def test_bundles_of_another_model_or_format_and_engines_that_share_nothing_are_refused(tmp_path, capsys):
     def refusal(run, bundle):
         assert main(["--run", str(run), "--tables", str(bundle)]) == 2
@@ -107,6 +121,27 @@ def test_a_dense_model_on_two_devices(tmp_path):
     bundle = write_bundle(tmp_path / "bundle", DENSE, tensors=(1, 2))
     rows = replay(write_run(tmp_path / "run", DENSE, tensor=2), bundle, tmp_path)
     assert 0.018 < tpot_s(rows) - 129 * ALL_REDUCE_S < 0.025  # half of 65 GB at 1.8 TB/s, which no table may beat
+
+
+def test_a_bundle_without_uneven_batches_and_a_run_without_its_optional_files(tmp_path):
+    """No skew.csv, timeseries.csv, cluster.json or workload: the device's name is that of the bundle."""
+    bundle, run = write_bundle(tmp_path / "bundle", DENSE), write_run(tmp_path / "run", DENSE)
+    before = replay(run, bundle, tmp_path)
+    (run / "cluster.json").unlink()
+    assert replay(run, bundle, tmp_path) == before
+
+
+def test_uneven_contexts_cost_what_skew_csv_says(tmp_path):
+    """Two decodes, one twice as long as the mean at most: 3 us a layer more for every token of the difference to the mean."""
+    bundle, run = write_bundle(tmp_path / "bundle", DENSE), write_run(tmp_path / "run", DENSE, requests=2)
+    lines = [json.loads(line) for line in (run / "requests.jsonl").read_text().splitlines()]
+    lines[0]["input_toks"], lines[1]["queued_ts"] = 1100, 0.0
+    (run / "requests.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    even = replay(run, bundle, tmp_path)
+    write_rows(bundle / "tp1/skew.csv", "n,nb,pc,kp,kv_big,kv_mean,t_mean_us,t_skew_us",
+               [(n, 1, 0, 0, 2 * mean, mean, 30, 30 + 3 * mean * 3 / 1000) for n in (2, 4) for mean in (256, 1024)])
+    added_s = tpot_s(replay(run, bundle, tmp_path)) - tpot_s(even)
+    assert added_s == pytest.approx(64 * 500 * 3e-3 * 1e-6 * 1.012, rel=0.02)  # contexts 1,100 and 100
 
 
 def test_layers_that_no_degree_changes_may_be_in_tp1_alone(tmp_path):

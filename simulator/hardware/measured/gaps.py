@@ -1,8 +1,10 @@
 """The pause between two dependent kernels, which tables of kernel times do not hold.
 
 A profiler reports a kernel from its first instruction to its last; the next one starts a little later. NVIDIA measured on
-kernels of 2.9 us that one takes 3.4 us in a CUDA graph and 3.8 us in a stream whose launches run ahead ("Getting Started
-with CUDA Graphs", NVIDIA technical blog, 2019; V100, CUDA 10.1; the figures are quoted from memory and not checked).
+kernels of 2.9 us that one takes 3.4 us in a CUDA graph and 3.8 us in a stream whose launches run ahead (A. Gray, "Getting
+Started with CUDA Graphs", NVIDIA technical blog, 5 September 2019; V100, CUDA 10.1). A later post of NVIDIA's agrees: a graph
+of 1,025 empty nodes in a row runs for 567 us on an RTX 3060, 0.55 us a node ("Constant Time Launch for Straight-Line CUDA
+Graphs", CUDA 12.6). Both read in documents that quote the posts, not in the posts.
 """
 
 from __future__ import annotations
