@@ -5,6 +5,7 @@ Metrics need each operator's time and energy only (`work`); what bound it is tol
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,9 +88,9 @@ def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
     batch = result.decode_sequences / steps
     context = result.decode_context_tokens / result.decode_sequences
     knots = grids.knots_of_size(grids.batch_knots, 1024, len(curve.seconds))
-    i = int(np.clip(np.searchsorted(knots, batch), 0, len(knots) - 1))
+    i = _knot(knots, batch)
     joules = float(np.interp(context, grids.context_knots(), curve.joules[i])) / knots[i] * result.decode_sequences
-    j = int(np.clip(np.searchsorted(grids.context_knots(), context), 0, curve.bound.shape[1] - 1))
+    j = _knot(grids.context_knots(), context)
     return result.decode_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
 
 
@@ -100,11 +101,15 @@ def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
     chunk = result.prefill_tokens / result.prefill_chunks
     context = result.prefill_context_tokens / result.prefill_chunks
     chunks, contexts = grids.chunk_knots(), grids.context_knots()
-    i = int(np.clip(np.searchsorted(chunks, chunk), 0, len(chunks) - 1))
-    j = int(np.clip(np.searchsorted(contexts, context), 0, len(contexts) - 1))
-    pairs = chunks[i] * contexts[j] + chunks[i] * (chunks[i] + 1) / 2
+    i, j = _knot(chunks, chunk), _knot(contexts, context)
+    pairs = float(chunks[i] * contexts[j] + chunks[i] * (chunks[i] + 1) / 2)
     joules = float(curve.joules[i, j]) / pairs * result.prefill_pairs
     return result.prefill_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
+
+
+def _knot(knots: Float64, value: float) -> int:
+    """The first knot that is not below `value`, or the last one."""
+    return min(bisect_left(knots, value), len(knots) - 1)
 
 
 def add_up(parts: Sequence[list[OperatorTime]]) -> list[OperatorTime]:

@@ -107,11 +107,15 @@ def expand(plain: dict[str, Any], *, file: str | None = None, folder: Path | Non
             based = isinstance(value, dict) and "base" not in value and isinstance(expanded.get(section), dict)
             expanded[section] = merge(expanded[section], value) if based else value
         plain = expanded
-    result: dict[str, Any] = {}
-    for section, value in plain.items():
-        result[section] = _expand_section(section, value, file, folder) if section in CATALOGUE else value
-    result.setdefault("costs", _expand_section("costs", "default", None, None))
+    result = {section: expand_section(section, value, file=file, folder=folder) for section, value in plain.items()}
+    if "costs" not in result:
+        result["costs"] = _expand_section("costs", "default", None, None)
     return result
+
+
+def expand_section(section: str, value: Any, *, file: str | None = None, folder: Path | None = None) -> Any:
+    """As `expand`, for one section."""
+    return _expand_section(section, value, file, folder) if section in CATALOGUE else value
 
 
 def validate(plain: dict[str, Any], *, file: str | None = None) -> Design:
@@ -132,8 +136,11 @@ def validate_section(section: str, plain: dict[str, Any], *, file: str | None = 
 
 
 def apply_overrides(plain: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """`plain` with dotted keys set: {"hardware.npu.array": [128, 128]}. Whole sections first, then their parts."""
-    result = copy.deepcopy(plain)
+    """`plain` with dotted keys set: {"hardware.npu.array": [128, 128]}. Whole sections first, then their parts.
+
+    `plain` stays as it is; the result shares with it what no key touches.
+    """
+    result = dict(plain)
     for key in sorted(overrides, key=lambda k: k.count(".")):
         parts = key.split(".")
         if not all(parts):
@@ -145,7 +152,9 @@ def apply_overrides(plain: dict[str, Any], overrides: dict[str, Any]) -> dict[st
                 child = {"base": child}
             elif child is None:
                 child = {}
-            elif not isinstance(child, dict):
+            elif isinstance(child, dict):
+                child = dict(child)
+            else:
                 raise InputError(f"'{'.'.join(parts[: i + 1])}' has no parts to set", key=key)
             node[part] = child
             node = child

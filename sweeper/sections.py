@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.design import Design, apply_overrides, expand, hash_sections, section_text, validate_section
+from simulator.design import Design, apply_overrides, expand_section, hash_sections, section_text, validate_section
 from simulator.inputs.errors import InputError
 from simulator.schema.base import Record
 
@@ -54,8 +54,9 @@ class Sections:
     def _validated(self, section: str, overrides: dict[str, Any]) -> _Built | InputError:
         base = {section: self._base[section]} if section in self._base else {}
         try:
-            plain = expand(apply_overrides(base, overrides), file=self._file, folder=Path(self._file).parent)
-            record = validate_section(section, plain.get(section, {}), file=self._file)
+            said = apply_overrides(base, overrides).get(section, {})
+            plain = expand_section(section, said, file=self._file, folder=Path(self._file).parent)
+            record = validate_section(section, plain, file=self._file)
         except InputError as error:
             return error
         return record, section_text(section, record)

@@ -24,7 +24,7 @@ from simulator.inputs.errors import InputError
 Float64 = NDArray[np.float64]
 T = TypeVar("T")
 
-MAX_SHARED = 16  # results of `CostCache.shared` that are kept, some 300 kB each
+MAX_SHARED = 128  # results of `CostCache.shared` that are kept, some 300 kB each
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,16 @@ def spread(knots: Float64, histogram: NDArray[np.int64]) -> Float64:
 
     The adjoint of linear interpolation: one pass prices a whole run for every operator.
     """
-    x = np.flatnonzero(histogram[1:]) + 1
-    count = histogram[x].astype(np.float64)
+    x = np.flatnonzero(histogram)
+    x = x[1:] if len(x) and x[0] == 0 else x
+    cells, shares = _cells(knots.tobytes(), len(histogram))
+    return np.asarray(np.bincount(cells[:, x].ravel(), (histogram[x] * shares[:, x]).ravel(), len(knots)), dtype=np.float64)
+
+
+@lru_cache(maxsize=64)  # all designs of a sweep have the same few grids
+def _cells(raw_knots: bytes, size: int) -> tuple[NDArray[np.int64], Float64]:
+    """For x in 0..size - 1 the knots on both sides of it and their shares, each [2, size]."""
+    knots, x = np.frombuffer(raw_knots), np.arange(size)
     right = np.clip(np.searchsorted(knots, x), 1, len(knots) - 1)
     share = np.clip((x - knots[right - 1]) / (knots[right] - knots[right - 1]), 0.0, 1.0)
-    at, shares = np.concatenate([right - 1, right]), np.concatenate([count * (1 - share), count * share])
-    return np.asarray(np.bincount(at, shares, len(knots)), dtype=np.float64)
+    return np.stack([right - 1, right]), np.stack([1 - share, share])

@@ -105,23 +105,29 @@ def parse(value: object, unit: str) -> float:
 
     Raises InputError when the unit is missing, unknown or of another dimension, or the number is not finite.
     """
-    want_scale, want_dimension = unit_scale(unit)
+    if isinstance(value, str):
+        return _parse_text(value, unit)
+    want_dimension = unit_scale(unit)[1]
     if isinstance(value, bool):
         raise InputError(f"expected a quantity such as '1 {unit}', got {value}")
     if isinstance(value, int | float):
         if want_dimension != "dimensionless":
             raise InputError(f"{value!r} needs a unit, for example '{value} {unit}'")
-        number, scale, dimension = _finite(value), 1.0, want_dimension
-    elif isinstance(value, str):
-        match = _NUMBER.match(value)
-        if not match:
-            raise InputError(f"'{value[:60]}' is not a quantity; write a number and a unit, for example '1 {unit}'")
-        number = _finite(float(match.group(1)))
-        if not match.group(2).strip() and want_dimension != "dimensionless":
-            raise InputError(f"'{value}' needs a unit, for example '{match.group(1)} {unit}'")
-        scale, dimension = unit_scale(match.group(2))
-    else:
-        raise InputError(f"expected a quantity such as '1 {unit}', got {type(value).__name__}")
+        number, scale = _finite(value), 1.0
+        return number if scale == unit_scale(unit)[0] else _finite(number * (scale / unit_scale(unit)[0]))
+    raise InputError(f"expected a quantity such as '1 {unit}', got {type(value).__name__}")
+
+
+@lru_cache(maxsize=4096)  # a sweep reads the same few texts again and again
+def _parse_text(value: str, unit: str) -> float:
+    want_scale, want_dimension = unit_scale(unit)
+    match = _NUMBER.match(value)
+    if not match:
+        raise InputError(f"'{value[:60]}' is not a quantity; write a number and a unit, for example '1 {unit}'")
+    number = _finite(float(match.group(1)))
+    if not match.group(2).strip() and want_dimension != "dimensionless":
+        raise InputError(f"'{value}' needs a unit, for example '{match.group(1)} {unit}'")
+    scale, dimension = unit_scale(match.group(2))
     if dimension != want_dimension:
         raise InputError(f"'{value}' has the wrong unit, expected one like '{unit}'")
     return number if scale == want_scale else _finite(number * (scale / want_scale))
@@ -147,6 +153,7 @@ _SI = {1e15: "P", 1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1
 _IEC = {2.0**40: "Ti", 2.0**30: "Gi", 2.0**20: "Mi", 2.0**10: "Ki"}
 
 
+@lru_cache(maxsize=4096)
 def show(value: float, unit: str) -> str:
     """`value` in `unit` as text that `parse` reads back to the same float; with a prefix where that is exact."""
     if unit_scale(unit)[1] == "dimensionless":

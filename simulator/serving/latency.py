@@ -7,7 +7,7 @@ between order statistics (numpy's default, Hyndman and Fan's definition 7).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ from simulator.serving.order_statistics import (
     Float64,
     compiled,
     measure,
-    order_statistics,
+    percentiles,
 )
 
 PERCENTILES = (50, 90, 95, 99)
@@ -89,8 +89,7 @@ def latency(
         trace.arrival_ns, result.first_scheduled_ns, result.first_token_ns, result.finish_ns)),
         np.ascontiguousarray(output, np.int32), targets, values, counts, totals, sums)
     finished, gaps = int(totals[FINISHED]), int(totals[TOKEN_GAPS])
-    of = [_statistics(values[kind], counts[kind], int(totals[SEVERAL if kind == TPOT else FINISHED]), float(sums[kind]))
-          for kind in range(KINDS)]
+    of = _statistics(values, counts, np.array([totals[SEVERAL if kind == TPOT else FINISHED] for kind in range(KINDS)]), sums)
     return Latency(
         finished=finished,
         rejected=n - finished,
@@ -111,22 +110,21 @@ def _gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
 
 def statistics(values_ns: Int64 | Float64) -> Statistics:
     """Mean and percentiles of any latencies in ns."""
-    ordered = np.sort(np.asarray(values_ns, np.float64))
-    return _of_ranks(lambda ranks: {rank: float(ordered[rank]) for rank in ranks}, len(ordered), float(ordered.sum()))
-
-
-def _statistics(values: Float64, counts: Int64, n: int, total: float) -> Statistics:
-    """Mean and percentiles of the first `n` latencies in ns, counted by bin."""
-    return _of_ranks(lambda ranks: order_statistics(values, counts, ranks), n, total)
-
-
-def _of_ranks(values_at: Callable[[list[int]], dict[int, float]], n: int, total: float) -> Statistics:
+    n = len(values_ns)
     if n == 0:
         return Statistics(0.0, 0.0, 0.0, 0.0, 0.0)
+    ordered = np.sort(np.asarray(values_ns, np.float64))
     ranks = [p * (n - 1) / 100 for p in PERCENTILES]
-    at = values_at(sorted({min(int(rank) + k, n - 1) for rank in ranks for k in (0, 1)}))
-    points = [at[int(rank)] + (at[min(int(rank) + 1, n - 1)] - at[int(rank)]) * (rank % 1) for rank in ranks]
-    return Statistics(total / n / 1e9, *(point / 1e9 for point in points))
+    pairs = [(float(ordered[int(rank)]), float(ordered[min(int(rank) + 1, n - 1)]), rank % 1) for rank in ranks]
+    return Statistics(float(ordered.sum()) / n / 1e9, *((low + (high - low) * share) / 1e9 for low, high, share in pairs))
+
+
+def _statistics(values: Float64, counts: Int64, sizes: Int64, sums: Float64) -> list[Statistics]:
+    """Of the first sizes[kind] latencies in ns of each kind, counted by bin."""
+    points = np.zeros((KINDS, len(PERCENTILES)))
+    compiled(percentiles)(values, counts, sizes, np.array(PERCENTILES), np.full(BINS, -1), np.empty(values.shape[1]), points)
+    return [Statistics(total / max(n, 1) / 1e9, *(point / 1e9 for point in row))
+            for total, n, row in zip(sums.tolist(), sizes.tolist(), points.tolist(), strict=True)]
 
 
 def new_histogram() -> Int64:

@@ -1,8 +1,8 @@
 """Latencies of every request and their order statistics, compiled: one sweep over the requests, one over each latency.
 
 A percentile needs two neighbours in sorted order, not a sort. The first sweep counts values by bins of 3 % width (the
-leading bits of a float64, which ascend with it); the bins that hold the wanted ranks are then collected and only they
-are sorted. Exact, for values from 0 to 2^53.
+leading bits of a float64, which ascend with it); the bins that hold the wanted ranks are then collected, and the ranks
+selected inside them. Exact, for values from 0 to 2^53.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ FINISHED, SEVERAL, MET, TOKEN_GAPS, GAPS_NS, TOTALS = range(6)
 _times, _tokens = (types.Array(dtype, 1, "C", readonly=True) for dtype in (types.int64, types.int32))
 _floats, _ints, _values, _table = types.float64[::1], types.int64[::1], types.float64[:, ::1], types.int64[:, ::1]
 _MEASURE = types.void(*[_times] * 4, _tokens, _floats, _values, _table, _ints, _floats)
-_COLLECT = types.void(_floats, types.int64, _ints, _floats)
+_PERCENTILES = types.void(_values, _table, _ints, _ints, _ints, _floats, _values)
 
 
 @functools.cache
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """`measure` or `_collect`, compiled or loaded from numba's cache."""
-    signature = _MEASURE if function is measure else _COLLECT
+    """`measure` or `percentiles`, compiled or loaded from numba's cache."""
+    signature = _MEASURE if function is measure else _PERCENTILES
     made: Callable[..., None] = njit(signature, cache=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True)(function)
     return made
 
@@ -41,7 +41,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
 def warm() -> None:
     """Compiles both, or loads them."""
     compiled(measure)
-    compiled(_collect)
+    compiled(percentiles)
 
 
 @register_jitable
@@ -83,28 +83,69 @@ def measure(arrival, scheduled, first, finish, output, targets, values, counts, 
     totals[TOKEN_GAPS], totals[GAPS_NS] = token_gaps, gaps_ns
 
 
-def _collect(values, n, ends, found):  # type: ignore[no-untyped-def]
-    """Puts every value whose bin is wanted (`ends` >= 0: where its next value goes) into `found`."""
-    for i in range(n):
-        b = _bin(values[i])
-        if ends[b] >= 0:
-            found[ends[b]] = values[i]
-            ends[b] += 1
+def percentiles(values, counts, sizes, shares, ends, space, found):  # type: ignore[no-untyped-def]
+    """Percentiles `shares` of the first sizes[kind] of `values` [KINDS, n], counted by bin, into `found` [KINDS, shares]
+    (untouched where there are none): interpolated linearly between order statistics (Hyndman and Fan's definition 7).
+
+    ends [BINS], all -1: where the next value of a wanted bin goes; left as it was. space [n]: room for these values.
+    """
+    for kind in range(len(values)):
+        last = sizes[kind] - 1
+        if last < 0:
+            continue
+        b, below, filled = 0, counts[kind, 0], 0
+        for share in shares:
+            for upper in range(2):
+                b, below = _move(counts[kind], b, below, min(int(share * last / 100) + upper, last))
+                if ends[b] < 0:
+                    ends[b] = filled
+                    filled += counts[kind, b]
+        for i in range(last + 1):
+            at = _bin(values[kind, i])
+            if ends[at] >= 0:
+                space[ends[at]] = values[kind, i]
+                ends[at] += 1
+        low = high = 0.0
+        for k in range(len(shares)):
+            rank = shares[k] * last / 100
+            for upper in range(2):
+                wanted = min(int(rank) + upper, last)
+                b, below = _move(counts[kind], b, below, wanted)
+                low, high = high, _select(space, ends[b] - counts[kind, b], ends[b] - 1, ends[b] + wanted - below)
+            found[kind, k] = low + (high - low) * (rank - int(rank))
+        ends[:] = -1
 
 
-def order_statistics(values: Float64, counts: Int64, ranks: list[int]) -> dict[int, float]:
-    """The values of these ranks (0: the smallest) among the first `counts.sum()` of `values` [n], counted by bin."""
-    below = np.cumsum(counts)
-    wanted = np.unique(np.searchsorted(below, np.array(ranks), side="right"))
-    sizes = counts[wanted]
-    starts = np.cumsum(sizes) - sizes
-    ends = np.full(BINS, -1, np.int64)
-    ends[wanted] = starts
-    found = np.empty(int(sizes.sum()))
-    compiled(_collect)(values, int(below[-1]), ends, found)
-    result = {}
-    for b, start, size in zip(wanted, starts, sizes, strict=True):
-        ordered = np.sort(found[start : start + size])
-        first = int(below[b] - size)
-        result.update({rank: float(ordered[rank - first]) for rank in ranks if first <= rank < first + size})
-    return result
+@register_jitable
+def _move(counts, b, below, rank):  # type: ignore[no-untyped-def]
+    """From bin b to the one that holds `rank`; `below` counts the values up to a bin, itself included."""
+    while below <= rank:
+        b += 1
+        below += counts[b]
+    while below - counts[b] > rank:
+        below -= counts[b]
+        b -= 1
+    return b, below
+
+
+@register_jitable
+def _select(values, low, high, k):  # type: ignore[no-untyped-def]
+    """What would stand at `k` if values[low] to values[high] were sorted; reorders them (Hoare 1961, algorithm 65)."""
+    while low < high:
+        pivot, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return values[k]
