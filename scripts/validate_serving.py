@@ -5,7 +5,8 @@
 --run: meta.json, requests.jsonl and, where there are, timeseries.csv, cluster.json, llmservingsim_summary.txt (formats:
 simulator.importers.vllm_run). --tables: an LLMServingSim profile bundle (meta.yaml, tp1/, tp2/ ...). --workload: the
 requests with their token ids, for prefix hits; looked for beside the run when not given. KV capacity is predicted; what
-the run measured is only compared with. Exits 1 when a bar is missed, 2 for input that cannot be read.
+the run measured is only compared with. Latencies count from when the engine took a request in, which it does between two steps
+(vLLM's queued_ts), on both sides. Exits 1 when a bar is missed, 2 for input that cannot be read.
 """
 
 from __future__ import annotations
@@ -74,11 +75,19 @@ def latencies(arrival_s: np.ndarray, first_s: np.ndarray, finish_s: np.ndarray, 
             "e2e": finish_s - arrival_s}
 
 
+def taken_s(run: RecordedRun, result: EngineResult) -> np.ndarray:
+    """When the simulated engine took each request in: at the first decision after it arrived."""
+    assert result.log is not None
+    decided_s = result.log.scheduled_ns / 1e9
+    after = np.minimum(np.searchsorted(decided_s, run.arrival_s - 1e-9), len(decided_s) - 1)
+    return np.maximum(decided_s[after], run.arrival_s)
+
+
 def compare(run: RecordedRun, result: EngineResult, peer: dict[str, float]) -> list[Row]:
     """Prints the table of latencies and gives its rows."""
     served = result.finish_ns >= 0
     measured = latencies(run.arrival_s[served], run.first_token_s[served], run.finish_s[served], run.output_tokens[served])
-    found = latencies(run.arrival_s[served], result.first_token_ns[served] / 1e9, result.finish_ns[served] / 1e9,
+    found = latencies(taken_s(run, result)[served], result.first_token_ns[served] / 1e9, result.finish_ns[served] / 1e9,
                       run.output_tokens[served])
     rows: list[Row] = [row("requests/rejected", float((~served).sum()), "requests", 0)]
     print(f"{'':14}{'measured':>14}{'simulated':>14}{'error':>9}{'peer':>9}")
@@ -121,9 +130,9 @@ def held_out(run: RecordedRun, result: EngineResult) -> list[Row]:
     late = (run.first_token_s > window_s(run)) & (result.finish_ns >= 0)
     if not late.any():
         return []
-    arrival, outputs = run.arrival_s[late], run.output_tokens[late]
-    measured = latencies(arrival, run.first_token_s[late], run.finish_s[late], outputs)
-    found = latencies(arrival, result.first_token_ns[late] / 1e9, result.finish_ns[late] / 1e9, outputs)
+    outputs = run.output_tokens[late]
+    measured = latencies(run.arrival_s[late], run.first_token_s[late], run.finish_s[late], outputs)
+    found = latencies(taken_s(run, result)[late], result.first_token_ns[late] / 1e9, result.finish_ns[late] / 1e9, outputs)
     return [row(f"last_two_thirds/{name}/{label}_error_pct",
                 (float(STATISTICS[label](found[name])) / float(STATISTICS[label](measured[name])) - 1) * 100)
             for name in measured if len(measured[name]) for label in ("mean", "p99")]
@@ -147,7 +156,7 @@ def _plot(run: RecordedRun, result: EngineResult, file: Path) -> None:
 
     figure = make_subplots(rows=2, cols=2, subplot_titles=("TTFT (s)", "TPOT (s)", "E2E (s)", "requests over time (s)"))
     real = latencies(run.arrival_s, run.first_token_s, run.finish_s, run.output_tokens)
-    found = latencies(run.arrival_s, result.first_token_ns / 1e9, result.finish_ns / 1e9, run.output_tokens)
+    found = latencies(taken_s(run, result), result.first_token_ns / 1e9, result.finish_ns / 1e9, run.output_tokens)
     for place, name in enumerate(real):
         for label, values, colour in (("measured", real[name], "black"), ("simulated", found[name], "red")):
             figure.add_trace(go.Scatter(x=np.sort(values), y=np.linspace(0, 1, len(values)), name=label, showlegend=not place,

@@ -33,7 +33,7 @@ def recorded(factor):
                             for first, last in zip(result.first_token_ns, result.finish_ns, strict=True)]) / 1e9
     t = np.arange(1.0, np.ceil(times.max()) + 1)
     per_second = np.array([((times > end - 1) & (times <= end)).sum() for end in t], dtype=float)
-    return RecordedRun("made", "m", "0", {}, "", {}, TRACE.arrival_ns / 1e9, result.first_token_ns / 1e9, result.finish_ns / 1e9,
+    return RecordedRun("made", "m", "0", {}, "", 1, TRACE.arrival_ns / 1e9, result.first_token_ns / 1e9, result.finish_ns / 1e9,
                        TRACE.prompt_tokens, TRACE.output_tokens, np.arange(REQUESTS), {"t": t, "gen_throughput": per_second}, None)
 
 

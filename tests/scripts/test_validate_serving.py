@@ -3,9 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
-from scripts.validate_serving import main
+from scripts.validate_serving import main, taken_s
+from simulator.importers.vllm_run import RecordedRun
+from simulator.serving import engine
+from tests.serving.builders import affine_costs, config, trace
 from tests.shared import shared_file
 
 RUNS = {"RTX4090": "data/vllm_runs/RTX4090-Llama-3.1-8B", "RTXPRO6000": "data/vllm_runs/RTXPRO6000-Llama-3.1-8B"}
@@ -19,6 +23,16 @@ def test_a_recorded_run_is_predicted_within_the_bars(gpu, tmp_path):
     assert status == 0, [row for row in rows.values() if row["ok"] is False]
     for name in ("ttft/mean_error_pct", "tpot/p99_error_pct", "e2e/mean_error_pct", "throughput/error_pct"):
         assert abs(rows[name]["value"]) < 3
+
+
+def test_latencies_count_from_when_the_engine_takes_a_request_in():
+    """Steps of 100 ns one after another: who comes in the middle of one is taken at its end, as vLLM stamps queued_ts."""
+    requests = trace((0, 4, 4), (150, 4, 1), (1000, 4, 1))
+    result = engine.run(requests, config(), affine_costs(base=100), log=True)
+    none = np.zeros(3)
+    run = RecordedRun("made", "m", "0", {}, "", 1, requests.arrival_ns / 1e9, none, none, requests.prompt_tokens,
+                      requests.output_tokens, np.arange(3), {}, None)
+    assert np.rint(taken_s(run, result) * 1e9).tolist() == [0, 200, 1000]
 
 
 @pytest.fixture
