@@ -15,6 +15,7 @@ import dataclasses
 import gzip
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,9 @@ from simulator.serving import engine, limits, reference  # noqa: E402
 from simulator.serving.config import SchedulerConfig, Segments, Trace  # noqa: E402
 from simulator.serving.identities import block_identities  # noqa: E402
 from simulator.serving.latency import latency  # noqa: E402
+from simulator.serving.stream import Stream  # noqa: E402
+from simulator.serving.tally import Tally  # noqa: E402
+from simulator.serving.trace_pieces import PIECE  # noqa: E402
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 LOADS = {"load50": 0.5, "load90": 0.9, "load120": 1.2}
@@ -52,7 +56,7 @@ def main() -> int:
     args = parser.parse_args()
     rows: list[Row] = []
     sizes = [n for n in SIZES if not args.quick or n <= 100_000]
-    for measure in (yardstick, start_up, azure(sizes), sharegpt(sizes), others):
+    for measure in (yardstick, start_up, azure(sizes), sharegpt(sizes), others, *([] if args.quick else [streams])):
         for row in measure():
             rows.append(row)
             ok = {True: "ok", False: "MISSED", None: ""}[row["ok"]]
@@ -166,6 +170,41 @@ def others() -> list[Row]:
     rows.append(row("azure_conv/load90/1000/reference_requests_per_s", len(small) / slow, "requests/s"))
     rows.append(row("azure_conv/load90/1000/speedup_over_reference", slow / fast, "x"))
     return rows
+
+
+def streams() -> list[Row]:
+    """Runs that keep no request, of one and of ten million, each in a process of its own: CPU time with drawing the
+    requests and all statistics, and the most memory that the process took."""
+    rows, peaks = [], []
+    for n in (PIECE, 1_000_000, 10_000_000):  # the first compiles
+        code = f"from scripts.bench_simulator import stream; stream({n})"
+        shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        seconds, peak = (float(word) for word in shown.split())
+        if n == PIECE:
+            continue
+        peaks.append(peak)
+        rows.append(row(f"azure_conv/load90/{n}/streamed_requests_per_s", n / seconds, "requests/s"))
+        rows.append(row(f"azure_conv/load90/{n}/streamed_peak_mib", peak, "MiB"))
+    return [*rows, row("azure_conv/load90/10000000/streamed_growth_mib", peaks[1] - peaks[0], "MiB", most=16)]
+
+
+def stream(n: int) -> None:
+    """Prints CPU seconds and peak memory (MiB, of the whole process) of a streamed run of `n` requests."""
+    most, costs, rng = 20_000, costs_of(ROOMY), np.random.default_rng(0)
+    burst = trace_of("azure_conv", most, None, ROOMY)
+    gap_ns = engine.run(burst, ROOMY, costs).makespan_ns / most / 0.9
+    run, tally, now_ns = Stream(ROOMY, costs, gaps=True), Tally(1.0, 0.05, None), 0.0
+    start = time.process_time()
+    for first in range(0, n, PIECE):
+        size = min(PIECE, n - first)
+        pick = rng.integers(0, most, size)
+        arrival = now_ns + np.cumsum(rng.exponential(gap_ns, size))
+        now_ns = arrival[-1]
+        piece = Trace(arrival.astype(np.int64), burst.prompt_tokens[pick], burst.output_tokens[pick])
+        tally.add(run.feed(piece, more=first + size < n))
+    assert tally.finished == n
+    tally.latency(n, run.result().gap_counts)
+    print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def speed(name: str, trace: Trace, config: SchedulerConfig, *, loop: float | None = None,

@@ -42,6 +42,7 @@ class Result:
     metrics: dict[str, float]
     priced: Priced
     replicas: list[Replica]
+    streamed: bool = False  # replicas have totals alone, no values by request; percentiles come from histograms
 
     @property
     def capacity(self) -> Capacity:
@@ -89,13 +90,14 @@ def serve(design: Design, priced: Priced, trace: Trace, *, log: bool = False, us
     replicas = [Replica(with_arrivals(part, done), done) for part, done in runs]
     if all((replica.run.finish_ns < 0).all() for replica in replicas):
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
-    metrics = summarise(design, [(r.trace, r.run) for r in replicas], _work(priced, replicas), priced.bill, priced.scheduler)
+    metrics = summarise(design, [(r.trace, r.run) for r in replicas], work_of(priced, replicas), priced.bill, priced.scheduler)
     result = Result(metrics, priced, replicas)
     metrics |= own_metrics.measure(design, result)
     return result
 
 
-def _work(priced: Priced, replicas: Sequence[Replica]) -> Work:
+def work_of(priced: Priced, replicas: Sequence[Replica]) -> Work:
+    """What the operators did, all replicas together."""
     total, *others = (work(priced.prices, r.run) for r in replicas)
     for other in others:
         total = Work(total.devices, total.seconds + other.seconds, total.joules + other.joules)

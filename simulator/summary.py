@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,46 @@ from simulator.breakdown import Work
 from simulator.design import Design
 from simulator.hardware.cost import Bill, cost_per_hour_usd
 from simulator.serving.config import EngineResult, SchedulerConfig, Trace
-from simulator.serving.latency import Statistics
+from simulator.serving.latency import Latency, Statistics
 from simulator.serving.latency import latency as latency_of
 
 Runs = Sequence[tuple[Trace, EngineResult]]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What became of the requests, all replicas together."""
+
+    latency: Latency
+    requests: int
+    prompt_tokens: int
+    finished_prompt_tokens: int  # of requests that finished, from here on
+    output_tokens: int
+    cached_tokens: int
+    preemptions: int  # of all
+    first_arrival_ns: int
+    last_finish_ns: int
+
+
 def summarise(design: Design, runs: Runs, work: Work, bill: Bill,
               scheduler: SchedulerConfig) -> dict[str, float]:
     """Every metric of the run. Latencies that no request has (TPOT of one-token outputs) are 0."""
-    metrics = latency(design, runs, scheduler)
-    metrics.update(scheduling(runs, scheduler))
-    metrics.update(utilisation(design, runs, work))
-    metrics.update(money(design, metrics, work, bill))
+    busy = [(int(trace.arrival_ns[0]), run) for trace, run in runs]
+    return metrics_of(design, measured(design, runs, scheduler), busy, work, bill, scheduler)
+
+
+def metrics_of(design: Design, found: Measured, busy: Sequence[tuple[int, EngineResult]], work: Work, bill: Bill,
+               scheduler: SchedulerConfig) -> dict[str, float]:
+    """Every metric, from what became of the requests and, of each replica, first arrival (ns) and totals."""
+    metrics = _latency_metrics(design, found)
+    metrics.update(_scheduling(found, busy, scheduler))
+    metrics.update(_utilisation(design, busy, work))
+    metrics.update(_money(design, metrics, work, bill))
     return metrics
 
 
-def latency(design: Design, runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
-    """TTFT, TPOT, ITL, E2E and queueing statistics, throughput and goodput over all replicas."""
+def measured(design: Design, runs: Runs, scheduler: SchedulerConfig) -> Measured:
+    """From the requests' times. Exact."""
     trace, run = _together(runs)
     found = latency_of(trace, run, max_model_len=scheduler.max_model_len, ttft_slo_s=design.slo.ttft_s,
                        tpot_slo_s=design.slo.tpot_s, e2e_slo_s=design.slo.e2e_s)
@@ -37,15 +59,31 @@ def latency(design: Design, runs: Runs, scheduler: SchedulerConfig) -> dict[str,
     prompts, outputs = trace.prompt_tokens, np.minimum(trace.output_tokens, scheduler.max_model_len - trace.prompt_tokens)
     if found.rejected:
         prompts, outputs = prompts[done], outputs[done]
-    span_s = max((int(run.finish_ns.max()) - int(trace.arrival_ns.min())) / 1e9, 1e-9)
-    tokens_per_s = float(outputs.sum(dtype=np.int64)) / span_s
+    return Measured(
+        latency=found, requests=len(trace), prompt_tokens=int(trace.prompt_tokens.sum(dtype=np.int64)),
+        finished_prompt_tokens=int(prompts.sum(dtype=np.int64)), output_tokens=int(outputs.sum(dtype=np.int64)),
+        cached_tokens=sum(int(r.cached_tokens[r.finish_ns >= 0].sum()) for _, r in runs),
+        preemptions=sum(int(r.preemptions.sum()) for _, r in runs),
+        first_arrival_ns=int(trace.arrival_ns.min()), last_finish_ns=int(run.finish_ns.max()),
+    )
+
+
+def latency(design: Design, runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
+    """TTFT, TPOT, ITL, E2E and queueing statistics, throughput and goodput over all replicas."""
+    return _latency_metrics(design, measured(design, runs, scheduler))
+
+
+def _latency_metrics(design: Design, of: Measured) -> dict[str, float]:
+    found = of.latency
+    span_s = max((of.last_finish_ns - of.first_arrival_ns) / 1e9, 1e-9)
+    tokens_per_s = of.output_tokens / span_s
     return {
         **_named("ttft", found.ttft), **_named("tpot", found.tpot), **_named("itl", found.itl), **_named("e2e", found.e2e),
         **_named("queueing", found.queueing),
-        "request_throughput": found.finished / span_s, "prompt_throughput": float(prompts.sum(dtype=np.int64)) / span_s,
+        "request_throughput": found.finished / span_s, "prompt_throughput": of.finished_prompt_tokens / span_s,
         "output_throughput": tokens_per_s, "output_throughput_per_device": tokens_per_s / design.parallelism.devices,
-        "goodput": found.met_slo / span_s, "slo_attainment": found.met_slo / len(trace), "makespan": span_s,
-        "requests": float(len(trace)), "rejected": float(found.rejected),
+        "goodput": found.met_slo / span_s, "slo_attainment": found.met_slo / of.requests, "makespan": span_s,
+        "requests": float(of.requests), "rejected": float(found.rejected),
     }
 
 
@@ -67,15 +105,14 @@ def _together(runs: Runs) -> tuple[Trace, EngineResult]:
     return Trace(**joined), replace(run, **times, gap_counts=counts)
 
 
-def scheduling(runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
+def _scheduling(of: Measured, busy: Sequence[tuple[int, EngineResult]], scheduler: SchedulerConfig) -> dict[str, float]:
     """Steps, batches, queue and KV use."""
-    results = [r for _, r in runs]
+    results = [r for _, r in busy]
     steps = sum(int(r.steps_by_tokens.sum()) for r in results)
-    span_ns = sum(_busy_span_ns(t, r) for t, r in runs) or 1
+    span_ns = sum(_busy_span_ns(start, r) for start, r in busy) or 1
     usable = max(scheduler.num_gpu_blocks - 1, 1)
-    prompt = sum(int(t.prompt_tokens.sum()) for t, _ in runs)
     return {
-        "preemptions": float(sum(int(r.preemptions.sum()) for r in results)),
+        "preemptions": float(of.preemptions),
         "steps": float(steps),
         "batch_mean": sum(_weighted(r.steps_by_sequences) for r in results) / max(steps, 1),
         "step_tokens_mean": sum(_weighted(r.steps_by_tokens) for r in results) / max(steps, 1),
@@ -83,29 +120,29 @@ def scheduling(runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
         "kv_blocks": float(scheduler.num_gpu_blocks),
         "kv_use_mean": sum(r.used_block_ns for r in results) / span_ns / usable,
         "kv_use_peak": max(r.peak_used_blocks for r in results) / usable,
-        "cached_prompt_share": sum(int(r.cached_tokens[r.finish_ns >= 0].sum()) for r in results) / prompt,
+        "cached_prompt_share": of.cached_tokens / of.prompt_tokens,
     }
 
 
-def _busy_span_ns(trace: Trace, run: EngineResult) -> int:
+def _busy_span_ns(first_arrival_ns: int, run: EngineResult) -> int:
     """First arrival to the end of the last step; 0 for a replica whose requests were all refused."""
-    return max(run.makespan_ns - int(trace.arrival_ns[0]), 0)
+    return max(run.makespan_ns - first_arrival_ns, 0)
 
 
 def _weighted(histogram: np.ndarray) -> float:
     return float(np.dot(np.arange(len(histogram)), histogram))
 
 
-def utilisation(design: Design, runs: Runs, work: Work) -> dict[str, float]:
+def _utilisation(design: Design, busy_runs: Sequence[tuple[int, EngineResult]], work: Work) -> dict[str, float]:
     """Busy shares. A stage of the pipeline does 1/stages of the work, so busy time is divided by their number."""
-    span_s = sum(_busy_span_ns(t, r) for t, r in runs) / 1e9 or 1e-9
+    span_s = sum(_busy_span_ns(start, r) for start, r in busy_runs) / 1e9 or 1e-9
     busy = dict.fromkeys(("device", "pim", "link"), 0.0)
     for device, seconds in zip(work.devices, work.seconds.tolist(), strict=True):
         busy[device] += seconds
     return {f"{name}_utilization": min(seconds / span_s / design.parallelism.pipeline, 1.0) for name, seconds in busy.items()}
 
 
-def money(design: Design, metrics: dict[str, float], work: Work, bill: Bill) -> dict[str, float]:
+def _money(design: Design, metrics: dict[str, float], work: Work, bill: Bill) -> dict[str, float]:
     """Energy, power, capital, cost per hour and per million generated tokens."""
     devices = design.parallelism.devices
     dynamic_j = design.parallelism.tensor * sum(work.joules.tolist())

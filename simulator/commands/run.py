@@ -16,21 +16,29 @@ from simulator.design import Design, design_key, load_design, parse_override
 from simulator.exports import requests_table, steps_table, write_table
 from simulator.inputs.errors import InputError
 from simulator.metrics import METRICS, PERCENTILES, Metric
+from simulator.serving.histogram import ERROR
 from simulator.serving.replicates import replicates
 from simulator.serving.trace import load_trace
 from simulator.simulate import Infeasible, Result, simulate
+from simulator.streamed import refusal, simulate_streamed, streams
 
 
 def run_command(source: str, overrides: list[str], *, as_json: bool, requests_file: str | None, steps_file: str | None,
-                use_reference: bool) -> int:
-    """Simulates the design and prints it. Raises InputError for bad input or a design that cannot serve."""
+                use_reference: bool, stream: bool) -> int:
+    """Simulates the design and prints it; `stream`: in bounded memory however few its requests. Raises InputError for bad
+    input or a design that cannot serve."""
     design = load_design(source, dict(parse_override(text) for text in overrides))
-    cache, workload = CostCache(), design.workload
+    options = {"--requests-csv": requests_file, "--steps-csv": steps_file, "--reference": use_reference}
+    kept = next((option for option, given in options.items() if given), None)
+    if stream and kept is not None:
+        raise InputError("wants every request in memory, --stream none: drop one of the two", key=kept)
+    if not stream and kept is None and streams(design):
+        refused = refusal(design)
+        stream = refused is None
+        if refused is not None:
+            print(f"note: all requests are held in memory, since {refused}", file=sys.stderr)
     try:
-        traces = replicates(workload, load_trace(workload), workload.replicates or 1)
-        result = simulate(design, cache=cache, trace=traces[0], log=steps_file is not None, use_reference=use_reference)
-        runs = [result.metrics, *(simulate(design, cache=cache, trace=trace, use_reference=use_reference).metrics
-                                  for trace in traces[1:])]
+        result, runs = _streamed(design) if stream else _kept(design, log=steps_file is not None, use_reference=use_reference)
     except Infeasible as infeasible:
         first = infeasible.violations[0]
         raise InputError(f"the design cannot serve: {first.message}", file=source, key=first.name) from None
@@ -45,10 +53,29 @@ def run_command(source: str, overrides: list[str], *, as_json: bool, requests_fi
     return 0
 
 
+def _kept(design: Design, *, log: bool, use_reference: bool) -> tuple[Result, list[dict[str, float]]]:
+    """The first replicate's result, and the metrics of all; requests are kept."""
+    cache, workload = CostCache(), design.workload
+    traces = replicates(workload, load_trace(workload), workload.replicates or 1)
+    result = simulate(design, cache=cache, trace=traces[0], log=log, use_reference=use_reference)
+    return result, [result.metrics, *(simulate(design, cache=cache, trace=trace, use_reference=use_reference).metrics
+                                      for trace in traces[1:])]
+
+
+def _streamed(design: Design) -> tuple[Result, list[dict[str, float]]]:
+    """The same, each replicate drawn as it is served."""
+    cache, workload = CostCache(), design.workload
+    again = (workload.model_copy(update={"seed": workload.seed + k}) for k in range(1, workload.replicates or 1))
+    result = simulate_streamed(design, cache=cache)
+    return result, [result.metrics, *(simulate_streamed(design.model_copy(update={"workload": other}), cache=cache).metrics
+                                      for other in again)]
+
+
 def _as_json(design: Design, result: Result, runs: list[dict[str, float]]) -> dict[str, Any]:
     noise = {"replicates": len(runs), "half_widths": {METRICS[name].column: width for name, width in half_widths(runs).items()}}
     return {
         "design_key": design_key(design),
+        **({"percentiles_within": ERROR} if result.streamed else {}),
         "metrics": {METRICS[name].column: value for name, value in mean_metrics(runs).items()},
         **(noise if len(runs) > 1 else {}),
         "operators": [{"name": op.name, "device": op.device, "seconds": op.seconds, "joules": op.joules,
@@ -67,6 +94,8 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
                   f"workload {design.workload.name}, {m['requests']:.0f} requests")
     if len(runs) > 1:
         console.print(f"means of {len(runs)} replicates; ± half of a 95 % confidence interval; operators of the first")
+    if result.streamed:
+        console.print(f"streamed: no request is kept; latency percentiles are read off histograms, within {ERROR:.2%} (ITL 0.4 %)")
     latency = Table("latency", "mean", *(f"p{q}" for q in PERCENTILES), title_justify="left")
     for name in ("ttft", "tpot", "itl", "e2e", "queueing"):
         if f"{name}_mean" in m:

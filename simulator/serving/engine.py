@@ -6,17 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from simulator.costs.lookup import StepTables, step_tables
+from simulator.costs.lookup import StepTables
 from simulator.costs.step import StepCosts
-from simulator.inputs.errors import InputError
 from simulator.serving import fast_arrays, fast_cached, fast_general, fast_plain, fast_sync, limits, order_statistics
 from simulator.serving.config import EngineResult, SchedulerConfig, Segments, StepLog, Trace
 from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
-from simulator.serving.fast_plain_state import new_plain
-from simulator.serving.fast_pool import new_pool
-from simulator.serving.fast_queues import new_queues
 from simulator.serving.identities import BlockIdentities, block_identities
+from simulator.serving.kernels import (
+    check_end,
+    checked_tables,
+    hits_need_preemption,
+    limits_of,
+    new_log,
+    plain_enough,
+    plain_for,
+    pool_for,
+    queues_for,
+    readonly,
+)
 
 _NONE_I32, _NONE_I64 = np.zeros(0, np.int32), np.zeros(0, np.int64)
 
@@ -36,29 +44,22 @@ def run(
     `identities`: of this trace's blocks of this size, where they are at hand from an earlier run (prefix caching only).
     Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
     """
-    if config.scheduler != "vllm_v1" and config.scheduler in limits.SCHEDULER_NAMES:
-        raise InputError(
-            f"the fast engine does not run {config.scheduler}: use simulator.serving.reference.run", key="scheduler"
-        )
-    limits.check_config(config)
-    limits.check_costs(config, costs)
+    tables = checked_tables(config, costs)
     limits.check_trace(trace)
-    columns: Any = (_readonly(a) if isinstance(a, np.ndarray) else a for a in step_tables(costs))
-    tables = StepTables(*columns)
     served = limits.served_outputs(trace, config)
     requests, kept = _requests(trace, config, served, identities)
-    bounds = _limits(config, tables, trace.concurrency or len(trace))
+    bounds = limits_of(config, tables, trace.concurrency or len(trace))
     outcome, rows = None, None
     general = log or trace.concurrency > 0
-    if not general and plain_enough(bounds, requests):
-        outcome = _run_plain(requests, bounds, tables, gaps)
-    elif not general and hits_need_preemption(bounds, requests):
+    if not general and hits_need_preemption(bounds, requests):
         outcome = _run_plain(requests, bounds._replace(caching=False), tables, gaps)
         if outcome is not None and outcome.totals[fast_arrays.PREEMPTIONS] > 0:
             outcome = None
+    elif not general and plain_enough(bounds, requests):
+        outcome = _run_plain(requests, bounds, tables, gaps)
     if outcome is None:
         outcome, rows = _run_general(requests, bounds, tables, log, gaps)
-    return _result(outcome, rows, kept, len(trace))
+    return result_of(outcome, rows, kept, len(trace))
 
 
 def warm() -> None:
@@ -75,67 +76,33 @@ def warm() -> None:
     block_identities(tokens, np.array([4, 4]), 2)
 
 
-def plain_enough(bounds: Limits, requests: Requests) -> bool:
-    """Whether an O(1) engine runs these limits; everything else, and every log, is for `fast_general`."""
-    if bounds.by_priority or bounds.swap or not bounds.chunked or bounds.long_prefill_threshold > 0:
-        return False
-    if bounds.caching:  # fast_prefix: synchronous, and nobody quotes an output
-        prompts = requests.prompt >> max(bounds.block_shift, 0)
-        if bounds.depth > 1 or np.any(np.diff(requests.identity_offsets) > prompts):
-            return False
-    return bounds.channels == 0 and bounds.block_shift >= 0
-
-
-def hits_need_preemption(bounds: Limits, requests: Requests) -> bool:
-    """Whether prefix caching, with batches in flight together, changes nothing as long as nobody is preempted: where no
-    block of one request recurs in another, only a resumed request can hit a block, its own."""
-    if not (bounds.caching and bounds.depth > 1) or np.any(np.diff(requests.identity_offsets) > 0):
-        return False
-    return plain_enough(bounds._replace(caching=False), requests)
-
-
 def _run_plain(requests: Requests, bounds: Limits, tables: StepTables, gaps: bool) -> Outcome | None:
     """None where prefix caching meets a preemption (see `fast_prefix`)."""
     n = len(requests.arrival_ns)
     outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs, gaps=gaps)
-    state = new_plain(
-        bounds.max_num_seqs,
-        bounds.block_size,
-        bounds.usable_blocks,
-        int(requests.output.max()) if n else 1,
-        bounds.depth,
-        1 if bounds.asynchronous else bounds.depth,
-        len(tables.stage_layers),
-    )
+    state = plain_for(bounds, tables, int(requests.output.max()) if n else 1)
     if bounds.depth > 1:
-        _check_end(compiled(fast_plain)(requests, bounds, tables, state, outcome))
+        check_end(compiled(fast_plain)(requests, bounds, tables, state, outcome))
         return outcome
     kernel = fast_cached if bounds.caching else fast_sync
     recurring = int(np.diff(requests.identity_offsets).max()) if bounds.caching and n else 0
-    pool = new_pool(bounds.usable_blocks if bounds.caching else 0, bounds.max_num_seqs if bounds.caching else 0, recurring)
+    pool = pool_for(bounds, bounds.max_num_seqs, recurring)
     end = compiled(kernel)(requests, bounds, tables, state, pool, outcome)
     if end == fast_arrays.PREEMPTS:
         return None
-    _check_end(end)
+    check_end(end)
     return outcome
-
-
-def _check_end(end: int) -> None:
-    if end == fast_arrays.LIVELOCK:
-        raise RuntimeError("the scheduler is in a livelock: requests preempt each other and nobody gets a token")
-    if end == fast_arrays.STUCK:
-        raise RuntimeError("the scheduler leaves requests waiting for ever")
 
 
 def _run_general(
     requests: Requests, bounds: Limits, tables: StepTables, log: bool, gaps: bool
 ) -> tuple[Outcome, Log | None]:
     """With a log the run is made twice: the first time tells how long the log is."""
-    outcome = _simulate_general(requests, bounds, tables, _new_log(0, 0, 0, 0), gaps)
+    outcome = _simulate_general(requests, bounds, tables, new_log(0, 0, 0, 0), gaps)
     if not log:
         return outcome, None
     totals = outcome.totals
-    rows = _new_log(
+    rows = new_log(
         int(totals[fast_arrays.STEPS]),
         int(totals[fast_arrays.ENTRIES]),
         int(totals[fast_arrays.ADMISSIONS]),
@@ -147,23 +114,10 @@ def _run_general(
 def _simulate_general(requests: Requests, bounds: Limits, tables: StepTables, rows: Log, gaps: bool) -> Outcome:
     n = len(requests.arrival_ns)
     outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs, gaps=gaps)
-    queues = new_queues(
-        n,
-        bounds.max_num_seqs,
-        bounds.depth,
-        len(tables.stage_layers),
-        bounds.usable_blocks,
-        by_priority=bounds.by_priority,
-        swap=bounds.swap,
-        channels=bounds.channels,
-    )
+    queues = queues_for(bounds, tables, n)
     longest = int((requests.prompt + requests.output).max()) if bounds.caching and n else 0
-    pool = new_pool(
-        bounds.usable_blocks if bounds.caching else 0,
-        min(bounds.max_num_seqs, n) if bounds.caching else 0,
-        -(-longest // bounds.block_size),
-    )
-    _check_end(compiled(fast_general)(requests, bounds, tables, queues, pool, outcome, rows))
+    pool = pool_for(bounds, min(bounds.max_num_seqs, n), -(-longest // bounds.block_size))
+    check_end(compiled(fast_general)(requests, bounds, tables, queues, pool, outcome, rows))
     return outcome
 
 
@@ -190,7 +144,7 @@ def _requests(
         if len(offsets):
             offsets, shared = _without(offsets, shared, served > 0)
             unique = unique[kept]
-    return Requests(*(_readonly(a) for a in (arrival, prompt, output, priority, offsets, shared, unique))), kept
+    return Requests(*(readonly(a) for a in (arrival, prompt, output, priority, offsets, shared, unique))), kept
 
 
 def _without(offsets: Any, values: Any, keep: Any) -> tuple[Any, Any]:
@@ -199,47 +153,8 @@ def _without(offsets: Any, values: Any, keep: Any) -> tuple[Any, Any]:
     return np.concatenate([[0], np.cumsum(lengths[keep])]), values[np.repeat(keep, lengths)]
 
 
-def _readonly(array: Any) -> Any:
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def _limits(config: SchedulerConfig, tables: StepTables, clients: int) -> Limits:
-    return Limits(
-        config.max_num_seqs,
-        config.max_num_batched_tokens,
-        config.block_size,
-        config.num_gpu_blocks - 1,
-        config.max_model_len,
-        config.long_prefill_token_threshold,
-        int(config.watermark * config.num_gpu_blocks),
-        2 if config.async_scheduling else config.pipeline_parallel_size,
-        tables.channels,
-        limits.most_idle_preemptions(config),
-        _exact_log2(config.block_size),
-        config.enable_chunked_prefill,
-        config.enable_prefix_caching,
-        config.policy == "priority",
-        config.async_scheduling,
-        config.scheduler_reserve_full_isl,
-        config.preemption == "swap",
-        clients,
-    )
-
-
-def _exact_log2(value: int) -> int:
-    return value.bit_length() - 1 if value & (value - 1) == 0 else -1
-
-
-def _new_log(steps: int, entries: int, admissions: int, preemptions: int) -> Log:
-    columns: Any = [np.zeros(steps, np.int64) for _ in range(3)] + [np.zeros(steps, np.int32) for _ in range(5)]
-    columns += [np.zeros(entries, np.int32) for _ in range(2)]
-    columns += [np.zeros((admissions, 3), np.int32), np.zeros((preemptions, 2), np.int32)]
-    return Log(*columns)
-
-
-def _result(outcome: Outcome, rows: Log | None, kept: Any, n: int) -> EngineResult:
+def result_of(outcome: Outcome, rows: Log | None, kept: Any, n: int) -> EngineResult:
+    """What a run wrote, for a trace of `n` requests of which those `kept` (None: all) were not rejected."""
     columns: Any = outcome[:5]
     if kept is not None:
         columns = [_scatter(column, kept, n, -1 if k < 3 else 0) for k, column in enumerate(columns)]

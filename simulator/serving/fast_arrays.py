@@ -56,6 +56,7 @@ class Limits(NamedTuple):
     full_sequence_gate: bool
     swap: bool
     clients: int  # of a closed loop, or at least as many as there are requests
+    more: bool  # requests are to come after these (see `stream`)
 
 
 class Outcome(NamedTuple):
@@ -112,7 +113,7 @@ class Log(NamedTuple):
 ) = range(18)
 
 
-DONE_ALL, STUCK, LIVELOCK, PREEMPTS = range(4)  # how a run ended; PREEMPTS: given up, see fast_prefix
+DONE_ALL, STUCK, LIVELOCK, PREEMPTS, MORE = range(5)  # how a run ended; PREEMPTS: given up, see fast_prefix
 
 
 def _array(dtype: Any, dimensions: int = 1, *, readonly: bool = False) -> Any:
@@ -134,7 +135,7 @@ REQUESTS = types.NamedTuple(
     [read(_I64), read(_I32), read(_I32), read(_I32), read(_I64), read(_I64), read(_I64)],
     Requests,
 )
-LIMITS = types.NamedTuple([_I64] * 11 + [_BOOL] * 6 + [_I64], Limits)
+LIMITS = types.NamedTuple([_I64] * 11 + [_BOOL] * 6 + [_I64, _BOOL], Limits)
 OUTCOME = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 2 + [write(_I64)] * 5, Outcome)
 LOG = types.NamedTuple([write(_I64)] * 3 + [write(_I32)] * 7 + [write(_I32, 2)] * 2, Log)
 

@@ -21,6 +21,7 @@ from simulator.serving.fast_arrays import (
     LIVELOCK,
     LOG,
     MAKESPAN_NS,
+    MORE,
     OUTCOME,
     PEAK_USED_BLOCKS,
     PREEMPTIONS,
@@ -283,10 +284,14 @@ def _decide(requests, limits, tables, queues, pool, outcome, log):
 
 
 def simulate(requests, limits, tables, queues, pool, outcome, log):
-    """Serves the trace. Returns whether every request was finished."""
+    """Serves the trace, from the state that `queues` and `pool` hold. Returns whether every request was finished, or MORE
+    when the next pass may depend on requests that are still to come."""
     state, n = queues.state, len(requests.arrival_ns)
+    stop = np.int64(n if limits.more else -1)
     while True:
         _join(requests, limits, queues)
+        if state[JOINED] == stop:
+            return MORE
         if state[RUNNING] + waiting_count(queues) > 0:
             _decide(requests, limits, tables, queues, pool, outcome, log)
             if state[IDLE_PREEMPTIONS] > limits.most_idle_preemptions:

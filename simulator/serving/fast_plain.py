@@ -14,6 +14,7 @@ from numba import types
 from simulator.serving.fast_arrays import (
     DONE_ALL,
     LIMITS,
+    MORE,
     OUTCOME,
     PREFILL_CHUNKS,
     PREFILL_CONTEXT,
@@ -232,11 +233,8 @@ def _may_jump(limits, plain):
 
 @part
 def _decide(requests, limits, plain, tables, outcome):
-    """One pass, after as many steps of mere decoding as can be made at once."""
+    """One pass."""
     state = plain.state
-    if _may_jump(limits, plain):
-        jump(waiting_of(state), requests, limits, plain, tables, outcome)
-        _join(requests, state)
     decided = state[CLOCK]
     state[NEWCOMERS] = 0
     for k in range(len(plain.chunks)):
@@ -258,10 +256,17 @@ def _decide(requests, limits, plain, tables, outcome):
 
 
 def simulate(requests, limits, tables, plain, outcome):
-    """Serves the trace. Returns whether every request was finished."""
+    """Serves the trace, from the state that `plain` holds. Returns whether every request was finished, or MORE when the
+    next pass may depend on requests that are still to come."""
     state, n = plain.state, len(requests.arrival_ns)
+    stop = np.int64(n if limits.more else -1)
     while True:
         _join(requests, state)
+        if state[JOINED] != stop and _may_jump(limits, plain):  # as many steps of mere decoding as can be made at once
+            jump(waiting_of(state), requests, limits, plain, tables, outcome)
+            _join(requests, state)
+        if state[JOINED] == stop:
+            return MORE
         if state[RUNNING] + waiting_of(state) > 0:
             _decide(requests, limits, plain, tables, outcome)
             if len(plain.groups) > 1:

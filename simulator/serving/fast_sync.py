@@ -20,6 +20,7 @@ from simulator.serving.fast_arrays import (
     DONE_ALL,
     LIMITS,
     MAKESPAN_NS,
+    MORE,
     OUTCOME,
     PEAK_USED_BLOCKS,
     PREEMPTS,
@@ -37,6 +38,7 @@ from simulator.serving.fast_arrays import (
 from simulator.serving.fast_costs import TABLES, batch_beside_ns, chunk_ns
 from simulator.serving.fast_gaps import count_gaps, count_run
 from simulator.serving.fast_plain_state import (
+    BLOCKED,
     CLOCK,
     COMPUTED,
     CONTEXT,
@@ -49,7 +51,9 @@ from simulator.serving.fast_plain_state import (
     JOINED,
     KEY,
     KNOWN,
+    LAST_DECISION_NS,
     LAST_TOKEN_NS,
+    LAST_WAITING,
     LATER,
     LAUNCHED,
     LONGEST,
@@ -76,7 +80,8 @@ from simulator.serving.fast_window import blocks_ahead, clear_ahead, priced_ahea
 
 NEVER = 1 << 62
 FEW = 8  # steps of a run that are made one by one before it is tried to make a window of them at once
-CACHING = False  # a constant when the engine is compiled; `fast_cached` is the same code with True
+CACHING = False  # constants when the engine is compiled; `fast_cached` and `fast_streamed` are the same code with True
+STREAMED = False
 
 
 @part
@@ -111,7 +116,8 @@ def _decode_blocks_ns(linear, decode, count, tables):
 
 
 def simulate(requests, limits, tables, plain, pool, outcome):
-    """Serves the trace. Returns whether every request was finished."""
+    """Serves the trace. Returns whether every request was finished. STREAMED: goes on from the state that `plain` holds,
+    and returns MORE when the next pass may depend on requests that are still to come; then `plain` holds the state."""
     arrival, state, totals, group = requests.arrival_ns, plain.state, outcome.totals, plain.groups[0]
     n, seqs, budget_of_step = len(arrival), limits.max_num_seqs, limits.token_budget
     mask, phases = plain.wheel.shape[1] - 1, limits.block_size - 1
@@ -119,6 +125,11 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     clock = running = joined = head = known = computed = count = context = now = phase = zero
     free, partial, blocked = limits.usable_blocks, np.int64(-1), False
     last_waiting = last_decision = peak = steps = cell = zero
+    if STREAMED:
+        clock, free, running, joined, head = state[CLOCK], state[FREE], state[RUNNING], state[JOINED], state[HEAD]
+        partial, known, computed, blocked = state[PARTIAL], state[KNOWN], state[COMPUTED], state[BLOCKED] != 0
+        count, context, now, phase = group[COUNT], group[CONTEXT], group[PASS], group[PHASE]
+        last_waiting, last_decision = state[LAST_WAITING], state[LAST_DECISION_NS]
     wheel, residues, knots, overlap = plain.wheel[0], plain.residues[0], tables.context_knots, tables.overlap
     usable, taken_by = limits.usable_blocks, plain.ahead
     window = len(taken_by)
@@ -128,6 +139,8 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         while joined < n and arrival[joined] <= clock:
             joined += 1
         waiting = state[STACK] + joined - head
+        if STREAMED and joined == n and limits.more:
+            break
         if running + waiting == 0:
             if joined == n:
                 break
@@ -405,6 +418,9 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 group[LONGEST] = max(group[LONGEST], want - now)
             count += 1
             context += want
+    if STREAMED:
+        _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase)
+        state[BLOCKED], state[LAST_WAITING], state[LAST_DECISION_NS] = np.int64(blocked), last_waiting, last_decision
     totals[WAITING_NS] += waiting_time
     totals[USED_BLOCK_NS] += used_time
     totals[PEAK_USED_BLOCKS] = max(totals[PEAK_USED_BLOCKS], peak)
@@ -415,7 +431,7 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     totals[DECODE_CONTEXT] += decode_context
     totals[BLOCKS_NS] += blocks_total
     totals[PREFILL_NS] += prefill_total
-    return DONE_ALL
+    return MORE if STREAMED and limits.more else DONE_ALL
 
 
 @part

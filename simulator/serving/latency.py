@@ -1,4 +1,4 @@
-"""Latency statistics of a run: exact ones for results in memory, and a histogram for runs too long to keep.
+"""Exact latency statistics of a run (`tally` has those of runs too long to keep).
 
 TTFT: first token minus arrival. TPOT: (last - first token) / (output tokens - 1), requests with one token left out.
 E2E: last token minus arrival. Queueing: start of the first batch minus arrival. Percentiles interpolate linearly
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.serving.config import EngineResult, Int64, Trace
-from simulator.serving.gaps import BINS as GAP_BINS
 from simulator.serving.gaps import MANTISSA_BITS
 from simulator.serving.order_statistics import (
     BINS,
@@ -98,14 +97,15 @@ def latency(
         tpot=of[TPOT],
         e2e=of[E2E],
         queueing=of[QUEUEING],
-        itl=_gap_statistics(int(totals[GAPS_NS]) / gaps / 1e9 if gaps else 0.0, result.gap_counts),
+        itl=gap_statistics(int(totals[GAPS_NS]) / gaps / 1e9 if gaps else 0.0, result.gap_counts),
     )
 
 
-def _gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
+def gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
+    """Of the gaps between tokens: their mean, and percentiles within 0.4 % where they were counted."""
     if counts is None:
         return Statistics(mean_s, 0.0, 0.0, 0.0, 0.0)
-    return Statistics(mean_s, *(value / 1e9 for value in histogram_percentiles_ns(counts, PERCENTILES)))
+    return Statistics(mean_s, *(value / 1e9 for value in _gap_percentiles_ns(counts, PERCENTILES)))
 
 
 def statistics(values_ns: Int64 | Float64) -> Statistics:
@@ -127,23 +127,8 @@ def _statistics(values: Float64, counts: Int64, sizes: Int64, sums: Float64) -> 
             for total, n, row in zip(sums.tolist(), sizes.tolist(), points.tolist(), strict=True)]
 
 
-def new_histogram() -> Int64:
-    """Counts of an empty histogram; histograms add up."""
-    return np.zeros(GAP_BINS, np.int64)
-
-
-def add_to_histogram(counts: Int64, values_ns: Int64) -> None:
-    """Counts `values_ns` (>= 0)."""
-    counts += np.bincount(_bin(values_ns), minlength=GAP_BINS)
-
-
-def histogram_percentile_ns(counts: Int64, percentile: float) -> float:
-    """The percentile of all counted values, within 0.4 %; 0 where there are none."""
-    return histogram_percentiles_ns(counts, (percentile,))[0]
-
-
-def histogram_percentiles_ns(counts: Int64, percentiles: Sequence[float]) -> list[float]:
-    """Several of them, for one pass over the histogram."""
+def _gap_percentiles_ns(counts: Int64, percentiles: Sequence[float]) -> list[float]:
+    """Of all gaps counted, within 0.4 %; 0 where there are none."""
     below = np.cumsum(counts)
     total = int(below[-1])
     if total == 0:
@@ -157,11 +142,3 @@ def _middle_ns(index: int) -> float:
     exponent = max((index >> MANTISSA_BITS) - 1, 0)
     low = index if exponent == 0 else ((index & ((1 << MANTISSA_BITS) - 1)) + (1 << MANTISSA_BITS)) << exponent
     return low + ((1 << exponent) - 1) / 2
-
-
-def _bin(values_ns: Int64) -> Int64:
-    """Bin of each value: itself below 128, else octave and the seven bits after the leading one."""
-    bits = np.asarray(values_ns, np.float64).view(np.int64) >> (52 - MANTISSA_BITS)
-    octave = (bits >> MANTISSA_BITS) - 1023 - MANTISSA_BITS  # 0 for 128..255
-    index = ((octave + 1) << MANTISSA_BITS) + (bits & ((1 << MANTISSA_BITS) - 1))
-    return np.where(values_ns < (1 << MANTISSA_BITS), values_ns, index)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from simulator.inputs.errors import InputError
@@ -14,16 +16,26 @@ MAX_TOKENS = 2**27  # per request; beyond any model's context
 def draw(workload: Workload) -> Trace:
     """`workload.requests` requests. Arrivals, prompts and outputs have generators of their own (spawned from the seed), so
     changing one distribution leaves the draws of the others as they were (common random numbers between designs)."""
+    return next(drawn_pieces(workload, workload.requests or 1))
+
+
+def drawn_pieces(workload: Workload, most: int) -> Iterator[Trace]:
+    """The same requests, however many (`most`) are drawn at a time: the generators go on from piece to piece."""
     arrivals, prompt, output, n = workload.arrivals, workload.prompt, workload.output, workload.requests
     assert prompt and output and n  # the record's own validation
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(workload.seed).spawn(3)]
-    arrival = _arrivals(arrivals, n, streams[0]) if arrivals else np.zeros(n, np.int64)
-    return Trace(arrival, _lengths(prompt, n, streams[1], "prompt"),
-                 _lengths(output, n, streams[2], "output"))
+    clock_s = 0.0
+    for first in range(0, n, most):
+        size = min(most, n - first)
+        arrival = np.zeros(size, np.int64)
+        if arrivals:
+            arrival, clock_s = _arrivals(arrivals, first, size, clock_s, streams[0])
+        yield Trace(arrival, _lengths(prompt, size, streams[1], "prompt"), _lengths(output, size, streams[2], "output"))
 
 
-def _arrivals(arrivals: Arrivals, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Arrival times, int64 ns. The first request arrives after the first gap, so a Poisson process is Poisson."""
+def _arrivals(arrivals: Arrivals, first: int, n: int, clock_s: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Arrival times, int64 ns, of `n` requests from number `first` on, and the last in seconds; `clock_s`: that of the
+    request before. The first request of all arrives after the first gap, so a Poisson process is Poisson."""
     mean_s = 1.0 / arrivals.rate_per_s
     if arrivals.process == "poisson":
         gaps = rng.exponential(mean_s, n)
@@ -33,11 +45,13 @@ def _arrivals(arrivals: Arrivals, n: int, rng: np.random.Generator) -> np.ndarra
         gaps = np.full(n, mean_s)
     else:
         gaps = np.zeros(n)
-        gaps[:: arrivals.burst_size] = mean_s * arrivals.burst_size
-    times = np.cumsum(gaps) * 1e9
+        gaps[-first % arrivals.burst_size :: arrivals.burst_size] = mean_s * arrivals.burst_size
+    gaps[0] += clock_s
+    times_s = np.cumsum(gaps)
+    times = times_s * 1e9
     if times[-1] > 2.0**61:
         raise InputError("the arrivals span more than 73 years", key="workload.arrivals.rate")
-    return np.rint(times).astype(np.int64)
+    return np.rint(times).astype(np.int64), float(times_s[-1])
 
 
 def _lengths(lengths: Lengths, n: int, rng: np.random.Generator, key: str) -> np.ndarray:

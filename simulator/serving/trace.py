@@ -25,7 +25,7 @@ def load_trace(workload: Workload) -> Trace:
     trace = read_trace(workload.trace) if workload.trace is not None else draw(workload)
     if workload.requests is not None:
         trace = head(trace, workload.requests)
-    trace = _clip(trace, workload.max_prompt_tokens, workload.max_output_tokens)
+    trace = clip(trace, workload.max_prompt_tokens, workload.max_output_tokens)
     if workload.rate_per_s is not None:
         trace = at_rate(trace, workload.rate_per_s)
     if workload.concurrency is not None:
@@ -54,18 +54,24 @@ def at_rate(trace: Trace, rate_per_s: float) -> Trace:
 
     The rate is (n - 1) gaps over the time from first to last arrival; the first request moves to time 0.
     """
-    n = len(trace)
-    start, span_ns = int(trace.arrival_ns[0]), int(trace.arrival_ns[-1] - trace.arrival_ns[0])
-    if n < 2 or span_ns == 0:
-        raise InputError("cannot be stretched to a rate: all requests arrive at once", key="workload.rate")
-    scale = (n - 1) / rate_per_s * 1e9 / span_ns
-    if scale * span_ns > MAX_SPAN_NS:
-        raise InputError(f"{rate_per_s:g} requests/s stretches the trace over more than 73 years", key="workload.rate")
+    start, scale = time_scale(len(trace), int(trace.arrival_ns[0]), int(trace.arrival_ns[-1]), rate_per_s)
     arrival = np.rint((trace.arrival_ns - start) * scale).astype(np.int64)
     return replace(trace, arrival_ns=arrival)
 
 
-def _clip(trace: Trace, max_prompt: int | None, max_output: int | None) -> Trace:
+def time_scale(requests: int, first_ns: int, last_ns: int, rate_per_s: float) -> tuple[int, float]:
+    """Start of the time axis and the factor by which it is stretched."""
+    span_ns = last_ns - first_ns
+    if requests < 2 or span_ns == 0:
+        raise InputError("cannot be stretched to a rate: all requests arrive at once", key="workload.rate")
+    scale = (requests - 1) / rate_per_s * 1e9 / span_ns
+    if scale * span_ns > MAX_SPAN_NS:
+        raise InputError(f"{rate_per_s:g} requests/s stretches the trace over more than 73 years", key="workload.rate")
+    return first_ns, scale
+
+
+def clip(trace: Trace, max_prompt: int | None, max_output: int | None) -> Trace:
+    """Lengths no longer than the limits that are given."""
     prompt, output = trace.prompt_tokens, trace.output_tokens
     if max_output is not None:
         output = np.minimum(output, max_output).astype(np.int32)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.serving.config import Trace
-from simulator.serving.latency import PERCENTILES, add_to_histogram, histogram_percentile_ns, latency, new_histogram
+from simulator.serving.latency import PERCENTILES, latency
 
 SPREADS = {"equal": lambda rng, n: np.full(n, 7), "few values": lambda rng, n: rng.integers(0, 3, n),
            "uniform": lambda rng, n: rng.integers(0, 10**9, n), "mostly 0": lambda rng, n: rng.integers(0, 2, n) * 10**6,
@@ -69,16 +69,3 @@ def test_the_same_without_a_compiler():
     said = {subprocess.run([sys.executable, "-c", code], env=os.environ | {"NUMBA_DISABLE_JIT": flag}, check=True, text=True,
                            capture_output=True, cwd=Path(__file__).parents[2]).stdout for flag in "01"}
     assert len(said) == 1
-
-
-@pytest.mark.parametrize("spread", ["uniform", "heavy tail", "mostly 0"])
-def test_histograms_of_parts_of_a_run_give_its_percentiles_within_their_bins(spread):
-    rng = np.random.default_rng(3)
-    parts = [np.minimum(SPREADS[spread](rng, 4000), 2**50) for _ in range(3)]
-    counts = new_histogram()
-    for part in parts:
-        add_to_histogram(counts, part)
-    assert counts.sum() == 12_000
-    for p in PERCENTILES:
-        exact = np.percentile(np.concatenate(parts), p, method="lower")
-        assert histogram_percentile_ns(counts, p) == pytest.approx(exact, rel=1 / 256, abs=1)

@@ -1,0 +1,113 @@
+"""One design and a trace too long to keep: what `simulate` measures, in memory that does not grow with the trace.
+
+Requests are drawn or read a piece at a time, served in one continuous run of the engine (`serving.stream`), and counted
+when they are through (`serving.tally`). The schedule is the one of `simulate`, bit for bit; percentiles are read off
+histograms. Memory holds a piece, and the requests under way: a queue that grows without end still grows in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from simulator.costs.cache import CostCache
+from simulator.design import Design
+from simulator.feasibility import Infeasible, Violation, violations
+from simulator.inputs.errors import InputError
+from simulator.own_metrics import own_metrics
+from simulator.pricing import Priced, price
+from simulator.serving.config import EngineResult, Trace
+from simulator.serving.stream import Preempted, Stream
+from simulator.serving.tally import Tally
+from simulator.serving.trace_pieces import PIECE, exceeds, has_contents, pieces_of
+from simulator.simulate import Replica, Result, work_of
+from simulator.summary import Measured, metrics_of
+
+LONGEST_KEPT = 1_000_000  # requests: above, `python -m simulator run` streams
+
+
+def refusal(design: Design) -> InputError | None:
+    """Why the design's workload cannot be streamed: None where it can."""
+    workload, few = design.workload, f"cut workload.requests to {LONGEST_KEPT:,} or fewer"
+    if workload.concurrency is not None:
+        return InputError(f"a closed loop is not streamed: {few}", key="workload.concurrency")
+    if workload.replicates is not None and workload.trace is not None:
+        return InputError(f"a recorded trace is not streamed several times: remove this key, or {few}", key="workload.replicates")
+    if design.serving.enable_prefix_caching and has_contents(workload):
+        return InputError(f"prefix caching of prompts with token ids is not streamed: set it to false, or {few}",
+                          key="serving.enable_prefix_caching")
+    if own_metrics():
+        return InputError(f"metric plug-in '{next(iter(own_metrics()))}' may read every request: uninstall it, or {few}")
+    return None
+
+
+def simulate_streamed(design: Design, *, cache: CostCache | None = None, piece: int = PIECE) -> Result:
+    """Serves the design's workload and measures it; the result has no values by request.
+
+    piece: requests read at a time. Raises Infeasible where the design cannot serve at all, InputError where the workload
+    cannot be read or streamed.
+    """
+    found, refused = violations(design), refusal(design)
+    if found:
+        raise Infeasible(found)
+    if refused is not None:
+        raise refused
+    priced = price(design, cache or CostCache())
+    try:
+        return _served(design, priced, piece, general=False)
+    except Preempted:
+        return _served(design, priced, piece, general=True)
+
+
+def _served(design: Design, priced: Priced, piece: int, *, general: bool) -> Result:
+    tally = Tally(design.slo.ttft_s, design.slo.tpot_s, design.slo.e2e_s)
+    streams: list[Stream] = []
+    starts_ns: list[int] = []
+    requests = prompt_tokens = 0
+    for trace, more in _with_more(pieces_of(design.workload, piece)):
+        if not streams:
+            replicas = min(design.parallelism.replicas, len(trace))
+            streams = [Stream(priced.scheduler, priced.costs, gaps=True, general=general) for _ in range(replicas)]
+            starts_ns = trace.arrival_ns[:replicas].tolist()
+        for replica, stream in enumerate(streams):
+            tally.add(stream.feed(_dealt(trace, (replica - requests) % len(streams), len(streams)), more=more))
+        requests += len(trace)
+        prompt_tokens += int(trace.prompt_tokens.sum(dtype=np.int64))
+    if not tally.finished:
+        raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
+    runs = [stream.result() for stream in streams]
+    gap_counts = np.sum([run.gap_counts for run in runs if run.gap_counts is not None], axis=0)
+    measured = Measured(tally.latency(requests, gap_counts), requests, prompt_tokens, tally.prompt_tokens,
+                        tally.output_tokens, tally.cached_tokens, tally.preemptions, min(starts_ns), tally.last_finish_ns)
+    return _result(design, priced, measured, list(zip(starts_ns, runs, strict=True)))
+
+
+def _result(design: Design, priced: Priced, measured: Measured, busy: list[tuple[int, EngineResult]]) -> Result:
+    none = np.zeros(0, np.int32)
+    replicas = [Replica(Trace(np.zeros(0, np.int64), none, none), run) for _, run in busy]
+    metrics = metrics_of(design, measured, busy, work_of(priced, replicas), priced.bill, priced.scheduler)
+    return Result(metrics, priced, replicas, streamed=True)
+
+
+def _dealt(trace: Trace, first: int, replicas: int) -> Trace:
+    """Every `replicas`-th request from `first` on."""
+    pick = slice(first, None, replicas)
+    priority = None if trace.priority is None else trace.priority[pick]
+    return replace(trace, arrival_ns=trace.arrival_ns[pick], prompt_tokens=trace.prompt_tokens[pick],
+                   output_tokens=trace.output_tokens[pick], priority=priority)
+
+
+def _with_more(pieces: Iterator[Trace]) -> Iterator[tuple[Trace, bool]]:
+    """Every piece, and whether others follow."""
+    piece = next(pieces)
+    for following in pieces:
+        yield piece, True
+        piece = following
+    yield piece, False
+
+
+def streams(design: Design) -> bool:
+    """Whether the design's workload is long enough to be streamed rather than kept."""
+    return exceeds(design.workload, LONGEST_KEPT)
