@@ -3,8 +3,8 @@
 TPE (Bergstra et al., NeurIPS 2011; multivariate and multi-objective as in Optuna) spends its time on ranking the
 history and fitting two Parzen estimators. Here one ranking and two fits serve a batch of suggestions: for each, 24 candidates
 are drawn from the good estimator, and the best one by the density ratio that is new and legal is proposed. The bad
-estimator keeps at most 300 kernels. It leans on four internals of Optuna 5; `usable()` checks them, and where they
-have changed the stock sampler takes over.
+estimator keeps at most 300 kernels, and no kernel is narrower than the grid (sweeper.search.parzen). It leans on internals
+of Optuna 5; `usable()` checks them, and where they have changed the stock sampler takes over.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import moocore
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe import sampler as internals
 from optuna.study import Study, StudyDirection
@@ -178,7 +178,18 @@ def usable() -> bool:
                 "_sample_relative": ["self", "study", "trial", "search_space"]}
     methods = all(_arguments(getattr(TPESampler, name, None)) == names for name, names in expected.items())
     gammas = hasattr(internals, "default_gamma_multiobjective") and hasattr(internals, "default_gamma")
-    return methods and gammas and hasattr(TPESampler(), "_parzen_estimator_cls")
+    return methods and gammas and hasattr(TPESampler(), "_parzen_estimator_cls") and _estimates()
+
+
+def _estimates() -> bool:
+    """Whether the estimator's kernels are still made as the tables take them."""
+    space: dict[str, BaseDistribution] = {"level": IntDistribution(0, 2), "choice": CategoricalDistribution(["a", "b"])}
+    seen = {name: np.array([0.0, 1.0]) for name in space}
+    try:
+        estimator = TableParzenEstimator(seen, space, TPESampler()._parzen_estimator_parameters)
+        return bool(np.isfinite(estimator.log_pdf(seen)).all())
+    except (AttributeError, TypeError, IndexError):
+        return False
 
 
 def _arguments(function: Any) -> list[str] | None:

@@ -1,4 +1,10 @@
-"""Optuna's Parzen estimator on discrete parameters, with its kernels as tables of probabilities.
+"""Optuna's Parzen estimator for coarse grids: kernels no narrower than the grid, as tables of probabilities.
+
+Optuna sets a kernel's width by the distance to the next observations. On few levels most have a neighbour of the same
+value, get the least width there is, and nearly every candidate is a copy of a known point. Here a kernel leaves its own
+level with a chance of at least 1 / parameters, so that a candidate changes one setting on average: the mutation rate that
+evolutionary algorithms take (Baeck, ICGA 1993), as the least bandwidth of a discrete parameter (Watanabe,
+arXiv 2304.11127, on why there must be one). Ranges with more levels than observations keep Optuna's widths, which are larger.
 
 Optuna draws from truncated normals by numerical inversion, which costs more than everything else in a suggestion.
 On few levels (ordinals, steps) a kernel is the same distribution as a table: the mass between x - step/2 and x + step/2,
@@ -8,6 +14,7 @@ over the mass of the range. Sampling and densities are then look-ups. Spaces wit
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -20,11 +27,14 @@ SMALLEST = 1e-300  # of a probability whose logarithm is taken
 
 
 class TableParzenEstimator(_ParzenEstimator):
-    """Same mixture as the base class; `sample` and `log_pdf` by tables where every parameter has few levels."""
+    """The base class's mixture, discrete kernels widened; `sample` and `log_pdf` by tables where every parameter has few levels."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         mixture = self._mixture_distribution
+        leaving = 1.0 / max(len(mixture.distributions), 2)
+        self._mixture_distribution = mixture = mixture._replace(
+            distributions=[_widened(kernels, leaving) for kernels in mixture.distributions])
         self._kernel_weights: Float64 = mixture.weights
         self._tables = [_table(kernels) for kernels in mixture.distributions]
         self._usable = all(table is not None for table in self._tables)
@@ -54,6 +64,24 @@ class TableParzenEstimator(_ParzenEstimator):
             total = total + np.log(np.maximum(masses, SMALLEST))[:, level]
         peak = total.max(axis=0)
         return np.asarray(np.log(np.exp(total - peak).sum(axis=0)) + peak)
+
+
+def _widened(kernels: Any, leaving: float) -> Any:
+    """One parameter's kernels, each but the prior (the last) leaving its own level with a chance of at least `leaving`."""
+    if hasattr(kernels, "weights"):  # categorical
+        weights: Float64 = kernels.weights
+        others = weights.shape[1] - 1
+        if not others:
+            return kernels
+        own = weights.argmax(axis=1)[:, None] == np.arange(others + 1)
+        wide = np.where(own, 1.0 - leaving, leaving / others)
+        narrow = weights.max(axis=1, keepdims=True) > 1.0 - leaving
+        narrow[-1] = False
+        return kernels._replace(weights=np.where(narrow, wide, weights))
+    if not kernels.step or kernels.is_log:
+        return kernels
+    least = kernels.step / 2 / NormalDist().inv_cdf(1.0 - leaving / 2)
+    return kernels._replace(sigma=np.maximum(kernels.sigma, least))
 
 
 def _table(kernels: Any) -> tuple[Float64, float, float] | None:

@@ -9,7 +9,7 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.pareto import hypervolume, points
-from sweeper.search import batch_tpe
+from sweeper.search import batch_tpe, parzen
 from sweeper.search.base import Proposal
 from sweeper.search.batch_tpe import BatchTPESampler, usable
 from sweeper.search.build import build_search
@@ -30,6 +30,9 @@ def test_the_installed_optuna_has_what_the_batched_tpe_leans_on() -> None:
 
 
 def test_another_optuna_falls_back_to_its_own_tpe(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as other:
+        other.setattr(parzen._ParzenEstimator, "_calculate_distributions", lambda *_: None)
+        assert not usable()
     monkeypatch.setattr(batch_tpe.TPESampler, "_build_parzen_estimator", lambda self, everything, anew: None)
     assert not usable()
     search = build_search("tpe", space, seed=0, in_flight=4, skip=lambda _: False)
