@@ -170,11 +170,13 @@ def workload_of(run: RecordedRun, folder: Path, file: Path | None = None) -> Tra
     warning on stderr where there is none."""
     if file is None:
         near = sorted(folder.parent.glob("*.jsonl.gz")) + sorted(folder.parent.glob("*.jsonl"))
+        reasons = []
         for path in near:
             try:
                 return trace_of(run, read_trace(str(path)))
-            except InputError:
-                continue
+            except InputError as error:
+                reasons.append(f"{path.name} is not the run's workload: {error}")
+        print(*reasons, sep="\n", end="\n" if reasons else "", file=sys.stderr)
         print("no workload found beside the run: prefix hits are not simulated", file=sys.stderr)
         return without_contents(run)
     return trace_of(run, read_trace(str(file)))

@@ -122,6 +122,9 @@ def _jsonl_rows(lines: Iterator[str], first: int, name: str) -> Iterator[tuple[R
 def _record(record: Any) -> tuple[Row, list[int] | None]:
     if not isinstance(record, dict):
         raise ValueError("expected one JSON object per line")
+    if "sub_requests" in record:
+        raise ValueError("is a session of several requests (sub_requests), each of which waits for the one before; only "
+                         "independent requests are read")
     tokens = _first(record, _IDS)
     prompt = _first(record, _PROMPT)
     prompt = len(tokens) if prompt is None and tokens is not None else prompt

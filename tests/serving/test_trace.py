@@ -92,6 +92,7 @@ def test_replicas_share_the_requests_round_robin():
     ("arrival_s,prompt_tokens,output_tokens\n0,1,1\n0,1.5,1\n", "line 3"), ("arrival_s,prompt_tokens,output_tokens\nnan,1,1\n", "line 2"),
     ("", "no requests"), ('{"prompt_tokens": 3}\n', "line 1.*output_tokens"), ('{"a": \n', "line 1"),
     ('{"input_toks": 3, "output_toks": 1, "arrival_time_ns": 0, "input_tok_ids": [1]}\n', "1 token ids but 3"),
+    ('{"session_id": "s", "arrival_time_ns": 0, "sub_requests": [{"input_toks": 3, "output_toks": 1}]}\n', "session of several"),
     ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "line 2"),
 ])
 def test_malformed_traces_name_file_and_line(tmp_path, text, says):
