@@ -20,10 +20,12 @@ MAX_SPAN_NS = 2**61  # 73 years: beyond it sums of int64 nanoseconds could overf
 def load_trace(workload: Workload) -> Trace:
     """The requests of `workload`: sorted by arrival, first `requests` of them, clipped, stretched to `rate`.
 
-    Raises InputError where the trace file is missing, malformed or empty.
+    Raises InputError where the trace file is missing, malformed, empty or shorter than `requests`.
     """
     trace = read_trace(workload.trace) if workload.trace is not None else draw(workload)
     if workload.requests is not None:
+        if workload.requests > len(trace):
+            raise too_few(len(trace), workload.requests, workload.trace)
         trace = head(trace, workload.requests)
     trace = clip(trace, workload.max_prompt_tokens, workload.max_output_tokens)
     if workload.rate_per_s is not None:
@@ -31,6 +33,12 @@ def load_trace(workload: Workload) -> Trace:
     if workload.concurrency is not None:
         trace = replace(trace, arrival_ns=np.zeros(len(trace), np.int64), concurrency=workload.concurrency)
     return trace
+
+
+def too_few(has: int, asked: int, file: str | None) -> InputError:
+    """A trace that ends before `workload.requests`: nothing that was asked for is left out in silence."""
+    return InputError(f"asks for {asked:,} requests of a trace that has {has:,}: set it to {has:,} or fewer, leave it out, or draw "
+                      "synthetic requests (arrivals, prompt and output in place of trace)", file=file, key="workload.requests")
 
 
 def head(trace: Trace, requests: int) -> Trace:

@@ -13,7 +13,7 @@ from simulator.inputs.errors import InputError
 from simulator.schema.workload import Workload
 from simulator.serving.config import Trace
 from simulator.serving.synthetic import drawn_pieces
-from simulator.serving.trace import clip, time_scale
+from simulator.serving.trace import clip, time_scale, too_few
 from simulator.serving.trace_files import clock_start_ns, open_lines, rows_of
 
 PIECE = 1 << 17  # requests
@@ -75,6 +75,7 @@ def _file_pieces(name: str, requests: int | None, most: int) -> Iterator[Trace]:
     with open_lines(_path(name)) as lines:
         rows = (row for row, _ in itertools.islice(rows_of(lines, name), requests))
         start_ns = latest_ns = None
+        count = 0
         while batch := list(itertools.islice(rows, most)):
             table = np.array(batch, np.int64)
             arrival = table[:, 0]
@@ -84,10 +85,13 @@ def _file_pieces(name: str, requests: int | None, most: int) -> Iterator[Trace]:
                 raise InputError("is read in pieces, and must be in order of arrival for that: sort it, or set workload.requests "
                                  "to fewer", file=name)
             latest_ns = int(arrival[-1])
+            count += len(batch)
             prompt, output, priority = table[:, 1:].T.astype(np.int32)
             yield Trace(arrival - start_ns, prompt, output, priority)
         if start_ns is None:
             raise InputError("holds no requests", file=name)
+        if requests is not None and count < requests:
+            raise too_few(count, requests, name)
 
 
 def _path(name: str) -> Path:

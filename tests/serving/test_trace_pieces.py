@@ -81,3 +81,10 @@ def test_whether_a_workload_is_long_is_told_without_serving_it(tmp_path):
 def test_a_missing_file_is_one_error():
     with pytest.raises(InputError, match="no such trace file"):
         exceeds(Workload(trace="nowhere.csv"), 5)
+
+
+def test_more_requests_than_a_file_has_are_refused_kept_or_in_pieces(tmp_path):
+    workload = Workload(trace=written(tmp_path, range(5)), requests=6)
+    for reads in (lambda: load_trace(workload), lambda: list(pieces_of(workload, 4))):
+        with pytest.raises(InputError, match=r"trace.csv: workload.requests: asks for 6 requests of a trace that has 5"):
+            reads()
