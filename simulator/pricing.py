@@ -30,7 +30,7 @@ from simulator.hardware.measured.gaps import kernel_gaps
 from simulator.hardware.measured.table import OperatorTable, at_speed
 from simulator.hardware.priced import Device
 from simulator.model.layers import operators
-from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention
+from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
 from simulator.model.sharding import stage_layers
 from simulator.serving.config import SchedulerConfig
 
@@ -149,4 +149,8 @@ def _device_of(devices: Devices, named: NamedOperator) -> Device:
         return devices.link
     if isinstance(named.operator, PrefillAttention):
         return devices.prefill
-    return devices.decode if isinstance(named.operator, DecodeAttention) else devices.compute
+    if isinstance(named.operator, DecodeAttention):
+        return devices.decode
+    if isinstance(named.operator, Vector):
+        return getattr(devices.compute, "vector_unit", devices.compute)
+    return devices.compute

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,31 @@ Float64 = NDArray[np.float64]
 EXP_OPS = 1.0
 # Softmax of one score besides its exp: scale, running maximum, subtract, running sum (online softmax).
 SOFTMAX_OPS = 4.0 + EXP_OPS
+
+
+@dataclass(frozen=True)
+class VectorUnit:
+    """The vector unit of an NPU: a device of its own, so that NPUs that differ in their arrays share its prices."""
+
+    lanes: int
+    clock_hz: float
+    launch_s: float
+    bandwidth_bytes_per_s: float
+    dram_pj_per_bit: float
+
+    def fingerprint(self) -> str:
+        return fingerprint_of("vector", 1, self)
+
+    def price(self, operator: Operator, *axes: Float64) -> Priced:
+        """See `Device.price`. Prices Vector."""
+        if not isinstance(operator, Vector):
+            raise TypeError(f"a vector unit does not run {type(operator).__name__}")
+        m = np.asarray(axes[0], dtype=np.float64)
+        operations = m * (operator.width * (operator.flops_per_element + operator.exps_per_element * EXP_OPS))
+        moved = m * (operator.read_bytes_per_row + operator.write_bytes_per_row)
+        joules = (operations * energy.VECTOR_OP_PJ + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
+        return priced(self.launch_s, [(Bound.VECTOR, operations / (self.lanes * self.clock_hz)),
+                                      (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
 
 
 @dataclass(frozen=True)
@@ -55,13 +81,18 @@ class NpuDevice:
     def fingerprint(self) -> str:
         return fingerprint_of("npu", 1, self)
 
+    @cached_property
+    def vector_unit(self) -> VectorUnit:
+        """What runs Vector operators."""
+        return VectorUnit(self.vector_lanes, self.clock_hz, self.launch_s, self.bandwidth_bytes_per_s, self.dram_pj_per_bit)
+
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
         shapes = [np.asarray(axis, dtype=np.float64) for axis in axes]
         if isinstance(operator, Gemm):
             return self._gemm(operator, *shapes)
         if isinstance(operator, Vector):
-            return self._vector(operator, *shapes)
+            return self.vector_unit.price(operator, *shapes)
         if isinstance(operator, PrefillAttention):
             return self._prefill(operator, *shapes)
         if isinstance(operator, DecodeAttention):
@@ -83,13 +114,6 @@ class NpuDevice:
                   + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
         return priced(self.launch_s + fill_s, [(Bound.COMPUTE, cycles / self.clock_hz),
                                                (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
-
-    def _vector(self, operator: Vector, m: Float64) -> Priced:
-        operations = m * (operator.width * (operator.flops_per_element + operator.exps_per_element * EXP_OPS))
-        moved = m * (operator.read_bytes_per_row + operator.write_bytes_per_row)
-        joules = (operations * energy.VECTOR_OP_PJ + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
-        return priced(self.launch_s, [(Bound.VECTOR, operations / (self.vector_lanes * self.clock_hz)),
-                                      (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
 
     def _prefill(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
         """Flash attention: query rows stay on chip (as many as fit), K and V stream past them once per query tile."""

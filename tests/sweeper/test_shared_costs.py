@@ -26,17 +26,23 @@ def test_a_snapshot_is_published_after_sixteen_results_not_before() -> None:
     assert costs.version == 1 and puts[0].hashes.tolist() == list(range(16))
 
 
-def test_what_is_cheaper_to_compute_than_to_share_waits_for_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = [100.0]
-    monkeypatch.setattr(shared_costs.time, "monotonic", lambda: now_s[0])
+def test_what_is_cheaper_to_compute_than_to_share_is_kept_and_not_published() -> None:
     costs = SharedCosts(empty(), lambda s: s)
     for key in range(64):
         costs.add(from_entries({key: (np.ones(8), 1e-6)}), CacheCounters(), 1)
         costs.publish_if_due()
-    assert costs.version == 0
-    now_s[0] += shared_costs.PUBLISH_SECONDS
+    assert costs.version == 0 and len(costs.snapshot()) == 64
+    costs.add(entry(64), CacheCounters(), 1)  # a dear one takes the others along
     costs.publish_if_due()
-    assert costs.version == 1 and len(costs.snapshot()) == 64
+    assert costs.version == 1 and len(costs.references[0]) == 65
+
+
+def test_what_several_workers_computed_is_kept_once() -> None:
+    costs = SharedCosts(entry(1), lambda s: s)
+    for _ in range(3):
+        costs.add(from_entries({1: (np.full(8, 1.0), 0.1), 2: (np.full(8, 2.0), 0.1)}), CacheCounters(), 1)
+    assert costs.snapshot().hashes.tolist() == [1, 2]
+    assert costs.nbytes == entry(1).nbytes + 64
 
 
 def test_nothing_new_publishes_nothing() -> None:
