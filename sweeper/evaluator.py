@@ -20,6 +20,7 @@ from simulator.design import Design, load_hardware
 from simulator.feasibility import Infeasible, violations
 from simulator.inputs.errors import InputError
 from simulator.schema.workload import Workload
+from simulator.serving import engine
 from simulator.serving.config import Trace
 from simulator.serving.replicates import replicates
 from simulator.serving.trace import head, load_trace
@@ -38,7 +39,10 @@ MAX_TRACES = 32  # kept per worker when designs differ in workload
 
 
 class SimEvaluator:
-    """Evaluates tasks of one space with the simulator. `traces`: those loaded already, by `workload_key`."""
+    """Evaluates tasks of one space with the simulator. `traces`: those loaded already, by `workload_key`.
+
+    Making one loads the engine, so that the first trial is not the slow one.
+    """
 
     def __init__(self, space: Space, traces: Mapping[str, Trace]) -> None:
         self.cache = CostCache()
@@ -48,6 +52,7 @@ class SimEvaluator:
         self._last: tuple[Workload | None, Any] = (None, None)  # the workload before and its trace
         self._replicated: dict[str, list[Trace]] = {}  # by `workload_key`
         self._baselines = {baseline.name: baseline.design for baseline in space.baselines}
+        engine.load()
 
     @cached_property
     def _enumeration(self) -> Enumeration:

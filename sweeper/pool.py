@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,15 +56,24 @@ class _Lane:
     up: bool = False
 
 
+def boot(workers: int, modules: Sequence[str] = ()) -> list[Any]:
+    """Actors for a `Pool`, which start and import `modules` while the driver is still busy otherwise."""
+    return [_actor_class().remote(modules) for _ in range(workers)]
+
+
+def _actor_class() -> Any:
+    return ray.remote(SimWorker).options(num_cpus=1, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD")
+
+
 class Pool:
     """`workers` actors that share one cost snapshot. Ray must be initialised.
 
     elastic: one actor per CPU of the cluster instead, more as nodes join and fewer where nodes are lost; `workers` is
-    then where it starts.
+    then where it starts. booted: actors that are on their way already, the first ones of `workers`.
     """
 
     def __init__(self, make_evaluator: Callable[[], Evaluator], *, workers: int, costs: Snapshot,
-                 trial_limit_s: float, elastic: bool = False) -> None:
+                 trial_limit_s: float, elastic: bool = False, booted: Sequence[Any] = ()) -> None:
         self.costs = SharedCosts(costs, _put)
         self.cpu_s = 0.0  # of all workers, evaluating
         self._limit_s = trial_limit_s
@@ -78,11 +87,10 @@ class Pool:
         self._rows: list[Rows] = []
         self._broken: list[Span] = []
         self._maker = ray.put(make_evaluator)  # space and trace travel once; kept, since restarted actors need it
-        self._actor = ray.remote(SimWorker).options(num_cpus=1, max_restarts=-1, max_task_retries=0,
-                                                    scheduling_strategy="SPREAD")
+        self._actor = _actor_class()
         self._elastic, self._looked_s = elastic, -math.inf
-        self._lanes: list[_Lane] = []
-        self._add_lanes(workers)
+        self._lanes = [_Lane(actor, down_since_s=time.monotonic()) for actor in booted]
+        self._add_lanes(workers - len(booted))
 
     @property
     def workers(self) -> int:

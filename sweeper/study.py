@@ -131,15 +131,18 @@ class Sweep:
         with ThreadPoolExecutor(1) as beside:  # Ray's start is mostly waiting
             prepared = beside.submit(_prepared, self._space)
             with connected(self._settings.workers, address):
+                from sweeper.pool import boot
+
+                booted = boot(self._settings.workers, ["sweeper.evaluator"])
                 with self._progress.explained(SLOW_ENGINE):
                     traces = prepared.result()
-                return self._on_workers(traces, costs, elastic)
+                return self._on_workers(traces, costs, elastic, booted)
 
-    def _on_workers(self, traces: dict[str, Trace], costs: Snapshot, elastic: bool) -> Snapshot:
+    def _on_workers(self, traces: dict[str, Trace], costs: Snapshot, elastic: bool, booted: Sequence[Any]) -> Snapshot:
         from sweeper.pool import Pool
 
         pool = Pool(partial(SimEvaluator, self._space, traces), workers=self._settings.workers,
-                    costs=costs, trial_limit_s=self._settings.trial_timeout_s, elastic=elastic)
+                    costs=costs, trial_limit_s=self._settings.trial_timeout_s, elastic=elastic, booted=booted)
         try:
             self._work(pool)
             return pool.costs.snapshot()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import time
@@ -74,9 +75,14 @@ class NotStartedError(Exception):
 
 
 class SimWorker:
-    """The actor. It holds nothing that a restart would miss: only caches."""
+    """The actor. It holds nothing that a restart would miss: only caches.
 
-    def __init__(self) -> None:
+    modules: what it imports while it boots, so that `start` finds them there.
+    """
+
+    def __init__(self, modules: Sequence[str] = ()) -> None:
+        for module in modules:
+            importlib.import_module(module)
         self._evaluator: Evaluator | None = None
         self._version = -1
         self._name = f"{socket.gethostname()}:{os.getpid()}"

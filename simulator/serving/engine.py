@@ -62,6 +62,12 @@ def run(
     return result_of(outcome, rows, kept, len(trace))
 
 
+def load() -> None:
+    """Starts the compiler's runtime (0.2 s of CPU time) and loads what every run needs; other kernels come when needed."""
+    compiled(fast_sync)
+    order_statistics.warm()
+
+
 def warm() -> None:
     """Compiles everything, or loads it from numba's cache (in `__pycache__` beside the sources; where that cannot be
     written, in the user's cache directory or NUMBA_CACHE_DIR). Called once before workers start, it spares them all."""

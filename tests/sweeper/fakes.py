@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,9 +16,11 @@ from sweeper.worker import Task
 
 
 class FakeEvaluator:
-    """metrics {"y": 2 x}; each distinct `key` is one priced operator. `do` makes it misbehave."""
+    """metrics {"y": 2 x}; each distinct `key` is one priced operator. `do` makes it misbehave. `needs`: a module that must
+    be imported already."""
 
-    def __init__(self, marks: Path | None = None) -> None:
+    def __init__(self, marks: Path | None = None, needs: str = "os") -> None:
+        assert needs in sys.modules
         self.cache = CostCache()
         self._marks = marks
 

@@ -16,7 +16,7 @@ from tests.sweeper.fakes import task
 ray = pytest.importorskip("ray")
 
 from sweeper.cluster import connected  # noqa: E402
-from sweeper.pool import Pool  # noqa: E402
+from sweeper.pool import Pool, boot  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,6 +93,14 @@ def test_a_hanging_design_is_stopped_at_the_limit_and_its_neighbours_survive(poo
     trials = run(pool, [task(n, do="hang") if n == 1 else task(n) for n in range(8)])
     assert trials[1].status == "failed" and trials[1].reason == "took longer than 3 s"
     assert all(trials[n].status == "complete" for n in range(8) if n != 1)
+
+
+def test_actors_that_boot_before_the_pool_is_made_are_its_first_ones(tmp_path: Path) -> None:
+    booted = boot(1, ["colorsys"])  # a module that nothing else imports
+    pool = Pool(lambda: fakes.FakeEvaluator(tmp_path, needs="colorsys"), workers=1, costs=empty(), trial_limit_s=3.0, booted=booted)
+    assert pool.workers == 1
+    assert run(pool, [task(0)])[0].status == "complete"
+    pool.close()
 
 
 def test_workers_that_cannot_start_are_told_with_their_reason() -> None:
