@@ -39,6 +39,12 @@ class TableParzenEstimator(_ParzenEstimator):
         self._tables = [_table(kernels) for kernels in mixture.distributions]
         self._usable = all(table is not None for table in self._tables)
 
+    def weigh(self, shares: Float64) -> None:
+        """Gives the observations' kernels these shares (which sum to 1) of their weight. The prior keeps its own."""
+        observed = self._kernel_weights[: len(shares)].sum()
+        self._kernel_weights = np.append(observed * shares, self._kernel_weights[len(shares):])
+        self._mixture_distribution = self._mixture_distribution._replace(weights=self._kernel_weights)
+
     def sample(self, rng: np.random.RandomState, size: int) -> dict[str, Float64]:
         if not self._usable:
             return super().sample(rng, size)

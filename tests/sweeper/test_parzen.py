@@ -54,6 +54,18 @@ def test_one_parameter_and_no_observations_are_taken() -> None:
         assert np.isfinite(estimator.log_pdf(points)).all()
 
 
+def test_weights_move_mass_between_the_observations_only() -> None:
+    even, uneven = estimators(SPACE)[0], estimators(SPACE)[0]
+    observations, prior = len(even._kernel_weights) - 1, even._kernel_weights[-1]
+    shares = np.arange(1.0, observations + 1)
+    uneven.weigh(shares / shares.sum())
+    np.testing.assert_allclose(uneven._kernel_weights, [*(1 - prior) * shares / shares.sum(), prior])
+    points = even.sample(np.random.RandomState(0), 100)
+    np.testing.assert_allclose(uneven.log_pdf(points), _ParzenEstimator.log_pdf(uneven, points), rtol=1e-6)
+    even.weigh(np.full(observations, 1 / observations))
+    np.testing.assert_allclose(even.log_pdf(points), estimators(SPACE)[0].log_pdf(points), rtol=1e-9)
+
+
 def test_densities_are_those_of_optunas_code() -> None:
     table, optuna = estimators(SPACE)
     points = optuna.sample(np.random.RandomState(0), 200)

@@ -1,0 +1,52 @@
+"""Which trials are good, and how much each is worth: ranks and hypervolume of costs, smaller is better."""
+
+from __future__ import annotations
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+BEYOND = 0.1  # of the costs' range, from the worst cost to the reference point: extremes count, too
+
+
+def best_first(costs: Float64, wanted: int) -> NDArray[np.int64]:
+    """Rows of `costs` [n, objectives], the best `wanted` first.
+
+    By non-domination rank; in the rank that does not fit whole, those that add most hypervolume.
+    """
+    if len(costs) < 2 or wanted >= len(costs):
+        return np.arange(len(costs))
+    if costs.shape[1] == 1:
+        return np.argsort(costs[:, 0], kind="stable")
+    ranks = moocore.pareto_rank(costs)
+    order = np.argsort(ranks, kind="stable")
+    last = ranks[order[wanted - 1]]
+    members = np.flatnonzero(ranks == last)
+    kept = members[_most_hypervolume(costs[members], wanted - int((ranks < last).sum()))]
+    best = np.concatenate([np.flatnonzero(ranks < last), kept])
+    return np.concatenate([best, order[~np.isin(order, best)]])
+
+
+def _most_hypervolume(costs: Float64, wanted: int) -> NDArray[np.int64]:
+    """Rows to keep when those that add least hypervolume are dropped, in a few rounds."""
+    reference = _reference(costs)
+    kept = np.arange(len(costs))
+    excess = len(costs) - wanted
+    while len(kept) > wanted:
+        added = moocore.hv_contributions(costs[kept], ref=reference)
+        drop = min(len(kept) - wanted, max(1, excess // 8))
+        kept = kept[np.sort(np.argsort(added, kind="stable")[drop:])]
+    return kept
+
+
+def hypervolume_shares(costs: Float64) -> Float64:
+    """What each row adds to the hypervolume of all, as shares of one; even where none adds any."""
+    added = np.asarray(moocore.hv_contributions(costs, ref=_reference(costs)))
+    total = added.sum()
+    return added / total if total > 0 else np.full(len(costs), 1.0 / len(costs))
+
+
+def _reference(costs: Float64) -> Float64:
+    worst, best = costs.max(axis=0), costs.min(axis=0)
+    return np.asarray(worst + BEYOND * np.where(worst > best, worst - best, np.maximum(np.abs(worst), 1e-12)))
