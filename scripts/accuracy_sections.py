@@ -63,8 +63,8 @@ def sections(data: Path) -> list[Section]:
                 "Vidur's workload with Vidur's own tables and step formula: the scheduler and the engine are compared, not the "
                 "hardware.", "Step times differ in the last digit: the engine's clock counts whole nanoseconds."),
         Section("Recorded engine steps", "validate_steps.py", ("data/vllm_steps/qwen3_32b_b300_tp1_tp4.csv.gz",),
-                "Step times of a server, host and efficiency parameters fitted on 5 % of the rows and compared on the rest; "
-                "`unfitted` is the datasheet with defaults.",
+                "Step times of a server, host and efficiency parameters fitted on 5 % of the rows and compared on the rest "
+                "(`mape_worst_sample`: the worst of five such samples); `unfitted` is the datasheet with defaults.",
                 "Steps that hold prefill are worst: the clock of a board at its power limit depends on the steps before (a chunk "
                 "between decodes runs a third faster than the same chunk among prefills), and a row gives the sum of the chunks' "
                 "tokens and contexts, not the chunks. `misrecorded_rows` are faster than the roofline, or hold the time of such a "
@@ -73,10 +73,13 @@ def sections(data: Path) -> list[Section]:
                 "TTFT and TPOT of dense models on H100 at a fixed concurrency, from the datasheet's model, no table. `*_peer` is "
                 "aiconfigurator's own prediction of the same rows, on its own measured tables.",
                 "TTFT depends on clients and token budget, which the points do not say: taken is what aiconfigurator's own "
-                "evaluation does (ten requests a client, a budget of prompt + batch + 1500). Worst are Llama-3.1-8B at TP 4 "
-                "and 8 with 64 and more clients, whose TTFT grows with the output length: they queue somewhere outside the "
-                "engine, probably in the front end, which is not simulated. TPOT is too low where prefills fill the steps: "
-                "kernels calibrated in short bursts run below that rate under a lasting load."),
+                "evaluation does (ten requests a client, a budget of prompt + batch + 1500). `settled` are the configurations on "
+                "which constants of hosts were settled, `held_out` the others. Worst are Llama-3.1-8B at TP 4 and 8 with 64 and "
+                "more clients, whose TTFT grows with the output length: tokens queue on their way to the clients, in a front end "
+                "that delivers some ten thousand a second and is not simulated; SGLang at TP 1, where the KV pool is what is "
+                "left of two large numbers; and seven points of 1,000 output tokens, whose clients must have been fewer than "
+                "they say. TPOT is too low where prefills fill the steps: kernels calibrated in short bursts run below that "
+                "rate under a lasting load."),
         *operators,
         Section("Intervals over replicates", "validate_noise.py", (),
                 "Share of 95 % intervals over 3, 5 and 10 seeds that hold the mean of all seeds, for metrics of one design and for "

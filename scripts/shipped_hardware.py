@@ -6,9 +6,21 @@ from typing import Any
 
 from simulator.design import CONFIGS
 from simulator.hardware.build import build
+from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
 from simulator.schema.hardware import Hardware
 from simulator.schema.serving import Parallelism
+
+# aiconfigurator's names of systems
+SYSTEMS = {"a100_sxm": "a100-80gb", "h100_sxm": "h100-sxm", "h200_sxm": "h200-sxm", "l40s": "l40s", "b200_sxm": "b200",
+           "b300_sxm": "b300"}
+
+
+def of_system(system: str) -> str:
+    """The entry of configs/hardware for one of aiconfigurator's systems. Raises InputError where there is none."""
+    if system not in SYSTEMS:
+        raise InputError(f"no preset for the system '{system}'; known: {', '.join(SYSTEMS)}")
+    return SYSTEMS[system]
 
 
 def preset(name: str) -> Hardware:

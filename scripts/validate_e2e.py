@@ -5,8 +5,9 @@
 FILE: CSV (may be gzipped) with model, system, backend, isl, osl, batch (requests in flight per replica), tp, pp, ttft_ms,
 tpot_ms, and optionally gemm_q (number format, where it was recorded) and a peer's prediction aic_ttft_ms, aic_tpot_ms (empty:
 refused). A point is a closed loop: `batch` clients start at once, each asks `requests_per_client` times, and a request and
-its answer each take ONE_WAY_NS between client and engine; TTFT is the client's, means over all requests. Points that cannot
-be served are refused and counted. Exits 1 when a bar is missed.
+its answer each take some milliseconds between client and engine; TTFT is the client's, means over all requests. How the
+frameworks were run: `e2e_frameworks.py`. Points that cannot be served are refused and counted. `settled` are the
+configurations on which constants of hosts were settled, `held_out` the others. Exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.e2e_frameworks import FRAMEWORKS, Framework, budget, kv_blocks
 from scripts.report import Row, finish, row
+from scripts.shipped_hardware import of_system, preset
 from simulator.costs.cache import CostCache
-from simulator.design import resolve
+from simulator.design import Design, resolve
 from simulator.hardware.dram import peak_bandwidth_bytes_per_s
 from simulator.importers.vllm_run import preset_named
 from simulator.inputs.errors import InputError
@@ -34,24 +37,14 @@ from simulator.serving.config import Trace
 from simulator.simulate import Priced, price, violations
 
 TPOT_BAR, TTFT_BAR = 10.0, 25.0
-# The points do not say how they were measured; taken is what NVIDIA's aiconfigurator does when it evaluates deployments.
-# Client (eval/benchmarks/genai_perf_runner.py): genai-perf with ten requests per client, means reported. The SGLang points are
-# an exception inferred from the points themselves, whose TTFT is that of one batch sent at once.
-REQUESTS_PER_CLIENT = {"sglang": 1}
-OTHERWISE = 10
-# Token budget of a step (generator/rule_plugin/benchmark/*.rule): prompt + batch + 1500; SGLang's is its default chunk of 8,192.
-# That rule for vLLM was not passed on by every version of the generator: with vLLM's own default of 8,192 TTFT is predicted
-# up to three times too long for prompts of 1,024. TensorRT-LLM runs prompts whole (enable_chunked_prefill: false).
-BUDGET_BESIDE_PROMPT = 1500
-DEFAULT_BUDGET = 8192
 # HTTP, routing, chat template, tokenising a thousand tokens; and detokenising and streaming back: milliseconds each (our
-# estimate; nothing at hand measures it). What matters is that it is more than nothing and less than a step: clients without
-# it fall into step with the engine, and prompts then never wait for one another.
+# estimate; nothing at hand measures it). Requests scatter around the mean (exponentially): clients that all take equally long
+# fall into step with one another for good and find their prompts in each other's way every time.
 ONE_WAY_NS = 5_000_000
-# SGLang (since 0.4) and TensorRT-LLM's PyTorch backend (1.0) overlap scheduling with the device; vLLM did not before 0.14.
-SERVING = {"max_num_seqs": 256, "cuda_graphs": True}
-OVERLAPPED = ("sglang", "trtllm")
+SEED = 0
+MAX_NUM_SEQS = 256
 EIGHT_BIT = {"weights": "fp8", "activations": "fp8", "kv": "fp8"}  # as NVIDIA's FP8 checkpoints ask for
+COLUMNS = ("model", "system", "backend", "isl", "osl", "batch", "tp", "pp", "ttft_ms", "tpot_ms")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,10 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--points", type=Path, metavar="FILE.csv", help="write every point with its prediction")
     args = parser.parse_args(argv)
     try:
-        with (gzip.open if args.file.suffix == ".gz" else open)(args.file, "rt", newline="") as file:
-            points = list(csv.DictReader(file))
+        points = read_points(args.file)
         predicted = predict_all(points)
-    except (InputError, OSError) as error:
+    except InputError as error:
         print(error, file=sys.stderr)
         return 2
     if args.points:
@@ -73,12 +65,36 @@ def main(argv: list[str] | None = None) -> int:
             writer.writerow([*points[0], "sim_ttft_ms", "sim_tpot_ms"])
             writer.writerows([*p.values(), *("" if s is None else f"{v * 1e3:.3f}" for v in (s or ("", "")))]
                              for p, s in zip(points, predicted, strict=True))
-    groups = {"all": list(range(len(points)))}
+    settled, held_out = _settled(points)
+    groups = {"all": list(range(len(points))), "settled": settled, "held_out": held_out}
     for i, p in enumerate(points):
         groups.setdefault(f"{p['system']}/{p['backend']}", []).append(i)
         groups.setdefault(f"{p['model'].rsplit('/', 1)[-1].lower()}/tp{p['tp']}", []).append(i)
     rows = [r for name, members in groups.items() for r in _rows(name, members, points, predicted)]
     return finish(rows, args.json)
+
+
+def read_points(path: Path) -> list[dict[str, str]]:
+    """The rows of the file. Raises InputError naming what is missing."""
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", newline="") as file:
+            points = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", file=str(path)) from error
+    if not points:
+        raise InputError("holds no points", file=str(path))
+    for name in COLUMNS:
+        if name not in points[0]:
+            raise InputError(f"has no column '{name}'", file=str(path))
+    for p in points:
+        if p["backend"] not in FRAMEWORKS:
+            raise InputError(f"backend '{p['backend']}' is not known; known: {', '.join(FRAMEWORKS)}", file=str(path))
+        for name in COLUMNS[3:]:
+            try:
+                (float if name.endswith("_ms") else int)(p[name])
+            except (TypeError, ValueError) as error:
+                raise InputError(f"column '{name}' holds {p[name]!r}", file=str(path)) from error
+    return points
 
 
 def predict_all(points: list[dict[str, str]]) -> list[tuple[float, float] | None]:
@@ -88,77 +104,106 @@ def predict_all(points: list[dict[str, str]]) -> list[tuple[float, float] | None
     found: list[tuple[float, float] | None] = []
     eight_bit = _eight_bit(points)
     for p in points:
-        budget = _budget(p)
-        key = (p["system"], p["tp"], p["pp"], str(budget), *_family(p))
+        tokens = _budget(p)
+        key = (p["system"], p["tp"], p["pp"], str(tokens), *_family(p))
         if key not in priced:
-            hardware = {"base": p["system"].replace("_", "-"), "gpu": {"kernels": p["backend"]}}
-            design = resolve({"model": preset_named(p["model"], "models"), "hardware": hardware,
-                              "parallelism": {"tensor": int(p["tp"]), "pipeline": int(p["pp"])},
-                              "serving": {**SERVING, "max_num_batched_tokens": budget,
-                                          "async_scheduling": p["backend"] in OVERLAPPED},
-                              "precision": EIGHT_BIT if _family(p) in eight_bit else {},
-                              "workload": "chat-200"})
+            design = _design(p, tokens, eight_bit=_family(p) in eight_bit)
             missed = [v for v in violations(design) if v.name != "kv_fit"]
             priced[key] = None if missed else price(design, cache)
-        ready = priced[key]
-        each = REQUESTS_PER_CLIENT.get(p["backend"], OTHERWISE)
-        found.append(None if ready is None else closed_loop(ready, int(p["isl"]), int(p["osl"]), int(p["batch"]), each,
-                                                            whole_prompts=p["backend"] == "trtllm"))
+        ready, framework = priced[key], FRAMEWORKS[p["backend"]]
+        found.append(None if ready is None else closed_loop(
+            ready, int(p["isl"]), int(p["osl"]), int(p["batch"]), framework.requests_per_client,
+            whole_prompts=framework.whole_prompts, slots=_slots(framework, int(p["batch"]), _family(p) in eight_bit)))
     return found
 
 
+def _design(point: dict[str, str], tokens: int, *, eight_bit: bool) -> Design:
+    backend, base = point["backend"], of_system(point["system"])
+    gpu = preset(base).gpu
+    kernels = backend if gpu is not None and getattr(gpu, backend, None) is not None else "vllm"
+    framework = FRAMEWORKS[backend]
+    plain = {"model": preset_named(point["model"], "models"),
+             "hardware": {"base": base, "gpu": {"kernels": kernels}, "host": framework.host},
+             "parallelism": {"tensor": int(point["tp"]), "pipeline": int(point["pp"])},
+             "serving": {"max_num_seqs": MAX_NUM_SEQS, "max_num_batched_tokens": tokens, "cuda_graphs": True,
+                         "async_scheduling": framework.overlapped},
+             "precision": EIGHT_BIT if eight_bit else {}, "workload": "chat-200"}
+    blocks = kv_blocks(backend, resolve(plain))
+    return resolve({**plain, "serving": {**plain["serving"], "num_gpu_blocks": blocks}})
+
+
+def _slots(framework: Framework, clients: int, eight_bit: bool) -> int:
+    """Sequences that the engine runs at once."""
+    return MAX_NUM_SEQS if eight_bit or not framework.slots_short else max(clients - framework.slots_short, 1)
+
+
 def _budget(point: dict[str, str]) -> int:
-    """Tokens a step may hold."""
-    if point["backend"] == "sglang":
-        return DEFAULT_BUDGET
-    return max(int(point["isl"]) + int(point["batch"]) + BUDGET_BESIDE_PROMPT, int(SERVING["max_num_seqs"]))
+    return budget(point["backend"], int(point["isl"]), int(point["batch"]), MAX_NUM_SEQS)
 
 
 def _family(point: dict[str, str]) -> tuple[str, ...]:
     """Points measured in one campaign, with one precision: model, backend, version, date."""
-    return point["model"], point["backend"], point["version"], point.get("measured", "")
+    return point["model"], point["backend"], point.get("version", ""), point.get("measured", "")
 
 
 def _eight_bit(points: list[dict[str, str]]) -> set[tuple[str, ...]]:
     """Families whose precision was not 16 bits, recorded (`gemm_q`) or plain: a token came faster than
     16-bit weights can be read from DRAM."""
-    found = {_family(p) for p in points if p.get("gemm_q") == "fp8"}
+    found = {_family(p) for p in points if (p.get("gemm_q") or "").startswith("fp8")}
+    least: dict[tuple[str, ...], float] = {}
     for p in points:
-        design = resolve({"model": preset_named(p["model"], "models"), "hardware": p["system"].replace("_", "-"),
-                          "workload": "chat-200"})
-        blocks = weight_bytes(design.model, design.precision, int(p["tp"]), 1)[0]
-        if float(p["tpot_ms"]) / 1e3 < blocks / peak_bandwidth_bytes_per_s(design.hardware.memory):
+        key = p["model"], p["system"], p["tp"]
+        if key not in least:
+            design = resolve({"model": preset_named(p["model"], "models"), "hardware": of_system(p["system"]),
+                              "workload": "chat-200"})
+            blocks = weight_bytes(design.model, design.precision, int(p["tp"]), 1)[0]
+            least[key] = blocks / peak_bandwidth_bytes_per_s(design.hardware.memory)
+        if float(p["tpot_ms"]) / 1e3 < least[key]:
             found.add(_family(p))
     return found
 
 
 def closed_loop(priced: Priced, prompt: int, output: int, clients: int, each: int, *,
-                whole_prompts: bool = False) -> tuple[float, float] | None:
+                whole_prompts: bool = False, slots: int = MAX_NUM_SEQS) -> tuple[float, float] | None:
     """Mean TTFT and TPOT in seconds of all requests as their clients see them; None where one does not fit.
 
     When a client sends depends on the run itself: replayed with the sending times of the replay before until they agree.
     Every replay is right for at least one more wave of requests, since nobody is answered before he has asked.
     """
     count = clients * each
-    config = priced.scheduler
+    config = replace(priced.scheduler, max_num_seqs=slots)
     if whole_prompts and prompt + output <= config.max_num_batched_tokens:
         config = replace(config, enable_chunked_prefill=False, max_model_len=prompt + output)
     lengths = np.full(count, prompt, np.int32), np.full(count, output, np.int32)
+    on_the_way = np.rint(np.random.default_rng(SEED).exponential(ONE_WAY_NS, count)).astype(np.int64)
     sent, before = np.zeros(count, np.int64), None
     while before is None or (sent != before).any():
-        result = engine.run(Trace(sent + ONE_WAY_NS, *lengths), config, priced.costs)
+        result = engine.run(Trace(np.sort(sent + on_the_way), *lengths), config, priced.costs)
         if (result.finish_ns < 0).any():
             return None
         before, sent = sent, np.zeros(count, np.int64)
         sent[clients:] = np.sort(result.finish_ns)[: count - clients] + ONE_WAY_NS
-    ttft = (result.first_token_ns + ONE_WAY_NS - sent).mean() / 1e9
+    # requests are alike and the order in which they arrive is not that in which they were sent: means need no pairs
+    ttft = (result.first_token_ns.mean() + ONE_WAY_NS - sent.mean()) / 1e9
     return float(ttft), float((result.finish_ns - result.first_token_ns).mean()) / 1e9 / max(output - 1, 1)
+
+
+def _settled(points: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+    """Indices of the points of every second configuration, on which constants were settled, and of the others."""
+    names = [tuple(p.get(k, "") for k in ("system", "backend", "model", "tp", "isl", "osl", "version")) for p in points]
+    at = {name: i % 2 for i, name in enumerate(sorted(set(names)))}
+    halves: tuple[list[int], list[int]] = ([], [])
+    for i, name in enumerate(names):
+        halves[at[name]].append(i)
+    return halves
 
 
 def _rows(name: str, members: list[int], points: list[dict[str, str]], predicted: list[tuple[float, float] | None]) -> list[Row]:
     rows = []
     for measure, at, bar in (("tpot", 1, TPOT_BAR), ("ttft", 0, TTFT_BAR)):
         served = [i for i in members if predicted[i] is not None]
+        if not served:
+            continue
         real = np.array([float(points[i][f"{measure}_ms"]) for i in served])
         off = np.array([predicted[i][at] * 1e3 for i in served]) / real - 1  # type: ignore[index]
         rows.append(row(f"{name}/{measure}_mape", float(np.abs(off).mean() * 100), "%", bar if name == "all" else None))

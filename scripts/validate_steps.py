@@ -5,8 +5,8 @@
 FILE: CSV (may be gzipped) with columns run (TP degree in its name), phase (decode, mixed, context), ctx_tokens,
 ctx_requests, ctx_kv_tokens, decode_requests, decode_kv_tokens, latency_ms. Model and hardware are taken from the run's
 and the file's name where they name presets. The fit sees 5 % of the rows of each TP degree, after a fixed shuffle, of the
-rare phases a larger share; errors are those on the rest. Parameters: simulator.costs.calibrate. Exits 1 when a bar is
-missed.
+rare phases a larger share; errors are those on the rest. `mape_worst_sample` is the worst of five such samples, the first of
+which gives the other rows. Parameters: simulator.costs.calibrate. Exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from simulator.simulate import price
 
 SHARE = 0.05
 SEED = 20
+SAMPLES = 5  # how many shares of the rows are tried, so that no lucky one is reported
 BARS = {"decode": 2.0, "mixed": 5.0, "context": 5.0}
 UNFITTED_BAR = 15.0
 LEAST = 60  # rows of a phase that the fit gets where 5 % would be fewer, but no more than a third of them
@@ -70,28 +71,41 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
     measured = column("latency_ms") / 1e3
     phases = np.array([r["phase"] for r in records])
     most = int(steps.sequences.max())
-    design = resolve({"model": model, "hardware": hardware, "parallelism": {"tensor": tensor}, "workload": "chat-200",
-                      "serving": {"max_num_seqs": max(most, 64), "max_num_batched_tokens": int(max(8192, steps.tokens.max())),
-                                  "cuda_graphs": True}})
-    found = calibrate.parts(price(design, CostCache()).costs, steps)
-    default = found.host + found.linear + found.decode + found.prefill
+    cache = CostCache()
+
+    def parts(**host: str) -> tuple[Design, calibrate.Parts]:
+        design = resolve({"model": model, "hardware": {"base": hardware, "host": host}, "parallelism": {"tensor": tensor},
+                          "serving": {"max_num_seqs": max(most, 256), "max_num_batched_tokens": int(max(8192, steps.tokens.max())),
+                                      "cuda_graphs": True}, "workload": "chat-200"})
+        return design, calibrate.parts(price(design, cache).costs, steps)
+
+    as_shipped = parts()[1]
+    default = as_shipped.host + as_shipped.linear + as_shipped.decode + as_shipped.prefill
+    design, found = parts(graphless_layer="0 s")  # launches are fitted
     possible = ~_misrecorded(measured, _least_s(design, steps))
-    chosen = _chosen(np.where(possible, phases, ""))
     sizes = range(2, most + 1, 2)  # kernels change with the batch, not only at graph sizes
-    calibration = calibrate.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes)
-    fitted = calibrate.predict(found, steps, calibration, LARGEST)
-    print(f"TP {tensor}: {len(records)} steps, fitted on {int(chosen.sum())}: {_told(calibration)}")
+    errors: dict[str, list[np.ndarray]] = {}
+    for seed in range(SEED, SEED + SAMPLES):
+        chosen = _chosen(np.where(possible, phases, ""), seed)
+        calibration = calibrate.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes)
+        off = np.abs(calibrate.predict(found, steps, calibration, LARGEST) / measured - 1) * 100
+        if seed == SEED:
+            fitted_rows = int(chosen.sum())
+            print(f"TP {tensor}: {len(records)} steps, fitted on {fitted_rows}: {_told(calibration)}")
+        for phase in BARS:
+            errors.setdefault(phase, []).append(off[(phases == phase) & ~chosen & possible])
+    plain = np.abs(default / measured - 1) * 100
     rows = []
     for phase, bar in BARS.items():
-        rest = (phases == phase) & ~chosen & possible
-        if not rest.any():
+        first, unfitted = errors[phase][0], plain[(phases == phase) & possible]
+        if not len(first):
             continue
-        off, plain = (np.abs(p[rest] / measured[rest] - 1) * 100 for p in (fitted, default))
-        rows += [row(f"tp{tensor}/{phase}/mape", float(off.mean()), "%", bar),
-                 row(f"tp{tensor}/{phase}/median", float(np.median(off))),
-                 row(f"tp{tensor}/{phase}/p95", float(np.percentile(off, 95))),
-                 row(f"tp{tensor}/{phase}/unfitted_mape", float(plain.mean()), "%", UNFITTED_BAR)]
-    rows.append(row(f"tp{tensor}/fitted_rows_pct", float(chosen.mean() * 100)))
+        rows += [row(f"tp{tensor}/{phase}/mape", float(first.mean()), "%", bar),
+                 row(f"tp{tensor}/{phase}/mape_worst_sample", float(max(e.mean() for e in errors[phase]))),
+                 row(f"tp{tensor}/{phase}/median", float(np.median(first))),
+                 row(f"tp{tensor}/{phase}/p95", float(np.percentile(first, 95))),
+                 row(f"tp{tensor}/{phase}/unfitted_mape", float(unfitted.mean()), "%", UNFITTED_BAR)]
+    rows.append(row(f"tp{tensor}/fitted_rows_pct", fitted_rows / len(measured) * 100))
     rows.append(row(f"tp{tensor}/misrecorded_rows", float((~possible).sum()), "rows"))
     return rows
 
@@ -114,10 +128,10 @@ def _misrecorded(measured_s: np.ndarray, least_s: np.ndarray) -> np.ndarray:
     return impossible | both
 
 
-def _chosen(phases: np.ndarray) -> np.ndarray:
-    """Which rows the fit sees: SHARE of all, of the rare phases at least LEAST (or a third), after a fixed shuffle."""
+def _chosen(phases: np.ndarray, seed: int) -> np.ndarray:
+    """Which rows the fit sees: SHARE of all, of the rare phases at least LEAST (or a third), after a shuffle by `seed`."""
     chosen = np.zeros(len(phases), dtype=bool)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     shuffled = {phase: rng.permutation(np.flatnonzero(phases == phase)) for phase in BARS}
     left = int(SHARE * len(phases))
     for phase in sorted(BARS, key=lambda phase: len(shuffled[phase])):
@@ -135,7 +149,7 @@ def _of(record, chosen):  # type: ignore[no-untyped-def]
 def _told(c: calibrate.Calibration) -> str:
     sizes = ", ".join(f"n >= {n}: {s * 1e3:.2f} ms" for n, s in zip(c.sizes, c.size_s, strict=True) if s > 0)
     linear, decode = ("/".join(f"{f:.3f}" for f in factors) for factors in (c.linear, c.decode))
-    return (f"step {c.step_s * 1e3:.2f} ms, sequence {c.sequence_s * 1e6:.0f} us, without graph {c.graphless_s * 1e3:.2f} ms, "
+    return (f"step {c.step_s * 1e3:.2f} ms, sequence {c.sequence_s * 1e6:.0f} us, launches {c.launches_s * 1e3:.2f} ms, "
             f"linear x{linear}, decode attention x{decode}, prefill attention x{c.prefill:.3f}; {sizes}")
 
 

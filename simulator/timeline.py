@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulator.costs import grids
-from simulator.costs.launch import capture_sizes, padded
+from simulator.costs.launch import capture_sizes, exposed_launches_ns, padded
 from simulator.costs.lookup import StepTables
 from simulator.design import Design
 from simulator.serving import reference
@@ -91,6 +91,8 @@ def shares(design: Design, priced: Priced, time: StepTime, sequences: int, stage
         found[curve.part].append(Share(curve.name, device, seconds))
     if stage == 0:
         found["embed"].append(Share("device_step", "device", host.device_step_s + host.device_sequence_s * sequences))
+    waiting = exposed_launches_ns(priced.costs.linear_ns[: time.tokens + 1], layers.tolist(), host.graphless_layer_s, sizes)
+    found["after"].append(Share("launches", "device", float(waiting[stage, -1]) / 1e9))
     return [share for part in PARTS for share in found[part] if share.seconds > 0]
 
 

@@ -50,8 +50,9 @@ def _from_run(folder: Path, tables: Path, workload: Path | None, model: str | No
 
 def _from_steps(file: Path, model: str, hardware: str, tensor: int) -> int:
     steps, measured_s = read_steps(file)
-    design = resolve({"model": model, "hardware": hardware, "parallelism": {"tensor": tensor}, "workload": "chat-200",
-                      "serving": {"max_num_seqs": max(64, int(steps.sequences.max())), "cuda_graphs": True,
+    design = resolve({"model": model, "hardware": {"base": hardware, "host": {"graphless_layer": "0 s"}},
+                      "parallelism": {"tensor": tensor}, "workload": "chat-200",
+                      "serving": {"max_num_seqs": max(256, int(steps.sequences.max())), "cuda_graphs": True,
                                   "max_num_batched_tokens": max(8192, int(steps.tokens.max()))}})
     parts = calibrate.parts(price(design, CostCache()).costs, steps)
     found = calibrate.fit(parts, steps, measured_s, LARGEST)
@@ -59,9 +60,9 @@ def _from_steps(file: Path, model: str, hardware: str, tensor: int) -> int:
     print(f"# {file.name}: {len(measured_s)} steps, mean error after the fit {off.mean() * 100:.1f} %\nhost:\n"
           f"  step: {design.hardware.host.step_s * 1e3:g} ms\n  sequence: {design.hardware.host.sequence_s * 1e6:g} us\n"
           f"  device_step: {found.step_s * 1e3:.3f} ms\n  device_sequence: {found.sequence_s * 1e6:.2f} us\n"
-          f"  graphless_step: {found.graphless_s * 1e3:.3f} ms")
+          f"  graphless_layer: {found.launches_s / design.model.layers * 1e3:.3f} ms")
     print("# time of the analytic model's parts, measured over predicted:")
-    for name, at, factors in (("linear operators at tokens", calibrate.ROWS, found.linear),
+    for name, at, factors in (("linear operators at tokens", (*calibrate.ROWS, "prefill alone"), found.linear),
                               ("decode attention at sequences", calibrate.BATCHES, found.decode)):
         print(f"#   {name}: " + ", ".join(f"{n}: {f:.3f}" for n, f in zip(at, factors, strict=True)))
     print(f"#   prefill attention: {found.prefill:.3f}")

@@ -2,13 +2,14 @@
 
 The model of a step is a sum of what the tables say, each part with a factor, and what the engine adds:
 
-    step + sequence * n + graphless * [no CUDA graph] + linear(T) * L + decode(B) * D + prefill * P  [+ sum of graph steps]
+    step + sequence * n + max(linear(T) * L, launches * [no CUDA graph]) + decode(B) * D + prefill * P  [+ graph steps]
 
 L, D, P are the seconds of linear operators (collectives and head included), decode and prefill attention from
 `StepCosts`; a factor above one is an efficiency below the table's. The factor of L is interpolated over the step's
 tokens T between ROWS (memory-bound, compute-bound and power-limited steps reach other shares of the peaks: the clock falls
-within a long step; compute-bound steps without decodes follow each other at full power and have the factor of the longest
-steps), that of D over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). `sizes`
+within a long step); compute-bound steps without decodes follow each other at full power and have a factor of their own.
+That of D is interpolated over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). Without a
+CUDA graph the CPU launches kernels one by one, and the device waits where its own time is shorter: `launches`. `sizes`
 adds one constant per batch size from which on a step of decodes alone is dearer: kernels change with the (padded) batch. No
 constant is negative, no factor below LEAST_FACTOR.
 
@@ -39,7 +40,11 @@ BATCHES = (1, 8, 24, 32, 64)  # the same for decodes and decode attention
 # Least factor: the analytic device reaches about 0.8 of its roofline (a calibrated GPU's `memory_efficiency` and
 # `compute_efficiency`), and nothing beats the roofline.
 LEAST_FACTOR = 0.8
-PRIOR = 3.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero (step: free)
+PRIOR = 3.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero (step, launches: free)
+LAUNCH_BOUND = 2  # multiple of the largest graph up to which steps are first taken as waiting for launches
+
+
+LAUNCHES, FACTORS = 2, slice(3, 4 + len(ROWS))  # where these parameters stand; the last factor: prefill alone
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Calibration:
 
     step_s: float
     sequence_s: float
-    graphless_s: float
-    linear: tuple[float, ...]  # at ROWS
+    launches_s: float  # of all decoder blocks; 0 where no step waits for them
+    linear: tuple[float, ...]  # at ROWS, and of prefill alone
     decode: tuple[float, ...]  # at BATCHES
     prefill: float
     sizes: tuple[int, ...] = ()
@@ -86,7 +91,7 @@ class Calibration:
 
 
 def parts(costs: StepCosts, steps: Steps) -> Parts:
-    """What `costs` says of every step (one pipeline stage, serial overlap)."""
+    """What `costs` says of every step (one pipeline stage, serial overlap); for `fit`, of a host without `graphless_layer`."""
     tokens, sequences = steps.tokens, steps.sequences
     linear = costs.linear_ns[tokens] + costs.stage_tokens_ns[0, tokens] + costs.stage_sequences_ns[0, sequences]
     decode, prefill = np.zeros(len(tokens)), np.zeros(len(tokens))
@@ -102,23 +107,27 @@ def parts(costs: StepCosts, steps: Steps) -> Parts:
 
 def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, sizes: Sequence[int] = ()) -> Calibration:
     """The calibration that reproduces `measured_s` best."""
-    columns = _columns(found, steps, largest_graph, sizes)
-    expected = np.array([0.0] * 3 + [1.0] * (len(ROWS) + len(BATCHES) + 1) + [0.0] * len(sizes))
+    graphless = steps.tokens > largest_graph
+    waiting = graphless & (steps.tokens <= LAUNCH_BOUND * largest_graph)
+    columns = _columns(found, steps, waiting, sizes)
+    expected = np.array([0.0] * 3 + [1.0] * (len(ROWS) + 1 + len(BATCHES) + 1) + [0.0] * len(sizes))
     least = np.where(expected > 0, LEAST_FACTOR, 0.0)
-    relative = columns / measured_s[:, None]
-    scale = np.maximum(relative.max(axis=0), 1e-12)
-    present = np.maximum((columns > 0).sum(axis=0), 1)
-    pull = np.diag(PRIOR * relative.sum(axis=0) / present)
-    pull[0] = 0.0  # the step's constant is what is sought
     weights = np.ones(len(measured_s))
     found_x = expected
     for _ in range(ROUNDS):
+        relative = columns / measured_s[:, None]
+        scale = np.maximum(relative.max(axis=0), 1e-12)
+        present = np.maximum((columns > 0).sum(axis=0), 1)
+        pull = np.diag(PRIOR * relative.sum(axis=0) / present)
+        pull[0] = pull[LAUNCHES] = 0.0  # the step's constant is what is sought
         system = np.vstack([relative * weights[:, None], pull])
         target = np.concatenate([weights, pull @ expected])
         found_x = least + _non_negative(system / scale, target - system @ least) / scale
+        waiting = graphless & (_linear_s(found, steps, found_x[FACTORS]) < found_x[LAUNCHES])
+        columns = _columns(found, steps, waiting, sizes)
         weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found_x / measured_s - 1), LEAST_ERROR))
     x = np.where((columns > 0).any(axis=0), found_x, expected).tolist()  # what no step shows stays as expected
-    rows, rest = tuple(x[3: 3 + len(ROWS)]), x[3 + len(ROWS):]
+    rows, rest = tuple(x[FACTORS]), x[FACTORS.stop:]
     batches, rest = tuple(rest[: len(BATCHES)]), rest[len(BATCHES):]
     return Calibration(x[0], x[1], x[2], rows, batches, rest[0], tuple(sizes), tuple(rest[1:]))
 
@@ -126,18 +135,30 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
 def predict(found: Parts, steps: Steps, calibration: Calibration, largest_graph: int) -> Float64:
     """Seconds of every step under a calibration."""
     c = calibration
-    x = np.array([c.step_s, c.sequence_s, c.graphless_s, *c.linear, *c.decode, c.prefill, *c.size_s])
-    return _columns(found, steps, largest_graph, c.sizes) @ x
+    x = np.array([c.step_s, c.sequence_s, c.launches_s, *c.linear, *c.decode, c.prefill, *c.size_s])
+    waiting = (steps.tokens > largest_graph) & (_linear_s(found, steps, np.array(c.linear)) < c.launches_s)
+    return _columns(found, steps, waiting, c.sizes) @ x
 
 
-def _columns(found: Parts, steps: Steps, largest_graph: int, sizes: Sequence[int]) -> Float64:
+def _columns(found: Parts, steps: Steps, waiting: NDArray[np.bool_], sizes: Sequence[int]) -> Float64:
+    """What each parameter is multiplied with in every step; `waiting`: which wait for launches."""
     ones = np.ones(len(found.linear))
-    alone = (steps.decodes == 0) & (steps.tokens >= COMPUTE_BOUND)
-    shares = _shares(np.where(alone, ROWS[-1], steps.tokens), ROWS)
     among = _shares(np.maximum(steps.decodes, 1), BATCHES)
-    return np.stack([ones, steps.sequences.astype(float), (steps.tokens > largest_graph).astype(float),
-                     *(shares * found.linear), *(among * found.decode), found.prefill,
+    return np.stack([ones, steps.sequences.astype(float), waiting.astype(float),
+                     *np.where(waiting, 0.0, _row_shares(steps) * found.linear), *(among * found.decode), found.prefill,
                      *[((steps.decodes >= s) & (steps.chunks == 0)).astype(float) for s in sizes]], axis=1)
+
+
+def _linear_s(found: Parts, steps: Steps, factors: Float64) -> Float64:
+    """Seconds of linear operators under their factors at ROWS."""
+    total: Float64 = found.linear * (factors @ _row_shares(steps))
+    return total
+
+
+def _row_shares(steps: Steps) -> Float64:
+    """How much each of the linear factors counts in every step: [factors, steps]."""
+    alone = (steps.decodes == 0) & (steps.tokens >= COMPUTE_BOUND)
+    return np.vstack([np.where(alone, 0.0, _shares(steps.tokens, ROWS)), alone])
 
 
 def _shares(at: Int64, knots: Sequence[int]) -> Float64:

@@ -32,6 +32,20 @@ def padded(rows: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.float64]
     return np.where(rows == 0, 0, up).astype(np.float64)
 
 
+def exposed_launches_ns(linear_ns: NDArray[np.int64], stage_layers: Sequence[int], layer_s: float,
+                        sizes: Sequence[int]) -> NDArray[np.int64]:
+    """How long each stage's device waits for launches in steps larger than the largest graph: [stages, tokens].
+
+    linear_ns: of all decoder blocks, by tokens. The CPU launches ahead of the device, so only what exceeds the device's time
+    is exposed; attention, short where this matters, is left out of it. Without `sizes` graphs are not modelled, nor this.
+    """
+    if not sizes:
+        return np.zeros((len(stage_layers), len(linear_ns)), dtype=np.int64)
+    layers = np.asarray(stage_layers, dtype=float)[:, None]
+    exposed = np.maximum(layers * layer_s * 1e9 - linear_ns * (layers / layers.sum()), 0.0)
+    return np.rint(np.where(graphless(np.arange(len(linear_ns)), sizes), exposed, 0.0)).astype(np.int64)
+
+
 def graphless(rows: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.bool_]:
     """Which counts of rows run without a CUDA graph."""
     return rows > (sizes[-1] if sizes else 0)

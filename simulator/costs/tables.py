@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.costs import grids
 from simulator.costs.curves import Curve
-from simulator.costs.launch import graphless, padded
+from simulator.costs.launch import exposed_launches_ns, padded
 from simulator.costs.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
 from simulator.hardware.measured.attention import AttentionExtras
 from simulator.schema.hardware import Hardware
@@ -66,9 +66,8 @@ def step_costs(of: Sums, hardware: Hardware, stage_layers: Sequence[int], max_to
     mixed = _beside(extras, layers)
     by_tokens = _kept(of, (stages, max_tokens, *capture_sizes), lambda: _by_tokens(of, stages, max_tokens, capture_sizes))
     stage_tokens = by_tokens.stage_ns
-    if host.graphless_step_s:
-        stage_tokens = stage_tokens.copy()
-        stage_tokens[0, graphless(np.arange(max_tokens + 1), capture_sizes)] += _ns(np.asarray(host.graphless_step_s))
+    if host.graphless_layer_s:
+        stage_tokens = stage_tokens + exposed_launches_ns(by_tokens.linear_ns, stage_layers, host.graphless_layer_s, capture_sizes)
     stage_sequences = np.zeros((stages, max_sequences + 1), dtype=np.int64)
     stage_sequences[-1] = _kept(of, ("head", max_sequences), lambda: _dense(
         of.rows, of.head, np.arange(max_sequences + 1, dtype=float)))

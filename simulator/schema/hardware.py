@@ -58,16 +58,16 @@ class Host(Record):
     """CPU time of the serving engine: per step, and per sequence in the batch.
 
     `device_step` and `device_sequence` are what every step adds to the device's own time beside the operators of the
-    model (input copies, graph launch, the bubble before it), and `graphless_step` what a step adds that no CUDA graph
-    covers (kernels launched one by one); asynchronous scheduling does not hide them. `simulator.costs.calibrate`
-    fits them to a handful of measured steps.
+    model (input copies, graph launch, the bubble before it); asynchronous scheduling does not hide them. Where no CUDA
+    graph covers a step, kernels are launched one by one: `graphless_layer` is the CPU's time for those of one decoder
+    block, and the device waits where its own is shorter. `simulator.costs.calibrate` fits these to measured steps.
     """
 
     step_s: Seconds = Field(alias="step")
     sequence_s: Seconds = Field(alias="sequence")
     device_step_s: Seconds = Field(default="0 s", alias="device_step", validate_default=True)
     device_sequence_s: Seconds = Field(default="0 s", alias="device_sequence", validate_default=True)
-    graphless_step_s: Seconds = Field(default="0 s", alias="graphless_step", validate_default=True)
+    graphless_layer_s: Seconds = Field(default="0 s", alias="graphless_layer", validate_default=True)
 
 
 class Hardware(Record):

@@ -25,13 +25,26 @@ def test_known_host_and_efficiency_are_found_again_in_spite_of_outliers():
 def test_nothing_fitted_is_negative_or_beats_the_roofline():
     steps, found = decode_steps(40)
     faster = fit(found, steps, 0.9 * (found.linear + found.decode), 512)
-    assert min(faster.step_s, faster.sequence_s, faster.graphless_s, faster.prefill) >= 0
+    assert min(faster.step_s, faster.sequence_s, faster.launches_s, faster.prefill) >= 0
     assert predict(found, steps, faster, 512) == pytest.approx(0.9 * (found.linear + found.decode), rel=0.03)
     impossible = fit(found, steps, 0.5 * (found.linear + found.decode), 512)
     assert min(*impossible.linear, *impossible.decode) >= LEAST_FACTOR
 
 
-def test_prefill_alone_runs_at_the_sustained_rate_of_long_steps():
+def test_launches_that_the_device_waits_for_are_found_again():
+    """Without a graph the CPU needs 20 ms for a step's launches, the device 30 us a token."""
+    rng = np.random.default_rng(5)
+    tokens = rng.integers(20, 4096, 200).astype(float)
+    steps = Steps(np.full(200, 8), np.full(200, 8e3), np.ones(200, np.int64), tokens - 8, np.zeros(200))
+    none = np.zeros(200)
+    found = Parts(tokens * 3e-5, none, none, none)
+    truth = 1e-3 + np.where(tokens > 512, np.maximum(found.linear, 20e-3), found.linear)
+    calibration = fit(found, steps, truth, 512)
+    assert calibration.launches_s == pytest.approx(20e-3, rel=0.05)
+    assert np.abs(predict(found, steps, calibration, 512) / truth - 1).mean() < 0.02
+
+
+def test_prefill_alone_runs_at_a_sustained_rate_of_its_own():
     """Chunks beside decodes at boost clock, long ones and those without decodes at the power limit."""
     tokens = np.array([1024, 1024, 8192, 8192] * 8, dtype=float)
     decodes = np.array([8, 0, 8, 0] * 8)
