@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from simulator.__main__ import main
 from simulator.design import CONFIGS, Design, apply_overrides, design_key, load_design, parse_override, resolve
 from simulator.inputs.errors import InputError
 
@@ -144,11 +145,18 @@ def test_malformed_designs_give_one_line(tmp_path, name):
     (["design.yaml", "--set", "parallelism.tensor=3"], "32 attention heads"),
     (["absent"], "unknown design 'absent'"),
 ])
-def test_the_command_line_ends_with_one_line_and_exit_code_2(tmp_path, args, says):
+def test_the_command_line_ends_with_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, args, says):
     write(tmp_path, GOOD)
-    done = subprocess.run([sys.executable, "-m", "simulator", "run", *args], cwd=tmp_path, capture_output=True, text=True,
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", *args]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert says in printed.err
+
+
+def test_from_any_folder_without_a_path_a_process_ends_the_same_way(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "simulator", "run", "absent"], cwd=tmp_path, capture_output=True, text=True,
                           env={"PYTHONPATH": str(CONFIGS.parent), "PATH": ""}, timeout=120, check=False)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert says in done.stderr
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "unknown design 'absent'" in done.stderr

@@ -1,8 +1,8 @@
 """Every command in the README and in docs/ runs.
 
 The commands of a page run in order in a folder of its own that sees configs/, search_spaces/, examples/ and scripts/.
-`python -m sweeper` and `python -m simulator` run in this process, sweeps on one Ray cluster for all pages; a study that an
-earlier page made with the same words is copied.
+`python -m sweeper` and `python -m simulator` run in this process, sweeps on one Ray cluster for all pages (`ray_cluster`);
+a study that an earlier page made with the same words is copied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,6 @@ import pytest
 from simulator.__main__ import build_parser as simulator_parser
 from simulator.__main__ import main as simulator
 from simulator.design import CONFIGS
-from sweeper import cluster, study
 from sweeper.__main__ import build_parser as sweeper_parser
 from sweeper.__main__ import main as sweeper
 from tests.docs.blocks import Block, blocks, inline, strays
@@ -39,24 +37,6 @@ _DONE: set[str] = set()  # commands that leave nothing behind, and ran on an ear
 FEW = ("--trials", "12", "--workers", "1")  # of a sweep whose block says nothing else
 
 _name = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-
-
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[None]:
-    """One Ray cluster under all sweeps of this module."""
-    started = contextlib.ExitStack()
-
-    @contextlib.contextmanager
-    def shared(workers: int, address: str | None) -> Iterator[None]:
-        import ray
-
-        if not ray.is_initialized():
-            started.enter_context(cluster.connected(1, None))
-        yield
-
-    with pytest.MonkeyPatch.context() as patch, started:
-        patch.setattr(study, "connected", shared)
-        yield
 
 
 @pytest.fixture(scope="module")

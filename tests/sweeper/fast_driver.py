@@ -1,11 +1,10 @@
-"""`python -m tests.sweeper.fast_driver FOLDER SAMPLER TRIALS PAUSE_S`: a driver that starts in a second, to be killed.
+"""A driver that starts at once, to be killed.
 
 Starts or resumes a study of made-up metrics, in step, with everything real but Ray, MLflow and the simulator.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -66,6 +65,7 @@ class Spans(InlineSpans):
 
 
 def main(place: Path, sampler: str, trials: int, pause_s: float) -> None:
+    """Starts the study, or resumes it where it is there."""
     if (place / "trials.jsonl").exists() and (place / "trials.jsonl").stat().st_size:
         space, book = study_folder.reopen(place)
         settings = study_folder.settings_of(book.header)
@@ -81,7 +81,3 @@ def main(place: Path, sampler: str, trials: int, pause_s: float) -> None:
         sweep._tracker = Silent()  # type: ignore[assignment]
         sweep.run(address=None, costs=empty())
     book.close()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

@@ -20,7 +20,7 @@ def test_a_space_answers_questions_about_itself() -> None:
         space.design({"parallelism.tensor": 3, "hardware.memory.stacks": 4, "serving.max_num_seqs": 16})
 
 
-def test_a_sweep_is_run_read_and_continued(tmp_path: Path) -> None:
+def test_a_sweep_is_run_read_and_continued(tmp_path: Path, ray_cluster: None) -> None:
     study = run("quick", tmp_path / "study", trials=10, sampler="exhaustive", workers=1)
     assert [t.number for t in study.trials()] == list(range(10))
     study = Study(tmp_path / "study").resume(trials=24, workers=2)

@@ -49,7 +49,7 @@ def sweep(place: Path, **changes: object) -> tuple[Ending, str]:
 
 
 def test_designs_that_fail_one_after_the_other_stop_the_sweep_with_the_reason(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -62,7 +62,7 @@ def test_designs_that_fail_one_after_the_other_stop_the_sweep_with_the_reason(
     assert {t.status for t in trials} == {"failed"}
 
 
-def test_a_tracking_server_that_is_away_costs_the_sweep_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracking_server_that_is_away_costs_the_sweep_nothing(tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     ending, said = sweep(tmp_path / "study", tracking_uri="http://127.0.0.1:9")
     assert ending.why == "complete" and ending.found.count == 24

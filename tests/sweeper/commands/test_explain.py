@@ -11,9 +11,10 @@ import pytest
 from simulator.design import Design, load_design
 from simulator.simulate import simulate
 from sweeper.__main__ import main
-from sweeper.api import Study, run
+from sweeper.api import Study
 from sweeper.explaining.knobs import neighbours
 from sweeper.explaining.roofline import positions
+from sweeper.space_file import load_space
 from sweeper.trial import Trial
 from tests.sweeper.spaces import OBJECTIVES, space_of
 from tests.sweeper.studies import finished
@@ -21,7 +22,9 @@ from tests.sweeper.studies import finished
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return run("quick", tmp_path_factory.mktemp("explained") / "study", trials=12, sampler="random", workers=1)
+    folder, space = tmp_path_factory.mktemp("explained") / "study", load_space("quick")
+    finished(folder, space, list(space.enumerate())[::2])
+    return Study(folder)
 
 
 def _design(name: str) -> Design:
