@@ -60,16 +60,11 @@ def run_free(loop: Loop, baselines: Sequence[Task], numbers: Iterable[int]) -> E
             _drain(loop, waiting)
             return "stopped"
         room = loop.pool.room()
-        while room > 0 and not exhausted:
-            asked = _ask(loop, islice(free, min(room, loop.pool.group)))
-            if asked is None:
-                exhausted = True
-                break
-            if not asked:
-                break
-            waiting.update(asked)
-            loop.pool.submit([Task(number, proposal.point) for number, proposal in asked.items()])
-            room -= len(asked)
+        if room > 0 and not exhausted:  # all at once, so that the pool can make calls of equal size
+            asked = _ask(loop, islice(free, room))
+            exhausted = asked is None
+            waiting.update(asked or {})
+            loop.pool.submit([Task(number, proposal.point) for number, proposal in (asked or {}).items()])
         if not waiting:
             return "exhausted" if exhausted else "complete"
         for trial in loop.pool.collect(POLL_SECONDS):

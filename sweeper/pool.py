@@ -1,4 +1,4 @@
-"""The pool: simulations on Ray actors, two calls in flight per actor, grouped so that a call lasts 20-50 ms.
+"""The pool: simulations on Ray actors, two calls in flight per actor, grouped so that a call lasts 50 ms.
 
 Who is to blame when an actor dies: actors run their calls in order, so the oldest unanswered call is the suspect and
 the others on that actor are innocent; they are sent again. A suspect call of several tasks is sent again one task at a
@@ -26,8 +26,8 @@ from sweeper.trial import Trial
 from sweeper.worker import Evaluator, NotStartedError, Reply, SimWorker, Task
 
 IN_FLIGHT = 2  # calls per actor: the next one waits there while a result travels
-CALL_SECONDS = 0.035  # what a grouped call should last
-MAX_GROUP = 32
+CALL_SECONDS = 0.05  # what a grouped call should last: between two calls an actor rests for 1 ms
+MAX_GROUP = 16  # a search learns nothing from trials under way
 SPAN_SECONDS = 0.4  # what a span should last: its driver cost is that of one call
 MAX_SPAN = 2048
 MAX_ATTEMPTS = 2

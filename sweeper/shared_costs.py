@@ -16,7 +16,7 @@ from simulator.costs.cache import CacheCounters, Float64, Snapshot, from_entries
 PUBLISH_RESULTS = 16
 WORTH = 4.0  # times what publishing costs the driver, in seconds that another worker would compute
 # Of the driver, on a core at 2.6 GHz: an object put and handed to every worker, and a byte merged, put and mapped.
-PUT_SECONDS, BYTE_SECONDS = 1e-3, 2e-9
+PUT_SECONDS, BYTE_SECONDS = 1e-3, 1e-9
 MAX_BYTES = 64 * 1024 * 1024  # beyond this nothing is added: two copies must fit the object store while they merge
 
 

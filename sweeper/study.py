@@ -54,6 +54,7 @@ MAX_FAILURES, MOST_FAILURES = 5, 1000
 SAVE_COSTS_SECONDS = 60.0
 SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 10-40 s) ..."
 REPORT_SHARE = 0.1  # of the sweep's time that its report may add; `python -m sweeper report` takes more
+NOTE_TRIALS = 16  # between two steps in MLflow that also hold the sweep's numbers: every metric of a step costs 0.1 ms
 NOTE_SECONDS = 2.0  # between two steps of an exhaustive sweep in MLflow
 
 
@@ -235,9 +236,12 @@ class Sweep:
         self._failure = trial.reason
         if trial.rung:  # MLflow's curves are those of full simulations
             return
+        self._tracker.add(trial, self._numbers_of_sweep() if self._done % NOTE_TRIALS == 1 else {})
+
+    def _numbers_of_sweep(self) -> dict[str, float]:
         counters = self._pool.costs.counters
-        self._tracker.add(trial, {"pareto_size": float(len(self._front)), "cache_hits": float(counters.hits),
-                                  "cache_misses": float(counters.misses)})
+        return {"pareto_size": float(len(self._front)), "cache_hits": float(counters.hits),
+                "cache_misses": float(counters.misses)}
 
     def _record_rows(self, rows: Rows) -> None:
         self._book.append_lines(rows.lines)

@@ -70,14 +70,11 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
     if len(parts) < 2:
         return parts[0] if parts else empty()
     hashes, first = np.unique(np.concatenate([s.hashes for s in parts]), return_index=True)
-    lengths = np.concatenate([np.diff(s.offsets) for s in parts])[first]
-    bases = np.cumsum([0, *(len(s.values) for s in parts[:-1])])
-    starts = np.concatenate([s.offsets[:-1] + base for s, base in zip(parts, bases, strict=True)])[first]
+    pieces = [piece for s in parts for piece in np.split(s.values, s.offsets[1:-1])]
+    chosen = [pieces[i] for i in first.tolist()]
     offsets = np.zeros(len(hashes) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    gather = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return Snapshot(hashes, offsets, np.concatenate([s.values for s in parts])[gather],
-                    np.concatenate([s.seconds for s in parts])[first])
+    np.cumsum([len(piece) for piece in chosen], out=offsets[1:])
+    return Snapshot(hashes, offsets, np.concatenate(chosen), np.concatenate([s.seconds for s in parts])[first])
 
 
 def save(snapshot: Snapshot, path: Path) -> None:
