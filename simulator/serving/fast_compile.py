@@ -5,18 +5,49 @@ from __future__ import annotations
 import functools
 import gc
 import hashlib
+import inspect
+import itertools
+import marshal
+import operator
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
 from numba import config, njit, types
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import PassManager
+from numba.core.typed_passes import NopythonTypeInference
 from numba.core.types import functions
+from numba.core.untyped_passes import FixupArgs, IRProcessing, TranslateByteCode
 from numba.np import arrayobj
 
 from simulator.costs import lookup
 from simulator.serving import gaps
+from simulator.serving.fast_flatten import Flat, flatten
+
+
+class _Pipeline(CompilerBase):
+    """The steps of numba's compiler that a flattened kernel needs: without closures to inline, branches to prune or array
+    expressions to fuse, and without variables split by their assignments, since all keep one type (LLVM splits them
+    anyway). They are half of the time of the ordinary ones."""
+
+    def define_pipelines(self) -> list[Any]:
+        steps = PassManager("flat")
+        steps.add_pass(TranslateByteCode, "bytecode to numba's own form")
+        steps.add_pass(FixupArgs, "arguments")
+        steps.add_pass(IRProcessing, "life of variables")
+        steps.add_pass(NopythonTypeInference, "types")
+        steps.passes.extend(DefaultPassBuilder.define_nopython_lowering_pipeline(self.state).passes)
+        steps.finalize()
+        return [steps]
+
+
+_OPTIONS = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False, "pipeline_class": _Pipeline}
 
 
 @functools.cache
@@ -30,12 +61,39 @@ def compiled(kernel: ModuleType) -> Callable[..., Any]:
     simulate = kernel.simulate
     if config.DISABLE_JIT:
         return simulate
-    name = f"{kernel.__name__.rpartition('.')[2]}_{_digest()}"
-    named = FunctionType(simulate.__code__, simulate.__globals__, name)
-    named.__qualname__ = name  # what numba calls the file in its cache by
-    compile_now = njit(kernel.SIGNATURE, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)
+    flat = _flattened(simulate, f"{kernel.__name__.rpartition('.')[2]}_{_digest()}")
+    records = dict(zip(inspect.signature(simulate).parameters, kernel.SIGNATURE.args, strict=True))
+    arguments = [(record, field) for record, kind in records.items() for field in kind.fields]
+    kinds = [records[record][records[record].fields.index(field)] for record, field in flat.fields]
+    picked = operator.itemgetter(*(arguments.index(field) for field in flat.fields))
+    compile_now = njit(kernel.SIGNATURE.return_type(*kinds), cache=True, **_OPTIONS)
     with _no_negative_indices(), _known_operators(), _no_collections():
-        return compile_now(named)
+        loop = compile_now(_with_callees(flat))
+    return lambda *records: loop(*picked(tuple(itertools.chain.from_iterable(records))))
+
+
+def _flattened(simulate: Any, name: str) -> Flat:
+    """The flattened kernel, from a file beside numba's own, where it is left: flattening takes a third of the time that all
+    else takes at a start with a warm cache."""
+    file = Path(njit(cache=True)(simulate).stats.cache_path) / f"{name}.{sys.implementation.cache_tag}.flat"
+    try:
+        return Flat(*marshal.loads(file.read_bytes()))
+    except (OSError, EOFError, ValueError, TypeError):
+        flat = flatten(simulate, name)
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
+            part.write(marshal.dumps(tuple(flat)))
+        Path(part.name).replace(file)
+    return flat
+
+
+def _with_callees(flat: Flat) -> FunctionType:
+    scope: dict[str, Any] = {"np": np, "__name__": __name__}
+    for name, code, rare in flat.apart:
+        inlining = {"inline": "never"} if rare else {"forceinline": True}
+        scope[name] = njit(no_cpython_wrapper=True, **inlining, **_OPTIONS)(FunctionType(code, scope))
+    return FunctionType(flat.code, scope)
 
 
 @contextmanager
