@@ -123,7 +123,9 @@ def trials_table(space: Space, trials: Sequence[Trial], schema: pa.Schema, on_fr
     columns: dict[str, list[Any]] = {
         f"violation: {name}": [t.constraints.get(name) for t in trials]
         for name in dict.fromkeys(n for t in trials for n in t.constraints)}
-    columns |= {metric.column: [t.metrics.get(name) for t in trials] for name, metric in ALL_METRICS.items()}
+    wanted = set(schema.names)
+    columns |= {metric.column: [t.metrics.get(name) for t in trials] for name, metric in ALL_METRICS.items()
+                if metric.column in wanted}
     columns |= {objective_column(o): [t.objectives.get(o.name) for t in trials] for o in space.objectives}
     if space.replicates > 1:
         columns |= {half_width_column(name, metric.column): [_width(t, name) for t in trials]

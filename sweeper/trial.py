@@ -75,6 +75,7 @@ class Trial:
 
 
 _STRICT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_STATUSES = frozenset(get_args(Status))
 _NUMBERS = ("metrics", "objectives", "constraints")
 _OF_REPLICATES = ("half_widths", "samples", "replicates", "unsure")  # finite; left out of the line where empty
 
@@ -83,7 +84,7 @@ def from_json_line(line: str) -> Trial:
     """The trial in a line written by `to_json_line`. Raises InputError where the line is not one."""
     try:
         plain = json.loads(line)
-        if not isinstance(plain, dict) or plain.get("status") not in get_args(Status):
+        if not isinstance(plain, dict) or plain.get("status") not in _STATUSES:
             raise ValueError("not a trial")
         for name in _NUMBERS:
             plain[name] = {key: float(value) for key, value in plain.get(name, {}).items()}
