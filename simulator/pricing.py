@@ -128,7 +128,7 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     gathered = None if data == 1 else tables.dense_ns(curves, "gathered", rows, max_tokens)
     return OperatorPrices(curves, row_curves(curves, ("embed", "before", "after", "send")), row_curves(curves, ("head",)),
                           names, tables.sums(curves, rows, beside), extras, channels,
-                          bill(hardware, parallelism, design.costs), gathered)
+                          bill(hardware, design.costs), gathered)
 
 
 def _scheduler(design: Design, num_gpu_blocks: int) -> SchedulerConfig:

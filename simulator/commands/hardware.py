@@ -38,7 +38,7 @@ def hardware_command(source: str | None, overrides: list[str], costs: str) -> in
 
 
 def _line(hardware: Hardware, costs: str) -> tuple[str, ...]:
-    top, cost = peaks(hardware), bill(hardware, Parallelism(), load_costs(costs))
+    top, cost = peaks(hardware), bill(hardware, load_costs(costs))
     return (hardware.name, f"{top.matrix_16bit_flops / 1e12:,.0f} TFLOP/s", f"{top.matrix_8bit_flops / 1e12:,.0f} TFLOP/s",
             f"{dram.capacity_bytes(hardware.memory) / 1e9:,.0f} GB", f"{top.memory_bytes_per_s / 1e12:.2f} TB/s",
             f"{top.link_bytes_per_s / 1e9:,.0f} GB/s", f"{cost.area_mm2:,.0f} mm2" if cost.area_mm2 else "-",
@@ -47,7 +47,7 @@ def _line(hardware: Hardware, costs: str) -> tuple[str, ...]:
 
 def facts(hardware: Hardware, costs: Costs, parallelism: Parallelism) -> list[tuple[str, str]]:
     """What there is to say of one device of a replica: (quantity, value with unit)."""
-    top, cost = peaks(hardware), bill(hardware, parallelism, costs)
+    top, cost = peaks(hardware), bill(hardware, costs)
     facts = [
         ("matrix peak, 16-bit", f"{top.matrix_16bit_flops / 1e12:,.1f} TFLOP/s"),
         ("matrix peak, 8-bit", f"{top.matrix_8bit_flops / 1e12:,.1f} TFLOP/s"),

@@ -12,7 +12,6 @@ from simulator.hardware.power_cap import capped
 from simulator.inputs.errors import InputError
 from simulator.schema.costs import Costs
 from simulator.schema.hardware import Hardware
-from simulator.schema.serving import Parallelism
 
 HOURS_PER_YEAR = 8766.0  # Julian year, as the unit `year`
 
@@ -33,7 +32,7 @@ class Bill:
         return self.device_usd + self.pim_usd + self.server_usd
 
 
-def bill(hardware: Hardware, parallelism: Parallelism, costs: Costs) -> Bill:
+def bill(hardware: Hardware, costs: Costs) -> Bill:
     """The bill of one accelerator. Pooled PIM stacks are spread over the accelerators that share them.
 
     Raises InputError for a GPU with neither a price nor a die area and process.

@@ -11,7 +11,7 @@ from simulator.hardware.peaks import peaks
 def sheet(design: Design, title: str, reached: dict[str, str]) -> str:
     """The summary of one design; `reached`: what it did in the study, as text by name."""
     hardware, parallelism = design.hardware, design.parallelism
-    cost, top = bill(hardware, parallelism, design.costs), peaks(hardware)
+    cost, top = bill(hardware, design.costs), peaks(hardware)
     n = parallelism.devices
     system = [
         ("model", f"{design.model.name}, weights {design.precision.weights}, activations {design.precision.activations}, "

@@ -6,7 +6,6 @@ from simulator.hardware import area
 from simulator.hardware.cost import bill, cost_per_hour_usd
 from simulator.hardware.die_cost import die_usd, die_yield, dies_per_wafer
 from simulator.inputs.errors import InputError
-from simulator.schema.serving import Parallelism
 from tests.hardware.builders import costs, shipped
 from tests.shared import shared_rows
 
@@ -44,7 +43,7 @@ def test_wafer_and_yield_give_the_table_of_die_prices():
 def test_more_of_anything_is_larger_and_dearer(knob):
     base = shipped("npu-base")
     more = base.model_copy(update={"npu": base.npu.model_copy(update=knob)})
-    one, two = (bill(h, Parallelism(), costs()) for h in (base, more))
+    one, two = (bill(h, costs()) for h in (base, more))
     assert two.area_mm2 > one.area_mm2
     assert two.device_usd > one.device_usd
     assert two.static_w > one.static_w
@@ -55,27 +54,27 @@ def test_a_die_that_no_wafer_takes_costs_infinitely():
 
 
 def test_pim_adds_its_stacks_to_the_bill():
-    plain, pim = (bill(shipped(name), Parallelism(), costs()) for name in ("npu-base", "npu-pim"))
+    plain, pim = (bill(shipped(name), costs()) for name in ("npu-base", "npu-pim"))
     gigabytes = 4 * 16 * 2**30 / 1e9
     assert plain.pim_usd == 0
     assert pim.pim_usd == pytest.approx(gigabytes * 12 * 1.5 * 2.5)  # HBM3 price x PIM premium x markup
 
 
 def test_listed_gpu_prices_stand():
-    assert bill(shipped("h100-sxm"), Parallelism(), costs()).device_usd == 27_500
+    assert bill(shipped("h100-sxm"), costs()).device_usd == 27_500
 
 
 def test_a_gpu_without_price_is_priced_by_its_die_or_refused():
     h100 = shipped("h100-sxm")
     made = h100.model_copy(update={"gpu": h100.gpu.model_copy(update={"price_usd": None, "process_nm": 5})})
     expected = (die_usd(814, costs().nodes.n5) + 79.18 * 2**30 / 1e9 * 12 + 300 + 5 * 60) * 2.5
-    assert bill(made, Parallelism(), costs()).device_usd == pytest.approx(expected)
+    assert bill(made, costs()).device_usd == pytest.approx(expected)
     unknown = h100.model_copy(update={"gpu": h100.gpu.model_copy(update={"price_usd": None})})
     with pytest.raises(InputError, match="price"):
-        bill(unknown, Parallelism(), costs())
+        bill(unknown, costs())
 
 
 def test_cost_per_hour_is_capital_over_life_plus_power():
-    found = bill(shipped("h100-sxm"), Parallelism(), costs())
+    found = bill(shipped("h100-sxm"), costs())
     assert cost_per_hour_usd(found, 8, 0.0, costs()) == pytest.approx(8 * (27_500 + 6_000) / (4 * 8766))
     assert cost_per_hour_usd(found, 0, 1000.0, costs()) == pytest.approx(1.25 * 0.08)

@@ -21,10 +21,10 @@ from tests.hardware.builders import costs
 
 def test_a_capped_package_draws_its_cap_with_every_unit_busy():
     free = load_hardware("npu-base", {"npu.clock": "1.7 GHz"})
-    area = bill(free, Parallelism(), costs()).area_mm2
+    area = bill(free, costs()).area_mm2
     cap = peak_w(free, area) - 10
     capped = load_hardware("npu-base", {"npu.clock": "1.7 GHz", "power_cap": f"{cap} W"})
-    assert bill(capped, Parallelism(), costs()).peak_w == pytest.approx(cap + costs().server_power_w)
+    assert bill(capped, costs()).peak_w == pytest.approx(cap + costs().server_power_w)
     assert peaks(capped).matrix_16bit_flops < peaks(free).matrix_16bit_flops
     assert peaks(capped).memory_bytes_per_s == peaks(free).memory_bytes_per_s
 

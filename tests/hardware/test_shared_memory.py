@@ -116,10 +116,10 @@ def test_no_overlap_beats_the_larger_part(mode, decodes, context, chunks):
 def test_shared_stacks_cost_a_premium_and_hold_both():
     plain, shared = load_hardware("npu-base", {}), load_hardware("npu-base", {"pim.placement": "shared"})
     prices = costs()
-    extra = bill(shared, Parallelism(), prices).device_usd - bill(plain, Parallelism(), prices).device_usd
+    extra = bill(shared, prices).device_usd - bill(plain, prices).device_usd
     gigabytes = 4 * 16 * 2**30 / 1e9
     assert extra == pytest.approx(gigabytes * prices.memory.hbm3 * (prices.pim_premium - 1) * prices.markup)
-    assert bill(shared, Parallelism(), prices).area_mm2 == bill(plain, Parallelism(), prices).area_mm2
+    assert bill(shared, prices).area_mm2 == bill(plain, prices).area_mm2
     designs = [load_design("npu-chat", {"hardware.pim.placement": p}) for p in ("none", "shared")]
     kv = [price(d, CostCache()).capacity.kv_bytes for d in designs]
     assert kv[0] == kv[1]
