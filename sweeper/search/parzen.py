@@ -5,6 +5,7 @@ value, get the least width there is, and nearly every candidate is a copy of a k
 level with a chance of at least 1 / parameters, so that a candidate changes one setting on average: the mutation rate that
 evolutionary algorithms take (Baeck, ICGA 1993), as the least bandwidth of a discrete parameter (Watanabe,
 arXiv 2304.11127, on why there must be one). Ranges with more levels than observations keep Optuna's widths, which are larger.
+A fifth of that chance goes to any level, since the levels between may be worse.
 
 Optuna draws from truncated normals by numerical inversion, which costs more than everything else in a suggestion.
 On few levels (ordinals, steps) a kernel is the same distribution as a table: the mass between x - step/2 and x + step/2,
@@ -23,6 +24,7 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
 Float64 = NDArray[np.float64]
 MAX_LEVELS = 512
+FAR = 0.2  # of the chance of leaving, to any level
 SMALLEST = 1e-300  # of a probability whose logarithm is taken
 
 
@@ -36,7 +38,7 @@ class TableParzenEstimator(_ParzenEstimator):
         self._mixture_distribution = mixture = mixture._replace(
             distributions=[_widened(kernels, leaving) for kernels in mixture.distributions])
         self._kernel_weights: Float64 = mixture.weights
-        self._tables = [_table(kernels) for kernels in mixture.distributions]
+        self._tables = [_table(kernels, FAR * leaving) for kernels in mixture.distributions]
         self._usable = all(table is not None for table in self._tables)
 
     def weigh(self, shares: Float64) -> None:
@@ -90,8 +92,11 @@ def _widened(kernels: Any, leaving: float) -> Any:
     return kernels._replace(sigma=np.maximum(kernels.sigma, least))
 
 
-def _table(kernels: Any) -> tuple[Float64, float, float] | None:
-    """(probabilities [kernels, levels], first level, step) of one parameter's kernels; None where it has too many levels."""
+def _table(kernels: Any, anywhere: float) -> tuple[Float64, float, float] | None:
+    """(probabilities [kernels, levels], first level, step) of one parameter's kernels; None where it has too many levels.
+
+    anywhere: the probability of an ordered parameter that is even over its levels.
+    """
     if hasattr(kernels, "weights"):  # categorical
         return kernels.weights, 0.0, 1.0
     if not kernels.step or kernels.is_log:
@@ -103,6 +108,7 @@ def _table(kernels: Any) -> tuple[Float64, float, float] | None:
     pairs, inverse = np.unique(kernels.mu + 1j * kernels.sigma, return_inverse=True)  # few distinct ones
     masses = np.diff([[_normal_cdf((edge - pair.real) / pair.imag) for edge in edges] for pair in pairs], axis=1)
     masses /= masses.sum(axis=1, keepdims=True)
+    masses = (1.0 - anywhere) * masses + anywhere / levels
     return masses[inverse.ravel()], float(kernels.low), float(kernels.step)
 
 

@@ -29,10 +29,14 @@ def best_first(costs: Float64, wanted: int) -> NDArray[np.int64]:
 
 
 def _most_hypervolume(costs: Float64, wanted: int) -> NDArray[np.int64]:
-    """Rows to keep when those that add least hypervolume are dropped, in a few rounds."""
+    """Rows to keep when those that add least hypervolume are dropped, in a few rounds; of equal rows all but one first."""
+    first = np.sort(np.unique(costs, axis=0, return_index=True)[1])
+    copies = np.setdiff1d(np.arange(len(costs)), first)
+    if len(first) <= wanted:
+        return np.concatenate([first, copies[: wanted - len(first)]])
     reference = _reference(costs)
-    kept = np.arange(len(costs))
-    excess = len(costs) - wanted
+    kept = first
+    excess = len(first) - wanted
     while len(kept) > wanted:
         added = moocore.hv_contributions(costs[kept], ref=reference)
         drop = min(len(kept) - wanted, max(1, excess // 8))
@@ -41,10 +45,11 @@ def _most_hypervolume(costs: Float64, wanted: int) -> NDArray[np.int64]:
 
 
 def hypervolume_shares(costs: Float64) -> Float64:
-    """What each row adds to the hypervolume of all, as shares of one; even where none adds any."""
-    added = np.asarray(moocore.hv_contributions(costs, ref=_reference(costs)))
+    """What each row adds to the hypervolume of all, as shares of one; equal rows share, all do where none adds any."""
+    rows, which, copies = np.unique(costs, axis=0, return_inverse=True, return_counts=True)
+    added = np.asarray(moocore.hv_contributions(rows, ref=_reference(costs)))
     total = added.sum()
-    return added / total if total > 0 else np.full(len(costs), 1.0 / len(costs))
+    return (added / total / copies)[which.ravel()] if total > 0 else np.full(len(costs), 1.0 / len(costs))
 
 
 def _reference(costs: Float64) -> Float64:

@@ -19,6 +19,17 @@ def test_equal_costs_share_evenly() -> None:
     np.testing.assert_allclose(hypervolume_shares(np.full((4, 2), 3.0)), np.full(4, 0.25))
 
 
+def test_copies_share_what_their_costs_add() -> None:
+    shares = hypervolume_shares(np.array([[0.0, 2.0], [1.0, 1.0], [1.0, 1.0], [2.0, 0.0]]))
+    np.testing.assert_allclose(shares, np.array([0.2, 0.5, 0.5, 0.2]) / 1.4)
+
+
+def test_copies_go_before_any_other() -> None:
+    costs = np.array([[0.0, 2.0], [1.0, 1.0], [1.0, 1.0], [2.0, 0.0], [3.0, 3.0]])
+    assert set(best_first(costs, 3)[:3]) in ({0, 1, 3}, {0, 2, 3})
+    assert set(best_first(costs, 4)[:4]) == {0, 1, 2, 3}
+
+
 def test_lower_ranks_come_first_and_the_cut_rank_by_volume() -> None:
     front = [[0.0, 2.0], [1.0, 1.0], [2.0, 0.0]]
     behind = [[3.0, 3.0], [1.5, 1.5]]
