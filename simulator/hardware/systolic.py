@@ -51,17 +51,13 @@ def gemm_cycles(m: Float64, n: int, k: int, rows: int, columns: int, dataflow: D
     Partial sums of different arrays meet in the accumulator memory as they drain (as in NeuPIMs' core): no extra time.
     """
     laid = folds(m, n, k, rows, columns, dataflow)
-    best: Float64 | None = None
-    for ways in stream_splits(arrays):
-        per_array = np.ceil(laid.count / (arrays // ways))
-        streamed = np.ceil(laid.streamed / ways)
-        if pipelined:
-            cycles = per_array * np.maximum(laid.preload, streamed) + laid.skew
-        else:
-            cycles = per_array * (laid.preload + streamed + laid.skew)
-        best = cycles if best is None else np.minimum(best, cycles)
-    assert best is not None
-    return best
+    ways = np.reshape(stream_splits(arrays), (-1, *(1,) * m.ndim))
+    per_array, streamed = np.ceil(laid.count / (arrays // ways)), np.ceil(laid.streamed / ways)
+    if pipelined:
+        cycles = per_array * np.maximum(laid.preload, streamed) + laid.skew
+    else:
+        cycles = per_array * (laid.preload + streamed + laid.skew)
+    return np.asarray(cycles.min(axis=0))
 
 
 def stream_splits(arrays: int) -> list[int]:
