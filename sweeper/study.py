@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from simulator.costs import cache
 from simulator.costs.cache import Snapshot
@@ -156,7 +157,8 @@ class Sweep:
         self._started_s = time.monotonic()
         self._progress.begin()
         cpu_s, loop_cpu_s = time.process_time(), time.thread_time()
-        end = self._enumerate(pool) if self._exhaustive else self._search(pool)
+        with threadpool_limits(1, "blas"):  # the cores belong to the simulations; several threads also round otherwise
+            end = self._enumerate(pool) if self._exhaustive else self._search(pool)
         self._why = self._why or end
         self._cpu_s, self._loop_cpu_s = time.process_time() - cpu_s, time.thread_time() - loop_cpu_s
         self._show()

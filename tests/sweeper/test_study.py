@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from simulator.costs.cache import CostCache, empty
 from sweeper import folder, ledger
@@ -15,6 +16,8 @@ from sweeper.space_file import load_space
 from sweeper.study import MAX_FAILURES, Ending, Sweep
 from sweeper.trial import Trial
 from sweeper.worker import Task
+from tests.sweeper.fast_driver import FastSweep
+from tests.sweeper.inline import machine
 
 ray = pytest.importorskip("ray")
 
@@ -68,3 +71,22 @@ def test_a_tracking_server_that_is_away_costs_the_sweep_nothing(tmp_path: Path, 
     assert ending.why == "complete" and ending.found.count == 24
     assert said.count("cannot be written") == 1 and "resume" in said
     assert (tmp_path / "study" / "pareto.csv").exists()
+
+
+def test_the_search_has_one_thread_for_linear_algebra_wherever_it_is_called_from(tmp_path: Path) -> None:
+    """As in a notebook that loaded numpy without a limit. Several threads would take the workers' cores, and round otherwise."""
+    found: list[int] = []
+
+    class Looking(FastSweep):
+        def _search(self, pool: object) -> str:
+            found.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+            return "complete"
+
+    space = machine(tmp_path)
+    settings = Settings(8, 2, 0, "gp")
+    book = folder.create(tmp_path, space, settings)
+    with threadpool_limits(2, "blas"), Progress(Console(), quiet=True) as progress:
+        Looking(tmp_path, space, book, settings, progress)._evaluate(empty(), None, False)
+        outside = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    book.close()
+    assert set(found) == {1} and set(outside) == {2}
