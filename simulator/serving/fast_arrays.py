@@ -9,18 +9,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
 from simulator.serving.gaps import BINS
 
 Array = NDArray[Any]
-
-# A function that only other compiled functions call: no Python wrapper, no reference counting, no test for division
-# by zero. It makes the code smaller, which is what compile time is spent on.
-part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False, forceinline=True)
-# The same for what is called seldom: kept out of the loop, whose variables then find room in registers.
-rare = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False, inline="never")
 
 
 class Requests(NamedTuple):

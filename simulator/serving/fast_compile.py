@@ -90,9 +90,8 @@ def _flattened(simulate: Any, name: str) -> Flat:
 
 def _with_callees(flat: Flat) -> FunctionType:
     scope: dict[str, Any] = {"np": np, "__name__": __name__}
-    for name, code, rare in flat.apart:
-        inlining = {"inline": "never"} if rare else {"forceinline": True}
-        scope[name] = njit(no_cpython_wrapper=True, **inlining, **_OPTIONS)(FunctionType(code, scope))
+    for name, code in flat.apart:
+        scope[name] = njit(no_cpython_wrapper=True, forceinline=True, **_OPTIONS)(FunctionType(code, scope))
     return FunctionType(flat.code, scope)
 
 

@@ -10,7 +10,7 @@ from simulator.costs.lookup import (
     decode_time_ns,
     prefill_time_ns,
 )
-from simulator.serving.fast_arrays import part, read
+from simulator.serving.fast_arrays import read
 
 _I32, _I64, _F64 = types.int32, types.int64, types.float64
 TABLES = types.NamedTuple(
@@ -46,7 +46,6 @@ TABLES = types.NamedTuple(
 )
 
 
-@part
 def chunk_ns(tables, chunk, context):
     """Prefill attention of one chunk."""
     return prefill_time_ns(
@@ -62,7 +61,6 @@ def chunk_ns(tables, chunk, context):
     )
 
 
-@part
 def batch_ns(tables, batch, context_sum, longest):
     """Decode attention of a batch from the table."""
     return decode_time_ns(
@@ -78,7 +76,6 @@ def batch_ns(tables, batch, context_sum, longest):
     )
 
 
-@part
 def batch_beside_ns(tables, batch, context_sum, longest, chunk):
     """Decode attention of a batch beside prefill chunks, the longest of them `chunk` tokens."""
     return beside_time_ns(

@@ -6,7 +6,7 @@ of a record (`tables.linear_ns`) becomes an argument of its own (`tables_linear_
 and branches that they decide are left out. The source stays in small functions of whole records; it runs as it is where
 nothing is compiled, and with the same results.
 
-A call stays a call, of a function flattened likewise, where the callee is declared `rare`, where it returns from inside a
+A call stays a call, of a function flattened likewise, where the callee is declared `apart`, where it returns from inside a
 loop, or where several statements would have to go into the middle of an expression. Arguments are used where the callee
 uses them: they must not have effects of their own.
 """
@@ -39,12 +39,18 @@ from simulator.serving.fast_syntax import (
 _AS_RECORD = "record "  # no name in a source begins so
 
 
+def apart(function: Any) -> Any:
+    """Declares that calls of a function stay calls: it is long, and called from several places."""
+    function.apart = True
+    return function
+
+
 class Flat(NamedTuple):
     """Plain data (it can be marshalled). `fields`: the (record, field) that are the arguments of `code`."""
 
     code: CodeType
     fields: tuple[tuple[str, str], ...]
-    apart: tuple[tuple[str, CodeType, bool], ...]  # functions that it calls: name, code, whether rare
+    apart: tuple[tuple[str, CodeType], ...]  # functions that it calls: name, code
 
 
 class _Body(NamedTuple):
@@ -65,7 +71,7 @@ class _Flattener:
     def __init__(self) -> None:
         self.fields: dict[str, tuple[str, str]] = {}  # by the argument that stands for it
         self.callees: dict[str, Any] = {}  # functions by the name that they are called by
-        self.apart: dict[Any, tuple[str, CodeType, bool]] = {}
+        self.apart: dict[Any, tuple[str, CodeType]] = {}
         self._bodies: dict[Any, _Body] = {}
         self._numbers = itertools.count()
 
@@ -130,17 +136,19 @@ class _Flattener:
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in self.callees):
             return None
         function = self.callees[call.func.id]
-        return function, self.body(_plain(function), _records(call))
+        return function, self.body(function, _records(call))
 
     def _can_be_written_out(self, call: Any) -> bool:
         found = self.callee(call)
-        if found is None or _is_rare(found[0]):
+        if found is None or _stays_apart(found[0]):
             return False
         return with_returns(found[1].statements, lambda value: []) is not None
 
     def _written_out(self, call: Any, emit: Emit) -> list[ast.stmt]:
         """The callee's statements in place of the call."""
-        _, body = self.callee(call) or (None, _Body([], [], []))
+        found = self.callee(call)
+        assert found is not None
+        body = found[1]
         assigned = names(body.statements, stored=True)
         new: list[ast.stmt] = []
         renamed: dict[str, ast.expr] = {}
@@ -161,12 +169,14 @@ class _Flattener:
 
     def call_apart(self, call: ast.Call) -> ast.Call:
         """The call, made one of a function of its own."""
-        function, body = self.callee(call) or (None, _Body([], [], []))
+        found = self.callee(call)
+        assert found is not None
+        function, body = found
         key = function, _records(call)
         if key not in self.apart:
-            name = f"{_plain(function).__name__}__{next(self._numbers)}"
-            code, _ = self.code(_plain(function), _records(call), name)
-            self.apart[key] = name, code, _is_rare(function)
+            name = f"{function.__name__}__{next(self._numbers)}"
+            code, _ = self.code(function, _records(call), name)
+            self.apart[key] = name, code
         return ast.Call(load(self.apart[key][0]), [*map(load, body.fields), *_values(call)], [])
 
 
@@ -195,7 +205,7 @@ class _Resolver(ast.NodeTransformer):
         value = scope[node.id]
         if isinstance(value, bool | int | float):
             return ast.Constant(value)
-        name = f"call {_plain(value).__module__}.{_plain(value).__name__}"
+        name = f"call {value.__module__}.{value.__name__}"
         self.flattener.callees[name] = value
         return ast.Name(name, node.ctx)
 
@@ -209,7 +219,7 @@ class _Substituter(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
         found = self.flattener.callee(node)
-        if found is None or _is_rare(found[0]) or len(found[1].statements) != 1:
+        if found is None or _stays_apart(found[0]) or len(found[1].statements) != 1:
             return node
         only = found[1].statements[0]
         if not isinstance(only, ast.Return):
@@ -244,12 +254,8 @@ def _in_expressions(statement: ast.stmt, transformer: ast.NodeTransformer) -> No
                 one.slice = transformer.visit(one.slice)
 
 
-def _plain(function: Any) -> FunctionType:
-    return getattr(function, "py_func", function)
-
-
-def _is_rare(function: Any) -> bool:
-    return getattr(function, "targetoptions", {}).get("inline") == "never"
+def _stays_apart(function: Any) -> bool:
+    return getattr(function, "apart", False)
 
 
 def _records(call: ast.Call) -> tuple[str | None, ...]:

@@ -4,17 +4,16 @@ many equal gaps as it has decodes."""
 from __future__ import annotations
 
 from simulator.costs.lookup import decode_on_line_ns, in_decode_cell
-from simulator.serving.fast_arrays import part, rare
+from simulator.serving.fast_flatten import apart
 from simulator.serving.gaps import gap_bin
 
 
-@part
 def count_gaps(gap_ns, tokens, gap_counts):
     """`tokens` tokens that came `gap_ns` after their predecessors."""
     gap_counts[gap_bin(gap_ns)] += tokens
 
 
-@rare
+@apart
 def count_run(steps, count, total_context, fixed, knots, bases, slopes, gap_counts):
     """Gaps of a run of `steps` steps with `count` decodes each, the first with `total_context` tokens of context; each
     takes `fixed` and decode attention, on the lines `bases` and `slopes` of the table's cells.
@@ -41,7 +40,7 @@ def count_run(steps, count, total_context, fixed, knots, bases, slopes, gap_coun
         first = last + 1
 
 
-@rare
+@apart
 def count_each(steps, count, fixed, model_ns, gap_counts):
     """Gaps of `steps` steps with `count` decodes each, which take `fixed` and model_ns[j]."""
     least = most = model_ns[0]

@@ -35,7 +35,6 @@ from simulator.serving.fast_arrays import (
     STUCK,
     USED_BLOCK_NS,
     WAITING_NS,
-    part,
 )
 from simulator.serving.fast_costs import TABLES, batch_beside_ns, batch_ns, chunk_ns
 from simulator.serving.fast_pool import POOL, publish, release
@@ -65,7 +64,6 @@ from simulator.serving.fast_schedule import blocks_for, schedule
 from simulator.serving.gaps import gap_bin
 
 
-@part
 def _attention(b, queues, tables, outcome):
     """Decode and prefill attention of the batch, its tokens; adds to their totals."""
     totals = outcome.totals
@@ -105,7 +103,6 @@ def _attention(b, queues, tables, outcome):
     return decode, prefill, tokens
 
 
-@part
 def _launch(b, limits, queues, tables, outcome):
     """Prices the batch, lets it pass the host and the stages. Returns its tokens and its start."""
     state, stage_free = queues.state, queues.stage_free_ns
@@ -140,7 +137,6 @@ def _launch(b, limits, queues, tables, outcome):
     return tokens, start
 
 
-@part
 def _commit(b, start, requests, limits, queues, outcome):
     """Rule 19: who has caught up yields a token when the batch ends."""
     for k in range(queues.batch_size[b]):
@@ -155,7 +151,6 @@ def _commit(b, start, requests, limits, queues, outcome):
             outcome.first_scheduled_ns[r] = start
 
 
-@part
 def _record(b, decided, start, tokens, limits, queues, outcome, log):
     """Totals and the log's row of a decision that scheduled a token or preempted somebody."""
     state, totals = queues.state, outcome.totals
@@ -176,7 +171,6 @@ def _record(b, decided, start, tokens, limits, queues, outcome, log):
     totals[STEPS] += 1
 
 
-@part
 def _log_step(b, decided, start, tokens, queues, totals, log):
     step, entry, size = totals[STEPS], totals[ENTRIES], queues.batch_size[b]
     log.scheduled_ns[step], log.start_ns[step], log.end_ns[step] = decided, start, queues.batch_end_ns[b]
@@ -188,7 +182,6 @@ def _log_step(b, decided, start, tokens, queues, totals, log):
         log.batch_new_tokens[entry + k] = queues.batch_new[b, k]
 
 
-@part
 def _deliver(b, requests, limits, queues, pool, outcome):
     """Rule 20: the batch has ended, its tokens are handed out, who has all of them leaves."""
     finished = False
@@ -226,7 +219,6 @@ def _deliver(b, requests, limits, queues, pool, outcome):
         _close_ranks(queues)
 
 
-@part
 def _finish(r, requests, limits, queues, pool):
     if limits.caching:
         queues.state[FREE] += release(pool, queues.slot[r])
@@ -237,7 +229,6 @@ def _finish(r, requests, limits, queues, pool):
     queues.slot[r] = -1
 
 
-@part
 def _close_ranks(queues):
     """Takes finished requests out of the running list."""
     kept = 0
@@ -249,7 +240,6 @@ def _close_ranks(queues):
     queues.state[RUNNING] = kept
 
 
-@part
 def _join(requests, limits, queues):
     """Hands over every request that has arrived and, in a closed loop, has a client that waits for nothing."""
     state = queues.state
@@ -261,7 +251,6 @@ def _join(requests, limits, queues):
         state[JOINED] += 1
 
 
-@part
 def _decide(requests, limits, tables, queues, pool, outcome, log):
     """One pass; its batch, though it be empty, is the newest in flight."""
     state = queues.state

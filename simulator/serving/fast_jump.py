@@ -18,7 +18,6 @@ from simulator.serving.fast_arrays import (
     STEPS,
     USED_BLOCK_NS,
     WAITING_NS,
-    part,
 )
 from simulator.serving.fast_gaps import count_each
 from simulator.serving.fast_plain_state import (
@@ -54,7 +53,6 @@ NEVER = 1 << 62
 WORTHWHILE = 2  # steps: one alone is as cheap in the ordinary way
 
 
-@part
 def jump(waiting, requests, limits, plain, tables, outcome):
     """Makes steps while nothing happens. To be called when there is one stage with one batch in flight, no prompt is partly
     computed, and nobody can be admitted before a finish or an arrival."""
@@ -79,7 +77,6 @@ def jump(waiting, requests, limits, plain, tables, outcome):
             return
 
 
-@part
 def _steps_without_finish(plain, most):
     """How many of the next `most` passes no decode finishes in."""
     wheel, first = plain.wheel, plain.groups[0, PASS]
@@ -93,7 +90,6 @@ def _steps_without_finish(plain, most):
     return min(clear - first, most)
 
 
-@part
 def _steps_with_blocks(steps, limits, plain):
     """How many of `steps` passes the free blocks suffice for; writes the blocks taken up to each of them."""
     taken, phase, total, period = plain.scratch[TAKEN], plain.groups[0, PHASE], 0, limits.block_size
@@ -108,7 +104,6 @@ def _steps_with_blocks(steps, limits, plain):
     return steps
 
 
-@part
 def _price(steps, plain, tables):
     """Time of decode attention and of all decoder blocks in up to `steps` steps, as many as stay in one cell of the
     table. Returns how many."""
@@ -135,7 +130,6 @@ def _price(steps, plain, tables):
     return steps
 
 
-@part
 def _make(steps, horizon, waiting, limits, plain, tables, outcome):
     """Makes the priced steps, but none that is decided after the next arrival. Returns how many.
 
@@ -165,7 +159,6 @@ def _make(steps, horizon, waiting, limits, plain, tables, outcome):
     return steps
 
 
-@part
 def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain, outcome):
     """Totals that are sums of times."""
     state, totals, scratch = plain.state, outcome.totals, plain.scratch
@@ -187,7 +180,6 @@ def _count_time(steps, start, end, fixed, clock, decided, waiting, limits, plain
     totals[DECODE_NS] += decode_time
 
 
-@part
 def _count_tokens(steps, count, plain, outcome):
     """Totals that are sums of counts."""
     totals = outcome.totals
@@ -199,7 +191,6 @@ def _count_tokens(steps, count, plain, outcome):
     totals[DECODE_CONTEXT] += steps * first + count * (steps * (steps - 1) // 2)
 
 
-@part
 def _move_on(steps, end, limits, plain):
     """The scheduler's state after the steps."""
     state, group = plain.state, plain.groups[0]
@@ -217,7 +208,6 @@ def _move_on(steps, end, limits, plain):
     state[COUNTING] = limits.depth - 1
 
 
-@part
 def _sum(values, count):
     total = 0
     for j in range(count):
@@ -225,7 +215,6 @@ def _sum(values, count):
     return total
 
 
-@part
 def _least(values, count):
     least = values[0]
     for j in range(count):

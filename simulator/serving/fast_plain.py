@@ -23,7 +23,6 @@ from simulator.serving.fast_arrays import (
     REQUESTS,
     STUCK,
     USED_BLOCK_NS,
-    part,
 )
 from simulator.serving.fast_costs import TABLES, chunk_ns
 from simulator.serving.fast_jump import jump
@@ -76,7 +75,6 @@ from simulator.serving.fast_plain_step import enqueue, first_in, launch, record,
 from simulator.serving.fast_shortage import serve_short_of_blocks
 
 
-@part
 def _pass_running(requests, limits, plain, tables, outcome):
     """Blocks for the decodes of the current group and for a chunk of the partial prompt. Returns the budget left, and
     -1 where somebody was preempted: then nobody is admitted."""
@@ -97,7 +95,6 @@ def _pass_running(requests, limits, plain, tables, outcome):
     return budget - chunk
 
 
-@part
 def _add_chunk(slot, chunk, plain, tables, outcome):
     """The next `chunk` tokens of a prompt join the batch."""
     state, totals, chunks = plain.state, outcome.totals, plain.chunks
@@ -118,7 +115,6 @@ def _add_chunk(slot, chunk, plain, tables, outcome):
     totals[PREFILL_PAIRS] += chunk * before + chunk * (chunk + 1) // 2
 
 
-@part
 def _admit(budget, requests, limits, plain, tables, outcome):
     """Rules 10 to 15: requests from the head of the queue while they fit. Returns the budget left."""
     state = plain.state
@@ -152,7 +148,6 @@ def _admit(budget, requests, limits, plain, tables, outcome):
     return budget
 
 
-@part
 def _leave_stack(place, plain):
     state, stack = plain.state, plain.stack
     for i in range(place, state[STACK] - 1):
@@ -161,7 +156,6 @@ def _leave_stack(place, plain):
     state[STACK] -= 1
 
 
-@part
 def _deliver(limits, plain):
     """The oldest batch in flight has ended: who has all tokens leaves."""
     state, slots = plain.state, plain.slots
@@ -189,7 +183,6 @@ def _deliver(limits, plain):
         state[CURRENT] = g
 
 
-@part
 def _next_group(state, plain):
     """An empty group for the next pass, if there is one; otherwise the group that comes back first."""
     state[CURRENT] = -1
@@ -198,7 +191,6 @@ def _next_group(state, plain):
         state[CURRENT] = plain.free_groups[state[FREE_GROUPS]]
 
 
-@part
 def _drop_finished(plain):
     """Preempted requests whose last token has just been delivered leave the queue."""
     state, stack = plain.state, plain.stack
@@ -208,14 +200,12 @@ def _drop_finished(plain):
             state[LEAVING] -= 1
 
 
-@part
 def _join(requests, state):
     n = len(requests.arrival_ns)
     while state[JOINED] < n and requests.arrival_ns[state[JOINED]] <= state[CLOCK]:
         state[JOINED] += 1
 
 
-@part
 def _may_jump(limits, plain):
     """Whether the next pass can only be one of decodes."""
     state = plain.state
@@ -231,7 +221,6 @@ def _may_jump(limits, plain):
     )
 
 
-@part
 def _decide(requests, limits, plain, tables, outcome):
     """One pass."""
     state = plain.state

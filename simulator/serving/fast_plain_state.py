@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from simulator.serving.fast_arrays import Array, part, write
+from simulator.serving.fast_arrays import Array, write
 
 
 class Plain(NamedTuple):
@@ -116,13 +116,11 @@ def new_plain(
     )
 
 
-@part
 def blocks_for(tokens, limits):
     """KV blocks that hold so many tokens."""
     return (tokens + limits.block_size - 1) >> limits.block_shift
 
 
-@part
 def link(plain, slot, group, last):
     """The slot will finish in pass `last` of its group."""
     at = last & (plain.wheel.shape[1] - 1)
@@ -138,7 +136,6 @@ def link(plain, slot, group, last):
         plain.state[CLEAR] = min(plain.state[CLEAR], last)
 
 
-@part
 def unlink(plain, slot):
     """The slot is off the wheel."""
     slots = plain.slots
@@ -153,13 +150,11 @@ def unlink(plain, slot):
         leave_span(plain, slots[slot, LAST_PASS])
 
 
-@part
 def leave_span(plain, last):
     """A slot that finishes in pass `last` of group 0 is off the wheel."""
     plain.busy[(last & (plain.wheel.shape[1] - 1)) >> SPAN_SHIFT] -= 1
 
 
-@part
 def take_slot(plain, r):
     """A slot at the end of the running list for request r."""
     state, slots = plain.state, plain.slots
@@ -175,7 +170,6 @@ def take_slot(plain, r):
     return slot
 
 
-@part
 def give_slot(plain, slot):
     """The request has left the running list."""
     state, slots = plain.state, plain.slots
@@ -187,13 +181,11 @@ def give_slot(plain, slot):
     state[RUNNING] -= 1
 
 
-@part
 def add_residue(plain, group, key, count):
     """`count` more decodes need a block in phase `key`."""
     plain.residues[group, key] += count
 
 
-@part
 def join_group(plain, slot, g, computed):
     """The request decodes from the group's next pass on; LAST_PASS and TOTAL are set."""
     group = plain.groups[g]
@@ -209,7 +201,6 @@ def join_group(plain, slot, g, computed):
     group[CONTEXT] += computed
 
 
-@part
 def leave_group(plain, slot, computed):
     """The request decodes no more."""
     g = plain.slots[slot, GROUP_OF_SLOT]
@@ -221,7 +212,6 @@ def leave_group(plain, slot, computed):
     group[CONTEXT] -= computed
 
 
-@part
 def longest_context(plain, g):
     """Computed tokens of the group's longest decode."""
     slots, group = plain.slots, plain.groups[g]

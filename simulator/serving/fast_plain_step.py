@@ -17,7 +17,6 @@ from simulator.serving.fast_arrays import (
     STEPS,
     USED_BLOCK_NS,
     WAITING_NS,
-    part,
 )
 from simulator.serving.fast_costs import batch_beside_ns, batch_ns
 from simulator.serving.fast_gaps import count_gaps
@@ -65,12 +64,10 @@ from simulator.serving.fast_plain_state import (
 )
 
 
-@part
 def waiting_of(state):
     return state[STACK] + state[JOINED] - state[HEAD]
 
 
-@part
 def _price(tokens, sequences, plain, tables, outcome):
     """Time of all decoder blocks for the batch."""
     group, chunks, totals = plain.groups[plain.state[CURRENT]], plain.chunks, outcome.totals
@@ -104,7 +101,6 @@ def _price(tokens, sequences, plain, tables, outcome):
     return blocks
 
 
-@part
 def _stages(blocks, tokens, sequences, plain, tables):
     """Passes the batch through the host and the stages. Returns its start and its end."""
     state, free = plain.state, plain.stage_free_ns
@@ -128,7 +124,6 @@ def _stages(blocks, tokens, sequences, plain, tables):
     return start, end
 
 
-@part
 def launch(tokens, decided, requests, limits, plain, tables, outcome):
     """The batch goes to the device: times, totals, and the scheduler's state for the group's next pass."""
     state = plain.state
@@ -147,7 +142,6 @@ def launch(tokens, decided, requests, limits, plain, tables, outcome):
         _settle_newcomers(g, start, end, requests, plain, outcome)
 
 
-@part
 def enqueue(end, counts, limits, plain):
     """The current group's batch, though it be empty, is the newest in flight."""
     state = plain.state
@@ -163,7 +157,6 @@ def enqueue(end, counts, limits, plain):
     group[CONTEXT] += group[COUNT]
 
 
-@part
 def record(decided, start, end, tokens, sequences, limits, plain, outcome):
     """Totals of a decision that scheduled a token or preempted somebody."""
     state, totals = plain.state, outcome.totals
@@ -180,13 +173,11 @@ def record(decided, start, end, tokens, sequences, limits, plain, outcome):
         state[LAST_START_NS], state[LAST_END_NS], state[LAST_USED] = start, end, used
 
 
-@part
 def first_in(g, last, plain):
     """First slot that finishes in pass `last` of group g, or -1."""
     return np.int64(plain.wheel[g, last & (plain.wheel.shape[1] - 1)])
 
 
-@part
 def _retire(g, end, plain, outcome):
     """Decodes whose last token is in the batch are not part of the next pass. They hold their blocks until the batch
     ends."""
@@ -197,7 +188,6 @@ def _retire(g, end, plain, outcome):
         slot = plain.slots[slot, LATER]
 
 
-@part
 def _settle_newcomers(g, start, end, requests, plain, outcome):
     """Requests with a prompt chunk in the batch: all but possibly the last one are complete, get a token and decode
     from the next pass on."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from simulator.serving.fast_arrays import Array, part, write
+from simulator.serving.fast_arrays import Array, write
 
 NONE = -1
 
@@ -76,13 +76,11 @@ def new_pool(blocks: int, max_num_seqs: int, longest_blocks: int) -> Pool:
     )
 
 
-@part
 def _home(pool, key):
     """Where the search for `key` begins: runs of eight neighbouring identities share a cache line."""
     return ((((key >> 3) & 0x7FFFFFFF) * 0x1E3779B1 >> 9 << 3) | (key & 7)) & (len(pool.keys) - 1)
 
 
-@part
 def _entry(pool, key):
     """Index of the entry that holds `key`, or of the empty one where it belongs."""
     mask = len(pool.keys) - 1
@@ -92,13 +90,11 @@ def _entry(pool, key):
     return i
 
 
-@part
 def find(pool, key):
     """The oldest published block of identity `key`, or NONE."""
     return pool.first[_entry(pool, key)]
 
 
-@part
 def list_published(pool, block, key):
     """Makes a block findable by its identity."""
     i = _entry(pool, key)
@@ -114,7 +110,6 @@ def list_published(pool, block, key):
     pool.last[i] = block
 
 
-@part
 def withdraw(pool, block):
     """Takes a published block out of the hash table."""
     i = _entry(pool, pool.identity[block])
@@ -132,7 +127,6 @@ def withdraw(pool, block):
         _close_gap(pool, i)
 
 
-@part
 def _close_gap(pool, gap):
     """Removes entry `gap`; entries after it that searches reach only through it move back."""
     mask = len(pool.keys) - 1
@@ -148,7 +142,6 @@ def _close_gap(pool, gap):
     pool.keys[gap], pool.first[gap], pool.last[gap] = NONE, NONE, NONE
 
 
-@part
 def leave_idle(pool, block):
     """Takes a block out of the LRU list."""
     older, newer = pool.older[block], pool.newer[block]
@@ -163,7 +156,6 @@ def leave_idle(pool, block):
     pool.ends[IDLE] -= 1
 
 
-@part
 def enter_idle(pool, block):
     """Appends a block to the LRU list."""
     tail = pool.ends[TAIL]
@@ -176,7 +168,6 @@ def enter_idle(pool, block):
     pool.ends[IDLE] += 1
 
 
-@part
 def _take(pool):
     """A block for new tokens: a blank one, else the least recently released cached one, which loses its content."""
     if pool.ends[BLANK] > 0:
@@ -188,7 +179,6 @@ def _take(pool):
     return block
 
 
-@part
 def take_slot(pool):
     """A free block table."""
     height = len(pool.free_slots) - 1
@@ -199,7 +189,6 @@ def take_slot(pool):
     return slot
 
 
-@part
 def identity(requests, r, k):
     """Identity of block k of request r."""
     at = requests.identity_offsets[r] + k
@@ -208,7 +197,6 @@ def identity(requests, r, k):
     return requests.unique[r] + k
 
 
-@part
 def hits(pool, requests, r, most):
     """How many leading blocks of request r, at most `most`, are cached, and how many of those blocks are idle."""
     found = idle = 0
@@ -221,7 +209,6 @@ def hits(pool, requests, r, most):
     return found, idle
 
 
-@part
 def take_hits(pool, slot, requests, r, count):
     """One more user for each of the first `count` blocks, which become the head of the slot's table."""
     for k in range(count):
@@ -234,7 +221,6 @@ def take_hits(pool, slot, requests, r, count):
     pool.published[slot] = count
 
 
-@part
 def grow(pool, slot, blocks):
     """Extends the slot's table to `blocks` blocks."""
     for k in range(pool.held[slot], blocks):
@@ -244,7 +230,6 @@ def grow(pool, slot, blocks):
     pool.held[slot] = max(pool.held[slot], blocks)
 
 
-@part
 def publish(pool, slot, requests, r, full):
     """Publishes the leading `full` blocks of request r as far as that has not been done."""
     for k in range(pool.published[slot], full):
@@ -252,7 +237,6 @@ def publish(pool, slot, requests, r, full):
     pool.published[slot] = max(pool.published[slot], full)
 
 
-@part
 def release(pool, slot):
     """Gives the slot and its blocks back, last block first. Returns how many blocks became free."""
     freed = 0

@@ -12,7 +12,6 @@ No request may be preempted: a resumed one would look for its own blocks. The ca
 
 from __future__ import annotations
 
-from simulator.serving.fast_arrays import part
 from simulator.serving.fast_pool import (
     BLANK,
     FRESH,
@@ -26,20 +25,17 @@ from simulator.serving.fast_pool import (
 )
 
 
-@part
 def _new_node(pool):
     pool.ends[BLANK] -= 1
     return pool.blank[pool.ends[BLANK]]
 
 
-@part
 def _free_node(pool, node):
     leave_idle(pool, node)
     pool.blank[pool.ends[BLANK]] = node
     pool.ends[BLANK] += 1
 
 
-@part
 def take_blocks(pool, count):
     """Takes free blocks: blank ones first, then idle ones, least recently released first, which lose their content."""
     fresh = min(count, pool.ends[FRESH])
@@ -59,13 +55,11 @@ def take_blocks(pool, count):
         _free_node(pool, node)
 
 
-@part
 def recurring(requests, r):
     """Leading blocks of request r that another request may have too."""
     return requests.identity_offsets[r + 1] - requests.identity_offsets[r]
 
 
-@part
 def hits_of(pool, requests, r, most):
     """How many leading blocks of request r, at most `most`, are cached, and how many of those are idle."""
     found = idle = 0
@@ -80,7 +74,6 @@ def hits_of(pool, requests, r, most):
     return found, idle
 
 
-@part
 def share_hits(pool, slot, count):
     """One more user for each of the blocks that `hits_of` has just found."""
     for k in range(count):
@@ -92,7 +85,6 @@ def share_hits(pool, slot, count):
     pool.published[slot] = count
 
 
-@part
 def publish_recurring(pool, slot, requests, r, full):
     """Publishes those of the leading `full` blocks that may recur, as far as that has not been done."""
     full, begin = min(full, recurring(requests, r)), requests.identity_offsets[r]
@@ -104,7 +96,6 @@ def publish_recurring(pool, slot, requests, r, full):
     pool.published[slot] = max(pool.published[slot], full)
 
 
-@part
 def release_blocks(pool, slot, tokens, block_shift):
     """Gives back the blocks of a finished request that holds `tokens` tokens, last first. Returns how many are free
     now."""

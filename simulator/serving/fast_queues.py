@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from simulator.serving.fast_arrays import Array, part, write
+from simulator.serving.fast_arrays import Array, write
 
 
 class Queues(NamedTuple):
@@ -73,20 +73,17 @@ QUEUES = types.NamedTuple(
 )
 
 
-@part
 def waiting_count(queues):
     """Length of the queue."""
     return queues.state[WAITING] + queues.state[JOINED] - queues.state[HEAD]
 
 
-@part
 def leave_stack(place, queues):
     for i in range(place, queues.state[WAITING] - 1):
         queues.waiting[i] = queues.waiting[i + 1]
     queues.state[WAITING] -= 1
 
 
-@part
 def _before(a, b, requests):
     """Whether request a is served before b: smaller priority, then earlier arrival, then smaller id."""
     if requests.priority[a] != requests.priority[b]:
@@ -94,7 +91,6 @@ def _before(a, b, requests):
     return a < b
 
 
-@part
 def push(r, requests, queues):
     """Adds r to the waiting heap."""
     heap, i = queues.waiting, queues.state[WAITING]
@@ -105,7 +101,6 @@ def push(r, requests, queues):
     heap[i] = r
 
 
-@part
 def pop(requests, queues):
     """Takes the first request off the waiting heap."""
     first = queues.waiting[0]
@@ -113,7 +108,6 @@ def pop(requests, queues):
     return first
 
 
-@part
 def _remove_from_heap(i, requests, queues):
     heap = queues.waiting
     queues.state[WAITING] -= 1
@@ -137,7 +131,6 @@ def _remove_from_heap(i, requests, queues):
     heap[i] = r
 
 
-@part
 def leave_waiting(r, requests, queues, limits):
     """Takes out a preempted request that finished by a token that was in flight."""
     for i in range(queues.state[WAITING]):

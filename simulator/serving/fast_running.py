@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.serving.fast_arrays import part
 from simulator.serving.fast_plain_state import GROUP_OF_SLOT, LATER, NEXT, PREVIOUS, REQUEST
 
 
-@part
 def append(slot, r, plain):
     """Puts a slot at the end of the running list."""
     slots = plain.slots
@@ -20,7 +18,6 @@ def append(slot, r, plain):
     anchor[PREVIOUS] = slot
 
 
-@part
 def drop(slot, plain):
     """Takes a slot out of the running list."""
     row = plain.slots[slot]
@@ -29,7 +26,6 @@ def drop(slot, plain):
     plain.slots[after, PREVIOUS] = before
 
 
-@part
 def in_order(slot, plain):
     """Sorts slots that finish together by admission: the order in which their blocks are released is that in which
     they will be reused. Without preemptions the order of admission is that of the trace."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.serving.fast_arrays import ADMISSIONS, PREEMPTIONS, STEPS, part
+from simulator.serving.fast_arrays import ADMISSIONS, PREEMPTIONS, STEPS
 from simulator.serving.fast_pool import grow, hits, publish, release, take_hits, take_slot
 from simulator.serving.fast_queues import (
     FREE,
@@ -24,12 +24,10 @@ from simulator.serving.fast_queues import (
 )
 
 
-@part
 def blocks_for(tokens, limits):
     return -(-tokens // limits.block_size)
 
 
-@part
 def _wanted(r, requests, queues, limits):
     """Tokens that running request r wants in this pass (rule 6), before cap and budget."""
     pending, computed = queues.pending[r], queues.computed[r]
@@ -39,7 +37,6 @@ def _wanted(r, requests, queues, limits):
     return min(known + pending - computed, limits.max_model_len - 1 - computed)
 
 
-@part
 def _victim(requests, queues, limits):
     """Position in the running list of the request to preempt (rule 8)."""
     last = queues.state[RUNNING] - 1
@@ -55,7 +52,6 @@ def _victim(requests, queues, limits):
     return worst
 
 
-@part
 def _drop_from_batch(r, b, queues):
     """Takes a victim's entry out of the batch being made. Returns its tokens."""
     size, tokens = queues.batch_size[b], 0
@@ -70,7 +66,6 @@ def _drop_from_batch(r, b, queues):
     return tokens
 
 
-@part
 def _preempt(position, b, requests, queues, limits, pool):
     """Rule 21: the blocks are given up, the request waits again, before all others or by its rank. A victim that is
     part of the batch being made leaves it. Returns the victim and those of its tokens that return to the budget."""
@@ -101,7 +96,6 @@ def _preempt(position, b, requests, queues, limits, pool):
     return r, tokens
 
 
-@part
 def _append_to_batch(r, new, b, queues):
     k = queues.batch_size[b]
     queues.batch_request[b, k] = r
@@ -110,7 +104,6 @@ def _append_to_batch(r, new, b, queues):
     queues.computed[r] += new
 
 
-@part
 def publish_known(r, requests, queues, limits, pool):
     """Rule 17: full blocks are published when they are scheduled, as far as their tokens are known."""
     known = requests.prompt[r] + queues.delivered[r]
@@ -118,7 +111,6 @@ def publish_known(r, requests, queues, limits, pool):
     publish(pool, queues.slot[r], requests, r, full)
 
 
-@part
 def _schedule_running(b, requests, queues, limits, pool, outcome, log):
     """Rules 5 to 9. Returns the budget left, and -1 where somebody was preempted: then nobody is admitted."""
     state = queues.state
@@ -154,7 +146,6 @@ def _schedule_running(b, requests, queues, limits, pool, outcome, log):
     return -1 if preempted else budget
 
 
-@part
 def _note_preemption(r, outcome, log):
     outcome.preemptions[r] += 1
     k = outcome.totals[PREEMPTIONS]
@@ -164,7 +155,6 @@ def _note_preemption(r, outcome, log):
     outcome.totals[PREEMPTIONS] = k + 1
 
 
-@part
 def _note_admission(r, outcome, log, computed):
     if outcome.first_scheduled_ns[r] < 0:
         outcome.cached_tokens[r] = computed
@@ -176,7 +166,6 @@ def _note_admission(r, outcome, log, computed):
     outcome.totals[ADMISSIONS] = k + 1
 
 
-@part
 def _admissible(r, budget, cap, requests, queues, limits, pool):
     """Rules 11 to 14: whether waiting request r can be admitted now, its hit blocks, idle ones of them, tokens
     computed already, and new tokens."""
@@ -199,7 +188,6 @@ def _admissible(r, budget, cap, requests, queues, limits, pool):
     return blocks_for(computed + new, limits) <= free, found, idle, computed, new
 
 
-@part
 def _admit(r, found, idle, computed, new, b, requests, queues, limits, pool):
     """Rule 15."""
     state = queues.state
@@ -225,7 +213,6 @@ def _admit(r, found, idle, computed, new, b, requests, queues, limits, pool):
         publish_known(r, requests, queues, limits, pool)
 
 
-@part
 def _schedule_waiting(b, budget, requests, queues, limits, pool, outcome, log):
     """Rules 10 to 15, in the order of the queue; requests that are part of a batch in flight are stepped over."""
     state = queues.state
@@ -267,7 +254,6 @@ def _schedule_waiting(b, budget, requests, queues, limits, pool, outcome, log):
         push(queues.waiting[len(queues.waiting) - 1 - k], requests, queues)
 
 
-@part
 def schedule(b, requests, queues, limits, pool, outcome, log):
     """One pass; the batch is left in ring place b."""
     queues.batch_size[b] = 0

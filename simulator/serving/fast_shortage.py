@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulator.serving.fast_arrays import PREEMPTIONS, part, rare
+from simulator.serving.fast_arrays import PREEMPTIONS
+from simulator.serving.fast_flatten import apart
 from simulator.serving.fast_plain_state import (
     ALL,
     BLOCKED,
@@ -35,7 +36,7 @@ from simulator.serving.fast_plain_state import (
 )
 
 
-@rare
+@apart
 def serve_short_of_blocks(requests, limits, plain, outcome):
     """Rules 6 to 8: blocks for the decodes of the current group in the order of the running list. The partial prompt,
     if any, is the last of that list and so the first victim."""
@@ -60,7 +61,6 @@ def serve_short_of_blocks(requests, limits, plain, outcome):
         preempt(state[PARTIAL], requests, limits, plain, outcome)
 
 
-@part
 def preempt(slot, requests, limits, plain, outcome):
     """Rule 21: gives up the slot's blocks and puts its request at the head of the queue. What it will get from batches
     in flight counts as delivered, because it cannot be resumed before that."""

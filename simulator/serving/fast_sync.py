@@ -33,7 +33,6 @@ from simulator.serving.fast_arrays import (
     STEPS,
     USED_BLOCK_NS,
     WAITING_NS,
-    part,
 )
 from simulator.serving.fast_costs import TABLES, batch_beside_ns, chunk_ns
 from simulator.serving.fast_gaps import count_gaps, count_run
@@ -84,7 +83,6 @@ CACHING = False  # constants when the engine is compiled; `fast_cached` and `fas
 STREAMED = False
 
 
-@part
 def _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase):
     """The counters, for the functions that work on arrays."""
     state, group = plain.state, plain.groups[0]
@@ -94,7 +92,6 @@ def _store(plain, clock, free, running, joined, head, partial, known, computed, 
     group[COUNT], group[CONTEXT], group[PASS], group[PHASE], group[LAST_TOKEN_NS] = count, context, now, phase, clock
 
 
-@part
 def _decode_ns(batch, context, count, longest, longest_chunk, cell, tables, plain):
     beside = longest_chunk > 0 and len(tables.beside_knots) > 0
     spread = tables.beside_spread_ns[batch] if beside else tables.decode_spread_ns[batch]
@@ -108,7 +105,6 @@ def _decode_ns(batch, context, count, longest, longest_chunk, cell, tables, plai
     return decode_in_cell_ns(context, longest, base, slope, spread, tables.inverse[batch])
 
 
-@part
 def _decode_blocks_ns(linear, decode, count, tables):
     """All decoder blocks of a step with nothing but `count` decodes."""
     return blocks_time_ns(tables.overlap, linear, 0, decode, tables.half_before_ns[count], tables.half_after_ns[count],
@@ -434,7 +430,6 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     return MORE if STREAMED and limits.more else DONE_ALL
 
 
-@part
 def _chunk(chunk, before, tables, totals):
     """Time of a prompt's next `chunk` > 1 tokens, counted in the totals."""
     totals[PREFILL_CHUNKS] += 1

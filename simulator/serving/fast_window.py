@@ -6,10 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.costs.lookup import decode_on_line_ns
-from simulator.serving.fast_arrays import part
 
 
-@part
 def clear_ahead(wheel, at, window):
     """Whether nobody finishes in the next `window` passes."""
     if at + window > len(wheel):
@@ -20,7 +18,6 @@ def clear_ahead(wheel, at, window):
     return latest < 0
 
 
-@part
 def blocks_ahead(taken_by, residues, phase, phases):
     """Blocks taken in the next `window` passes; writes those taken up to each of them."""
     total = np.int64(0)
@@ -30,7 +27,6 @@ def blocks_ahead(taken_by, residues, phase, phases):
     return total
 
 
-@part
 def priced_ahead(total_context, count, base, slope, fixed, taken_by):
     """A window of steps at once, without a branch: their decode attention, and the sum of blocks taken times step."""
     decodes = weighted = 0

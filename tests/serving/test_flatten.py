@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from numba import config
 
-from simulator.serving.fast_arrays import rare
-from simulator.serving.fast_flatten import flatten
+from simulator.serving.fast_flatten import apart, flatten
 
 LIMIT, NEVER = 7, False
 
@@ -58,7 +56,7 @@ def _add(box, at, amount):
     numbers[0] = numbers[at] + box.size
 
 
-@rare
+@apart
 def _reset(box, value):
     for k in range(box.size):
         box.numbers[k] = value
@@ -110,7 +108,7 @@ def boxes():
 def run(flat, given):
     """The flattened function as plain Python, on the fields that it asks for."""
     scope = {"np": np}
-    for name, code, _ in flat.apart:
+    for name, code in flat.apart:
         scope[name] = FunctionType(code, scope)
     return FunctionType(flat.code, scope)(*(getattr(given[record], field) for record, field in flat.fields))
 
@@ -118,8 +116,7 @@ def run(flat, given):
 @pytest.mark.parametrize("function", [branches, loops_and_expressions, tuples, effects])
 def test_a_flattened_function_returns_and_changes_the_same(function):
     kept, changed = boxes(), boxes()
-    scope = function.__globals__ | {"_reset": getattr(_reset, "py_func", _reset)}
-    before = FunctionType(function.__code__, scope)(*kept)
+    before = function(*kept)
     assert run(flatten(function, "flat"), dict(zip(("box", "other"), changed, strict=True))) == before
     for one, other in zip(kept, changed, strict=True):
         assert one.numbers.tolist() == other.numbers.tolist()
@@ -129,13 +126,12 @@ def test_only_the_fields_in_use_are_arguments_and_few_functions_are_called():
     flat = flatten(effects, "flat")
     assert set(flat.fields) == {("box", "numbers"), ("box", "size"), ("other", "numbers"), ("other", "size")}
     assert flatten(branches, "flat").apart == ()
-    apart = [name.partition("__")[0] for name, *_ in flatten(loops_and_expressions, "flat").apart]
-    assert apart == ["_search", "_double"]  # a return in a loop; an argument that would be computed twice
+    called = [name.partition("__")[0] for name, _ in flatten(loops_and_expressions, "flat").apart]
+    assert called == ["_search", "_double"]  # a return in a loop; an argument that would be computed twice
 
 
-@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="declarations are numba's")
-def test_what_is_rare_stays_a_function():
-    assert [(name.partition("__")[0], is_rare) for name, _, is_rare in flatten(effects, "flat").apart] == [("_reset", True)]
+def test_what_is_declared_apart_stays_a_function():
+    assert [name.partition("__")[0] for name, _ in flatten(effects, "flat").apart] == ["_reset"]
 
 
 def clash(box, other):
