@@ -153,7 +153,8 @@ def sharegpt(sizes: list[int]) -> Callable[[], list[Row]]:
 
 
 def others() -> list[Row]:
-    """Long outputs, preemptions, prefix caching, asynchronous scheduling, pipeline stages, the reference engine."""
+    """Long outputs, preemptions, prefix caching, asynchronous scheduling, pipeline stages, a closed loop, requests
+    on PIM channels, the reference engine."""
     n = 100_000
     vast = dataclasses.replace(ROOMY, num_gpu_blocks=120_001)
     tight = dataclasses.replace(ROOMY, num_gpu_blocks=4_001)
@@ -164,6 +165,10 @@ def others() -> list[Row]:
     for name, limit in (("async", {"async_scheduling": True}), ("pp4", {"pipeline_parallel_size": 4})):
         config = dataclasses.replace(ROOMY, **limit)  # type: ignore[arg-type]
         rows += speed(f"azure_conv_{name}/load90/{n}", trace_of("azure_conv", n, 0.9, config), config)
+    waiting = dataclasses.replace(trace_of("azure_conv", n, None, ROOMY), concurrency=64)
+    rows += speed(f"azure_conv_closed64/{len(waiting)}", waiting, ROOMY)
+    mapped = dataclasses.replace(costs_of(ROOMY), channels=32, channel_request_ns=2_000.0, channel_token_ns=90.0)
+    rows += speed(f"azure_conv_pim32/load90/{n}", trace_of("azure_conv", n, 0.9, ROOMY), ROOMY, costs=mapped)
     small = trace_of("azure_conv", 1_000, 0.9, ROOMY)
     inputs = small, ROOMY, costs_of(ROOMY)
     slow, fast = cpu_s(lambda: reference.run(*inputs), 1), cpu_s(lambda: engine.run(*inputs), 15)
@@ -208,9 +213,9 @@ def stream(n: int) -> None:
 
 
 def speed(name: str, trace: Trace, config: SchedulerConfig, *, loop: float | None = None,
-          total: float | None = None, run_ms: float | None = None) -> list[Row]:  # fmt: skip
+          total: float | None = None, run_ms: float | None = None, costs: StepCosts | None = None) -> list[Row]:  # fmt: skip
     """Requests/s of the loop and in all, ns per request, steps/s."""
-    n, costs = len(trace), costs_of(config)
+    n, costs = len(trace), costs_of(config) if costs is None else costs
     options: dict[str, Any] = {}
     if config.enable_prefix_caching:
         options["identities"] = block_identities(trace, limits.served_outputs(trace, config), config.block_size)

@@ -8,10 +8,11 @@ import numpy as np
 
 from simulator.costs.lookup import StepTables
 from simulator.costs.step import StepCosts
-from simulator.serving import fast_arrays, fast_cached, fast_general, fast_plain, fast_sync, limits, order_statistics
+from simulator.serving import fast_arrays, fast_general, fast_plain, limits, order_statistics
 from simulator.serving.config import EngineResult, SchedulerConfig, Segments, StepLog, Trace
 from simulator.serving.fast_arrays import Limits, Log, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
+from simulator.serving.fast_variants import variant
 from simulator.serving.identities import BlockIdentities, block_identities
 from simulator.serving.kernels import (
     check_end,
@@ -50,13 +51,14 @@ def run(
     requests, kept = _requests(trace, config, served, identities)
     bounds = limits_of(config, tables, trace.concurrency or len(trace))
     outcome, rows = None, None
-    general = log or trace.concurrency > 0
+    closed = trace.concurrency > 0
+    general = log or (closed and bounds.depth > 1)
     if not general and hits_need_preemption(bounds, requests):
-        outcome = _run_plain(requests, bounds._replace(caching=False), tables, gaps)
+        outcome = _run_plain(requests, bounds._replace(caching=False), tables, closed, gaps)
         if outcome is not None and outcome.totals[fast_arrays.PREEMPTIONS] > 0:
             outcome = None
     elif not general and plain_enough(bounds, requests):
-        outcome = _run_plain(requests, bounds, tables, gaps)
+        outcome = _run_plain(requests, bounds, tables, closed, gaps)
     if outcome is None:
         outcome, rows = _run_general(requests, bounds, tables, log, gaps)
     return result_of(outcome, rows, kept, len(trace))
@@ -64,14 +66,14 @@ def run(
 
 def load() -> None:
     """Starts the compiler's runtime (0.2 s of CPU time) and loads what every run needs; other kernels come when needed."""
-    compiled(fast_sync)
+    compiled(variant())
     order_statistics.warm()
 
 
 def warm() -> None:
     """Compiles everything, or loads it from numba's cache (in `__pycache__` beside the sources; where that cannot be
     written, in the user's cache directory or NUMBA_CACHE_DIR). Called once before workers start, it spares them all."""
-    for kernel in (fast_sync, fast_cached, fast_plain, fast_general):
+    for kernel in (variant(), variant(caching=True), fast_plain, fast_general):
         compiled(kernel)
     order_statistics.warm()
     shared = Segments(*(np.array(column, np.int64) for column in ([0, 1, 2], [0, 0], [0, 0], [4, 4])))
@@ -82,7 +84,7 @@ def warm() -> None:
     block_identities(tokens, np.array([4, 4]), 2)
 
 
-def _run_plain(requests: Requests, bounds: Limits, tables: StepTables, gaps: bool) -> Outcome | None:
+def _run_plain(requests: Requests, bounds: Limits, tables: StepTables, closed: bool, gaps: bool) -> Outcome | None:
     """None where prefix caching meets a preemption (see `fast_prefix`)."""
     n = len(requests.arrival_ns)
     outcome = new_outcome(n, bounds.token_budget, bounds.max_num_seqs, gaps=gaps)
@@ -90,7 +92,7 @@ def _run_plain(requests: Requests, bounds: Limits, tables: StepTables, gaps: boo
     if bounds.depth > 1:
         check_end(compiled(fast_plain)(requests, bounds, tables, state, outcome))
         return outcome
-    kernel = fast_cached if bounds.caching else fast_sync
+    kernel = variant(caching=bounds.caching, channels=bounds.channels > 0, closed=closed)
     recurring = int(np.diff(requests.identity_offsets).max()) if bounds.caching and n else 0
     pool = pool_for(bounds, bounds.max_num_seqs, recurring)
     end = compiled(kernel)(requests, bounds, tables, state, pool, outcome)

@@ -34,6 +34,8 @@ class Plain(NamedTuple):
     stage_free_ns: Array  # int64 [stages]
     scratch: Array  # int64 [3, MOST_STEPS]: times and blocks of the steps of a jump
     ahead: Array  # int64 [16]: blocks of the next steps, priced together; a length that the compiler does not know
+    channels: Array  # int64 [7, PIM channels], rows DECODES to STEP_CONTEXTS; no columns where requests do not lie on channels
+    channel_of: Array  # int64 [max_num_seqs], of a slot; empty likewise
     chunks: Array  # int64 [5] of the pass: one-token chunks, their context, the longest; time and longest of the others
 
 
@@ -68,6 +70,8 @@ class Plain(NamedTuple):
 
 REQUEST, TOTAL, KEY, LAST_PASS, GROUP_OF_SLOT, PREVIOUS, NEXT, EARLIER, LATER, SLOT = range(10)
 COUNT, CONTEXT, PASS, PHASE, LAST_BATCH, LONGEST, LAST_TOKEN_NS, GROUP = range(8)  # LAST_TOKEN_NS: of its decodes
+# by channel: decodes and their computed tokens, known tokens of requests in prefill, those of the pass that have one token
+DECODES, CONTEXTS, PROMPTS, SINGLES, SINGLE_CONTEXTS, STEP_DECODES, STEP_CONTEXTS = range(7)
 END_NS, GROUP_OF, PASS_OF, COUNTS = range(4)  # COUNTS: 1: scheduled a token or preempted somebody
 WHO, DONE, DUE = range(3)
 ALL = -1  # as DONE: the last token is in flight
@@ -80,14 +84,16 @@ _I32, _I64 = types.int32, types.int64
 PLAIN = types.NamedTuple(
     [
         *(write(_I64), write(_I64, 2), write(_I32), write(_I32), write(_I64, 2), write(_I32, 2), write(_I32, 2)),
-        *(write(_I32), write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64), write(_I64)),
+        *(write(_I32), write(_I64), write(_I64, 2), write(_I64, 2), write(_I64), write(_I64, 2), write(_I64), write(_I64, 2)),
+        *(write(_I64), write(_I64)),
     ],
     Plain,
 )
 
 
 def new_plain(
-    max_num_seqs: int, block_size: int, usable_blocks: int, longest_output: int, depth: int, groups: int, stages: int
+    max_num_seqs: int, block_size: int, usable_blocks: int, longest_output: int, depth: int, groups: int, stages: int,
+    channels: int
 ) -> Plain:
     """State before the first arrival."""
     state = np.zeros(STATE, np.int64)
@@ -112,6 +118,8 @@ def new_plain(
         np.zeros(stages, np.int64),
         np.zeros((3, MOST_STEPS), np.int64),
         np.zeros(16, np.int64),
+        np.zeros((7, channels), np.int64),
+        np.zeros(max_num_seqs if channels else 0, np.int64),
         np.zeros(5, np.int64),
     )
 

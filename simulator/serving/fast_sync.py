@@ -34,6 +34,14 @@ from simulator.serving.fast_arrays import (
     USED_BLOCK_NS,
     WAITING_NS,
 )
+from simulator.serving.fast_channels import (
+    add_single,
+    advance,
+    busiest_ns,
+    busiest_with_singles_ns,
+    count_again,
+    settle,
+)
 from simulator.serving.fast_costs import TABLES, batch_beside_ns, chunk_ns
 from simulator.serving.fast_gaps import count_gaps, count_run
 from simulator.serving.fast_plain_state import (
@@ -41,7 +49,9 @@ from simulator.serving.fast_plain_state import (
     CLOCK,
     COMPUTED,
     CONTEXT,
+    CONTEXTS,
     COUNT,
+    DECODES,
     DELIVERED,
     DONE,
     FREE,
@@ -60,6 +70,7 @@ from simulator.serving.fast_plain_state import (
     PASS,
     PHASE,
     PLAIN,
+    PROMPTS,
     REQUEST,
     RUNNING,
     SPAN_SHIFT,
@@ -79,8 +90,11 @@ from simulator.serving.fast_window import blocks_ahead, clear_ahead, priced_ahea
 
 NEVER = 1 << 62
 FEW = 8  # steps of a run that are made one by one before it is tried to make a window of them at once
-CACHING = False  # constants when the engine is compiled; `fast_cached` and `fast_streamed` are the same code with True
-STREAMED = False
+# Constants when the engine is compiled; `fast_variants` has the same code with others.
+CACHING = False  # prefix caching, see `fast_prefix`
+CHANNELS = False  # requests lie on PIM channels, see `fast_channels`
+CLOSED = False  # a closed loop: a request comes when one before it is finished
+STREAMED = False  # the trace comes in pieces, see `stream`
 
 
 def _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase):
@@ -115,7 +129,10 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     """Serves the trace. Returns whether every request was finished. STREAMED: goes on from the state that `plain` holds,
     and returns MORE when the next pass may depend on requests that are still to come; then `plain` holds the state."""
     arrival, state, totals, group = requests.arrival_ns, plain.state, outcome.totals, plain.groups[0]
-    n, seqs, budget_of_step = len(arrival), limits.max_num_seqs, limits.token_budget
+    seqs, budget_of_step = limits.max_num_seqs, limits.token_budget
+    given = len(arrival)  # requests that come, or have a client that asks
+    if CLOSED:
+        given = min(given, limits.clients)
     mask, phases = plain.wheel.shape[1] - 1, limits.block_size - 1
     zero = np.int64(0)  # a literal 0 has a type of its own, for which all functions would be compiled once more
     clock = running = joined = head = known = computed = count = context = now = phase = zero
@@ -132,26 +149,26 @@ def simulate(requests, limits, tables, plain, pool, outcome):
     counts_gaps = len(outcome.gap_counts) > 0
     decode_total = decode_sequences = decode_context = blocks_total = prefill_total = used_time = waiting_time = zero
     while True:
-        while joined < n and arrival[joined] <= clock:
+        while joined < given and arrival[joined] <= clock:
             joined += 1
         waiting = state[STACK] + joined - head
-        if STREAMED and joined == n and limits.more:
+        if STREAMED and joined == given and limits.more:
             break
         if running + waiting == 0:
-            if joined == n:
+            if joined == given:
                 break
             clock = arrival[joined]
             continue
         # nobody can be admitted before a finish, an arrival or a shortage of blocks: mere decode steps
         if partial < 0 and count > 0 and (waiting == 0 or blocked or running == seqs):
-            horizon = arrival[joined] if joined < n else NEVER
+            horizon = arrival[joined] if joined < given else NEVER
             began, first, free_before, step_start = clock, now, free, clock
             total_context, inverse, spread = context + count, tables.inverse[count], tables.decode_spread_ns[count]
             host, linear = tables.host_ns[count], tables.linear_ns[count]
             fixed = linear + tables.stage_tokens_ns[0, count] + tables.stage_sequences_ns[0, count]
-            special = spread != 0.0 or overlap != SERIAL
+            special = CHANNELS or spread != 0.0 or overlap != SERIAL
             longest = zero  # context, less the pass
-            if spread != 0.0:
+            if not CHANNELS and spread != 0.0:
                 group[COUNT], group[PASS] = count, now
                 longest = longest_context(plain, 0) + 1 - now
             base = slope = 0.0
@@ -163,13 +180,17 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                     taken = np.int64(residues[(now + lag) & phases])
                     if taken > free:
                         break
-                    if total_context >= above:
+                    if not CHANNELS and total_context >= above:
                         cell = decode_cell(count, total_context, knots, tables.context_index, inverse)
                         base, slope = tables.decode_base_ns[count, cell], tables.decode_slope_ns[count, cell]
                         above = knots[cell + 1] * count if cell < len(knots) - 2 else np.inf
                     free -= taken
                     if special:
-                        decode = decode_in_cell_ns(total_context, longest + now, base, slope, spread, inverse)
+                        if CHANNELS:
+                            advance(plain.channels)
+                            decode = busiest_ns(plain.channels, tables)
+                        else:
+                            decode = decode_in_cell_ns(total_context, longest + now, base, slope, spread, inverse)
                         blocks = _decode_blocks_ns(linear, decode, count, tables)
                         decode_total += decode
                         blocks_total += blocks
@@ -247,11 +268,15 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase)
             state[DELIVERED] = state[LAUNCHED]
             serve_short_of_blocks(requests, limits, plain, outcome)
+            if CHANNELS:
+                count_again(plain)
             free, running, partial, count, context = state[FREE], state[RUNNING], np.int64(-1), group[COUNT], group[CONTEXT]
             budget, chunk, preempted, blocked = budget_of_step - count, 0, True, False
         if chunk > 0:
             if chunk == 1:
                 ones, ones_context, ones_longest = 1, computed + 1, computed + 1
+                if CHANNELS:
+                    add_single(plain.channels, plain.channel_of[partial], computed + 1)
             else:
                 chunks_ns = _chunk(chunk, computed, tables, totals)
                 longest_chunk = chunk
@@ -300,8 +325,12 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 share_hits(pool, slot, found)
                 take_blocks(pool, need - idle)
                 publish_recurring(pool, slot, requests, r, (cached + chunk) >> limits.block_shift)
+            if CHANNELS:
+                settle(slot, want, plain)
             if chunk == 1:
                 ones, ones_context, ones_longest = ones + 1, ones_context + cached + 1, max(ones_longest, cached + 1)
+                if CHANNELS:
+                    add_single(plain.channels, plain.channel_of[slot], cached + 1)
             else:
                 chunks_ns += _chunk(chunk, cached, tables, totals)
                 longest_chunk = max(longest_chunk, chunk)
@@ -324,9 +353,12 @@ def simulate(requests, limits, tables, plain, pool, outcome):
         if batch > 0:
             group[COUNT], group[PASS] = count, now
             total_context = context + count + ones_context
-            if not in_decode_cell(cell, batch, total_context, knots):
-                cell = decode_cell(batch, total_context, knots, tables.context_index, tables.inverse[batch])
-            decode = _decode_ns(batch, total_context, count, ones_longest, longest_chunk, cell, tables, plain)
+            if CHANNELS:
+                decode = busiest_with_singles_ns(plain.channels, tables)
+            else:
+                if not in_decode_cell(cell, batch, total_context, knots):
+                    cell = decode_cell(batch, total_context, knots, tables.context_index, tables.inverse[batch])
+                decode = _decode_ns(batch, total_context, count, ones_longest, longest_chunk, cell, tables, plain)
             decode_total += decode
             decode_sequences += batch
             decode_context += total_context
@@ -356,12 +388,19 @@ def simulate(requests, limits, tables, plain, pool, outcome):
             if CACHING:
                 slot = in_order(slot, plain)
         context += count
+        if CHANNELS:
+            advance(plain.channels)
         now += 1
         phase = (phase + 1) & phases
         group[PASS] = now
         while slot >= 0:
             row = plain.slots[slot]
             outcome.finish_ns[row[REQUEST]] = clock
+            if CLOSED:
+                given = min(given + 1, len(arrival))
+            if CHANNELS:
+                plain.channels[CONTEXTS, plain.channel_of[slot]] -= row[TOTAL]
+                plain.channels[DECODES, plain.channel_of[slot]] -= 1
             context -= row[TOTAL]
             count -= 1
             if CACHING:
@@ -392,8 +431,12 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 outcome.first_token_ns[r] = clock
             elif counts_gaps:  # resumed
                 count_gaps(clock - outcome.last_token_ns[r], 1, outcome.gap_counts)
+            if CHANNELS:
+                plain.channels[PROMPTS, plain.channel_of[slot]] -= want
             if done == output:
                 outcome.finish_ns[r] = clock
+                if CLOSED:
+                    given = min(given + 1, len(arrival))
                 if CACHING:
                     free += release_blocks(pool, slot, want, limits.block_shift)
                 else:
@@ -414,6 +457,9 @@ def simulate(requests, limits, tables, plain, pool, outcome):
                 group[LONGEST] = max(group[LONGEST], want - now)
             count += 1
             context += want
+            if CHANNELS:
+                plain.channels[DECODES, plain.channel_of[slot]] += 1
+                plain.channels[CONTEXTS, plain.channel_of[slot]] += want
     if STREAMED:
         _store(plain, clock, free, running, joined, head, partial, known, computed, count, context, now, phase)
         state[BLOCKED], state[LAST_WAITING], state[LAST_DECISION_NS] = np.int64(blocked), last_waiting, last_decision

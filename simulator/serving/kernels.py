@@ -38,7 +38,7 @@ def plain_enough(bounds: Limits, requests: Requests) -> bool:
         prompts = requests.prompt >> max(bounds.block_shift, 0)
         if bounds.depth > 1 or np.any(np.diff(requests.identity_offsets) > prompts):
             return False
-    return bounds.channels == 0 and bounds.block_shift >= 0
+    return (bounds.channels == 0 or bounds.depth == 1) and bounds.block_shift >= 0
 
 
 def hits_need_preemption(bounds: Limits, requests: Requests) -> bool:
@@ -88,6 +88,7 @@ def plain_for(bounds: Limits, tables: StepTables, longest_output: int) -> Plain:
         bounds.depth,
         1 if bounds.asynchronous else bounds.depth,
         len(tables.stage_layers),
+        bounds.channels,
     )
 
 

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simulator.costs.step import StepCosts
-from simulator.serving import fast_arrays, fast_general, fast_plain, fast_streamed, kernels, limits
+from simulator.serving import fast_arrays, fast_general, fast_plain, kernels, limits
 from simulator.serving.config import EngineResult, Int32, Int64, SchedulerConfig, Trace
 from simulator.serving.engine import result_of
 from simulator.serving.fast_arrays import Limits, Outcome, Requests, new_outcome
 from simulator.serving.fast_compile import compiled
+from simulator.serving.fast_variants import variant
 from simulator.serving.stream_window import extended, renumber, under_way
 
 _OPEN = 1 << 60  # clients
@@ -87,7 +88,7 @@ class Stream:
         elif bounds.depth > 1:
             end = compiled(fast_plain)(*common, self._outcome)
         else:
-            end = compiled(fast_streamed)(*common, self._pool, self._outcome)
+            end = compiled(variant(streamed=True, channels=bounds.channels > 0))(*common, self._pool, self._outcome)
         if self._gives_up and self._outcome.totals[fast_arrays.PREEMPTIONS] > 0:
             raise Preempted
         kernels.check_end(end)

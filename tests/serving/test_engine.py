@@ -60,6 +60,42 @@ def compare(seeds: range) -> None:
             assert difference(*both) is None, (seed, scenario.config, difference(*both))
 
 
+def synchronous(scenario: Scenario, clients: int, channels: int) -> Scenario:
+    """Plain settings, one batch in flight; requests on PIM channels, from clients that wait for their answers (0: neither)."""
+    rng = np.random.default_rng(len(scenario.trace) + channels)
+    trace = scenario.trace
+    if clients:
+        trace = dataclasses.replace(trace, arrival_ns=np.zeros(len(trace), np.int64), concurrency=clients)
+    costs = dataclasses.replace(scenario.costs, channels=channels, channel_request_ns=rng.uniform(0, 50),
+                                channel_token_ns=rng.uniform(0, 9))
+    one = [np.asarray(getattr(costs, name)[:1]) for name in ("stage_layers", "stage_tokens_ns", "stage_sequences_ns")]
+    costs = dataclasses.replace(costs, stage_layers=one[0], stage_tokens_ns=one[1], stage_sequences_ns=one[2])
+    config = dataclasses.replace(scenario.config, async_scheduling=False, pipeline_parallel_size=1)
+    return scenario._replace(trace=trace, config=config, costs=costs)
+
+
+def compare_variants(seeds: range) -> int:
+    """Closed loops and PIM channels on the O(1) engine, without and with prefix caching. Returns how many ran there."""
+    fast = 0
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        drawn = random_scenario(seed, preemptions=("recompute",))
+        for clients, channels in ((0, int(rng.integers(1, 6))), (int(rng.integers(1, 12)), 0), (3, 2)):
+            for caching in (False, True):
+                scenario = synchronous(plain(drawn, caching=caching), clients, channels)
+                both = [outcome(run, scenario, gaps=seed % 2 == 0) for run in (reference.run, engine.run)]
+                assert difference(*both) is None, (seed, clients, channels, scenario.config, difference(*both))
+                fast += 1
+    return fast
+
+
+def test_closed_loops_and_pim_channels_are_identical_on_the_engine_that_visits_no_batch(monkeypatch):
+    run_general, visits = engine._run_general, []
+    monkeypatch.setattr(engine, "_run_general", lambda *inputs: visits.append(1) or run_general(*inputs))
+    runs = compare_variants(range(400))
+    assert len(visits) < runs / 3  # with prefix caching: preemptions, and outputs that are quoted
+
+
 def test_gaps_between_tokens_are_identical_with_batches_in_flight_together():
     """Asynchronous or with stages, without and with prefix caching; requests that are preempted and resumed among them."""
     resumed = 0
@@ -124,7 +160,7 @@ def test_drawn_scenarios_with_caching_and_nothing_to_share_are_identical(scenari
 )
 def test_identical_with_numba_set_otherwise(flags, seeds, tmp_path):
     """In a process of its own: the same source with every index checked, and as plain Python."""
-    code = f"from tests.serving.test_engine import compare; compare({seeds!r})"
+    code = f"from tests.serving.test_engine import compare, compare_variants as more; compare({seeds!r}); more({seeds!r}[:60])"
     environment = os.environ | flags | {"NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-W", "error::RuntimeWarning", "-c", code], cwd=ROOT, env=environment, check=True)
 
