@@ -33,7 +33,7 @@ REPLAY_WHY = "ASTRA-Sim adds a few nanoseconds to every step; nothing else diffe
 OPERATORS = ("The datasheet's GPU model against measured operators of three serving frameworks. `_datasheet` rows are the same "
              "without the constants calibrated on this device. `below_roofline` counts prices that beat physics.")
 OPERATORS_WHY = ("The worst are small shapes, where a few microseconds of launch decide, and shapes where a library changes its "
-                 "kernel: the model has one family of tiles for all of them. fp8 scatters most: scaling kernels differ by "
+                 "kernel: the model has one family of tiles for all frameworks. fp8 scatters most: scaling kernels differ by "
                  "framework and version.")
 
 

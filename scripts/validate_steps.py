@@ -24,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import finish, row
+from scripts.shipped_hardware import preset
 from simulator.costs import calibrate
 from simulator.costs.cache import CostCache
 from simulator.costs.calibrate import Steps
@@ -84,10 +85,11 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
     design, found = parts(graphless_layer="0 s")  # launches are fitted
     possible = ~_misrecorded(measured, _least_s(design, steps))
     sizes = range(2, most + 1, 2)  # kernels change with the batch, not only at graph sizes
+    launches_s = preset(hardware).host.graphless_layer_s * design.model.layers
     errors: dict[str, list[np.ndarray]] = {}
     for seed in range(SEED, SEED + SAMPLES):
         chosen = _chosen(np.where(possible, phases, ""), seed)
-        calibration = calibrate.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes)
+        calibration = calibrate.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes, launches_s)
         off = np.abs(calibrate.predict(found, steps, calibration, LARGEST) / measured - 1) * 100
         if seed == SEED:
             fitted_rows = int(chosen.sum())

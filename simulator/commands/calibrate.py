@@ -55,14 +55,16 @@ def _from_steps(file: Path, model: str, hardware: str, tensor: int) -> int:
                       "serving": {"max_num_seqs": max(256, int(steps.sequences.max())), "cuda_graphs": True,
                                   "max_num_batched_tokens": max(8192, int(steps.tokens.max()))}})
     parts = calibrate.parts(price(design, CostCache()).costs, steps)
-    found = calibrate.fit(parts, steps, measured_s, LARGEST)
+    shipped = resolve({"model": model, "hardware": hardware, "workload": "chat-200"})
+    expected_s = shipped.hardware.host.graphless_layer_s * shipped.model.layers
+    found = calibrate.fit(parts, steps, measured_s, LARGEST, launches_s=expected_s or None)
     off = np.abs(calibrate.predict(parts, steps, found, LARGEST) / measured_s - 1)
     print(f"# {file.name}: {len(measured_s)} steps, mean error after the fit {off.mean() * 100:.1f} %\nhost:\n"
           f"  step: {design.hardware.host.step_s * 1e3:g} ms\n  sequence: {design.hardware.host.sequence_s * 1e6:g} us\n"
           f"  device_step: {found.step_s * 1e3:.3f} ms\n  device_sequence: {found.sequence_s * 1e6:.2f} us\n"
           f"  graphless_layer: {found.launches_s / design.model.layers * 1e3:.3f} ms")
     print("# time of the analytic model's parts, measured over predicted:")
-    for name, at, factors in (("linear operators at tokens", (*calibrate.ROWS, "prefill alone"), found.linear),
+    for name, at, factors in (("linear operators at tokens", (*calibrate.ROWS, "prefill alone", "prompts continued"), found.linear),
                               ("decode attention at sequences", calibrate.BATCHES, found.decode)):
         print(f"#   {name}: " + ", ".join(f"{n}: {f:.3f}" for n, f in zip(at, factors, strict=True)))
     print(f"#   prefill attention: {found.prefill:.3f}")

@@ -7,7 +7,8 @@ The model of a step is a sum of what the tables say, each part with a factor, an
 L, D, P are the seconds of linear operators (collectives and head included), decode and prefill attention from
 `StepCosts`; a factor above one is an efficiency below the table's. The factor of L is interpolated over the step's
 tokens T between ROWS (memory-bound, compute-bound and power-limited steps reach other shares of the peaks: the clock falls
-within a long step); compute-bound steps without decodes follow each other at full power and have a factor of their own.
+within a long step). Two kinds of compute-bound steps follow others of their kind, at a clock that has fallen before they
+begin, and have factors of their own: those without decodes, and those whose chunks continue a prompt (context before them).
 That of D is interpolated over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). Without a
 CUDA graph the CPU launches kernels one by one, and the device waits where its own time is shorter: `launches`. `sizes`
 adds one constant per batch size from which on a step of decodes alone is dearer: kernels change with the (padded) batch. No
@@ -40,11 +41,11 @@ BATCHES = (1, 8, 24, 32, 64)  # the same for decodes and decode attention
 # Least factor: the analytic device reaches about 0.8 of its roofline (a calibrated GPU's `memory_efficiency` and
 # `compute_efficiency`), and nothing beats the roofline.
 LEAST_FACTOR = 0.8
-PRIOR = 3.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero (step, launches: free)
+PRIOR = 3.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero (step: free)
 LAUNCH_BOUND = 2  # multiple of the largest graph up to which steps are first taken as waiting for launches
 
 
-LAUNCHES, FACTORS = 2, slice(3, 4 + len(ROWS))  # where these parameters stand; the last factor: prefill alone
+LAUNCHES, FACTORS = 2, slice(3, 5 + len(ROWS))  # where these parameters stand; last factors: see `_row_shares`
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Calibration:
     step_s: float
     sequence_s: float
     launches_s: float  # of all decoder blocks; 0 where no step waits for them
-    linear: tuple[float, ...]  # at ROWS, and of prefill alone
+    linear: tuple[float, ...]  # at ROWS, of prefill alone, of chunks that continue a prompt
     decode: tuple[float, ...]  # at BATCHES
     prefill: float
     sizes: tuple[int, ...] = ()
@@ -105,13 +106,15 @@ def parts(costs: StepCosts, steps: Steps) -> Parts:
     return Parts(linear / 1e9, decode / 1e9, prefill / 1e9, costs.host_ns[sequences] / 1e9)
 
 
-def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, sizes: Sequence[int] = ()) -> Calibration:
-    """The calibration that reproduces `measured_s` best."""
+def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, sizes: Sequence[int] = (),
+        launches_s: float | None = None) -> Calibration:
+    """The calibration that reproduces `measured_s` best. `launches_s`: what is expected of them, where something is."""
     graphless = steps.tokens > largest_graph
     waiting = graphless & (steps.tokens <= LAUNCH_BOUND * largest_graph)
     columns = _columns(found, steps, waiting, sizes)
-    expected = np.array([0.0] * 3 + [1.0] * (len(ROWS) + 1 + len(BATCHES) + 1) + [0.0] * len(sizes))
+    expected = np.array([0.0] * 3 + [1.0] * (len(ROWS) + 2 + len(BATCHES) + 1) + [0.0] * len(sizes))
     least = np.where(expected > 0, LEAST_FACTOR, 0.0)
+    expected[LAUNCHES] = launches_s or 0.0
     weights = np.ones(len(measured_s))
     found_x = expected
     for _ in range(ROUNDS):
@@ -119,7 +122,9 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
         scale = np.maximum(relative.max(axis=0), 1e-12)
         present = np.maximum((columns > 0).sum(axis=0), 1)
         pull = np.diag(PRIOR * relative.sum(axis=0) / present)
-        pull[0] = pull[LAUNCHES] = 0.0  # the step's constant is what is sought
+        pull[0, 0] = 0.0  # the step's constant is what is sought
+        if launches_s is None:
+            pull[LAUNCHES, LAUNCHES] = 0.0
         system = np.vstack([relative * weights[:, None], pull])
         target = np.concatenate([weights, pull @ expected])
         found_x = least + _non_negative(system / scale, target - system @ least) / scale
@@ -156,9 +161,10 @@ def _linear_s(found: Parts, steps: Steps, factors: Float64) -> Float64:
 
 
 def _row_shares(steps: Steps) -> Float64:
-    """How much each of the linear factors counts in every step: [factors, steps]."""
+    """How much each linear factor counts in every step: those at ROWS, prefill alone, continued prompts; [factors, steps]."""
     alone = (steps.decodes == 0) & (steps.tokens >= COMPUTE_BOUND)
-    return np.vstack([np.where(alone, 0.0, _shares(steps.tokens, ROWS)), alone])
+    continued = (steps.decodes > 0) & (steps.chunk_context > 0) & (steps.tokens >= COMPUTE_BOUND)
+    return np.vstack([np.where(alone | continued, 0.0, _shares(steps.tokens, ROWS)), alone, continued])
 
 
 def _shares(at: Int64, knots: Sequence[int]) -> Float64:

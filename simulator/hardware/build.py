@@ -107,6 +107,7 @@ def _compute(hardware: Hardware) -> Device:
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
                      compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
                      flops_per_l2_byte=gpu.flops_per_l2_byte, tile_overhead_s=gpu.tile_overhead_s,
+                     any_tile_height=gpu.any_tile_height,
                      quantise_s=quantise_s, attention=attention,
                      calibrated=gpu.calibrated,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)

@@ -35,8 +35,18 @@ SPLIT_S = 1e-6  # a split needs a second pass over the partial sums (half a laun
 PARTIAL_BYTES = 4.0  # fp32
 PIECE = 4096  # shapes tried against all tilings at once: what the processor's cache holds
 
-_TILINGS = tuple(np.array(column, dtype=np.float64)[:, None] for column in
-                 zip(*((*tile, split) for tile in TILES for split in SPLITS_K), strict=True))
+# Besides, where tensor instructions take operands of any width: heights between the powers of two, as the names of cuBLAS's
+# Hopper kernels tell them (nvjet_hsh_192x256, ...)
+TILES_BETWEEN = ((96, 256), (160, 256), (192, 256), (224, 256))
+
+
+def _tilings(tiles: tuple[tuple[int, int], ...]) -> tuple[Float64, ...]:
+    """Rows, columns and splits of all tilings, each [tilings, 1]."""
+    return tuple(np.array(column, dtype=np.float64)[:, None] for column in
+                 zip(*((*tile, split) for tile in tiles for split in SPLITS_K), strict=True))
+
+
+_TILINGS = {False: _tilings(TILES), True: _tilings((*TILES, *TILES_BETWEEN))}
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class GpuDevice:
     memory_efficiency: float
     flops_per_l2_byte: float
     tile_overhead_s: float
+    any_tile_height: bool
     quantise_s: float
     attention: GpuAttention
     calibrated: bool  # whether the constants were measured on this device
@@ -65,7 +76,7 @@ class GpuDevice:
         return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
 
     def fingerprint(self) -> str:
-        return fingerprint_of("gpu", 5, self)
+        return fingerprint_of("gpu", 6, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
@@ -116,7 +127,7 @@ class GpuDevice:
         """
         per_sm = self._flops_per_s(bits) / self.sms
         l2_per_sm = self.peak_16bit / self.sms / self.flops_per_l2_byte
-        tile_m, tile_n, split = _TILINGS
+        tile_m, tile_n, split = _TILINGS[self.any_tile_height]
         k = operator.k / split
         operand_bytes = (tile_m * operator.activation_bits + tile_n * operator.weight_bits) / 8
         per_k = np.maximum(2 * tile_m * tile_n / per_sm, operand_bytes / l2_per_sm)

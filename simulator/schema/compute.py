@@ -97,6 +97,9 @@ class Gpu(Record):
     # calibrated generations have the same within 1 % (supply grows with the tensor cores: larger tiles, multicast)
     flops_per_l2_byte: Positive = 76.4
     tile_overhead_s: Seconds = Field(default="1 us", alias="tile_overhead", validate_default=True)  # start, write back
+    # Whether tensor instructions take one operand of any multiple of 16 up to 256 (PTX ISA: wgmma of Hopper, tcgen05.mma of
+    # data-centre Blackwell), so that GEMM tiles need not be powers of two high
+    any_tile_height: bool = False
     calibrated: bool = False  # whether these constants were measured on this device
     kernels: Literal["vllm", "sglang", "trtllm"] = "vllm"  # whose of the following are used
     attention: GpuAttention = GpuAttention()  # vLLM's
