@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.pareto import Points, hypervolume, points, reference_point, signs
+from sweeper.pareto import Points, hypervolume, reference_point, signs
 from sweeper.space import Space
 from sweeper.trial import Trial
 
@@ -16,7 +16,8 @@ class LiveFront:
     """The same front as `sweeper.pareto.front`, kept as objective vectors."""
 
     def __init__(self, space: Space) -> None:
-        self._objectives = space.objectives
+        self._names = [objective.name for objective in space.objectives]
+        self._signs = signs(space.objectives)
         self._front: Points = np.empty((0, len(space.objectives)))
         self._extremes: Points | None = None  # [2, objectives]: best and worst of all complete trials
         self._hypervolume: float | None = 0.0
@@ -25,7 +26,7 @@ class LiveFront:
     def add(self, trial: Trial) -> None:
         """Takes a trial into account."""
         if trial.status == "complete" and (trial.parameters or not trial.baseline):
-            self.add_rows(points([trial], self._objectives), [trial.design_key])
+            self.add_rows(np.array([[trial.objectives[name] for name in self._names]]) * self._signs, [trial.design_key])
 
     def add_rows(self, table: Points, design_keys: Sequence[str]) -> None:
         """Takes complete trials into account: [n, objectives], smaller is better, and the keys of their designs."""
@@ -35,7 +36,8 @@ class LiveFront:
         if extremes is None or bool((table < extremes[0]).any() or (table > extremes[1]).any()):
             seen = table if extremes is None else np.vstack([extremes, table])
             self._extremes, self._hypervolume = np.stack([seen.min(axis=0), seen.max(axis=0)]), None
-        for i in np.flatnonzero(~self._dominated(table)).tolist():
+        candidates = np.flatnonzero(~self._dominated(table)).tolist() if len(table) > 1 else [0]
+        for i in candidates:
             self._add_row(table[i], design_keys[i])
 
     def _add_row(self, row: Points, key: str) -> None:
@@ -64,7 +66,7 @@ class LiveFront:
 
     def best(self) -> list[float]:
         """The best value of each objective so far, as the objective has it; empty without a complete trial."""
-        return [] if self._extremes is None else (self._extremes[0] * signs(self._objectives)).tolist()
+        return [] if self._extremes is None else (self._extremes[0] * self._signs).tolist()
 
     def hypervolume(self) -> float:
         """Dominated volume up to a corner just beyond the worst complete trial so far."""

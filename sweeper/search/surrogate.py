@@ -147,7 +147,7 @@ class Surrogate:
         rows = np.vstack([self._coder.canonical(bred), self._coder.random(self._rng, RANDOM)])
         raw, size = rows.tobytes(), rows.itemsize * width
         last = {raw[i * size: (i + 1) * size]: i for i in range(len(rows))}  # of equal rows
-        return rows[sorted(i for key, i in last.items() if key not in self._seen and key not in self._pending)]
+        return rows[sorted(map(last.__getitem__, set(last) - self._seen - self._pending.keys()))]
 
     def _pick(self, candidates: Codes, means: Float64, deviations: Float64, chance: Float64, front: Float64,
               feasible: Float64) -> list[Codes]:
