@@ -15,6 +15,8 @@ from numba import njit, types
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from simulator.serving.fast_compile import OPTIONS, quickly
+
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
@@ -34,7 +36,8 @@ _PERCENTILES = types.void(_values, _table, _ints, _ints, _ints, _floats, _values
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """`measure` or `percentiles`, compiled or loaded from numba's cache."""
     signature = _MEASURE if function is measure else _PERCENTILES
-    made: Callable[..., None] = njit(signature, cache=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True)(function)
+    with quickly():
+        made: Callable[..., None] = njit(signature, cache=True, **OPTIONS)(function)
     return made
 
 
