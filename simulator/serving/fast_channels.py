@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.costs.lookup import channel_time_ns
-from simulator.serving.fast_arrays import part, rare
 from simulator.serving.fast_plain_state import (
     CONTEXTS,
     DECODES,
@@ -25,7 +24,6 @@ from simulator.serving.fast_plain_state import (
 )
 
 
-@part
 def settle(slot, known, plain):
     """Puts a request of `known` tokens on the channel with the fewest; the first of equal ones."""
     channels, least = plain.channels, np.int64(0)
@@ -36,13 +34,11 @@ def settle(slot, known, plain):
     channels[PROMPTS, least] += known
 
 
-@part
 def _tokens(channels, c):
     """Known tokens of the requests on channel c: a decode knows one more than it has computed."""
     return channels[CONTEXTS, c] + channels[DECODES, c] + channels[PROMPTS, c]
 
 
-@rare
 def count_again(plain):
     """After preemptions: all running requests are decodes (the partial prompt was the first victim)."""
     channels, slots = plain.channels, plain.slots
@@ -55,27 +51,23 @@ def count_again(plain):
         slot = slots[slot, NEXT]
 
 
-@part
 def advance(channels):
     """Every decode has computed one token more."""
     for c in range(channels.shape[1]):
         channels[CONTEXTS, c] += channels[DECODES, c]
 
 
-@part
 def add_single(channels, c, context):
     """A chunk of one token, which is priced like a decode, is part of the pass."""
     channels[SINGLES, c] += 1
     channels[SINGLE_CONTEXTS, c] += context
 
 
-@part
 def busiest_ns(channels, tables):
     """Decode attention of a step of mere decodes, after `advance`."""
     return channel_time_ns(channels[DECODES], channels[CONTEXTS], tables.channel_request_ns, tables.channel_token_ns)
 
 
-@part
 def busiest_with_singles_ns(channels, tables):
     """Decode attention of a pass, before `advance`; forgets the chunks of one token."""
     for c in range(channels.shape[1]):
