@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from simulator.inputs.errors import InputError
 
+PROBE_SECONDS = 5.0  # for a node of a cluster to take a connection
 OBJECT_STORE_BYTES = 256 * 1024 * 1024  # snapshots and traces are tens of MB; more would count against the 2 GB goal
 
 # Settings of a local cluster that its processes read from the environment.
@@ -25,6 +27,20 @@ _LOCAL_ENVIRONMENT = {
 }
 
 
+def check_address(address: str | None) -> None:
+    """Whether anything answers at `HOST:PORT` (with or without `ray://`); other forms, as `auto`, are for Ray to judge.
+
+    Raises InputError. Ray itself tries an address where no cluster is any more for minutes, and says nothing.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:  # OverflowError: a port above 65535
+        raise InputError(_join_hint(address, f"nothing answers there ({error})"), key="--address") from error
+
+
 @contextmanager
 def connected(workers: int, address: str | None) -> Iterator[None]:
     """Ray is up inside: a local cluster of `workers` CPUs, or the one at `address`.
@@ -33,6 +49,7 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
     """
     for name, value in _LOCAL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    check_address(address)
     import ray
 
     said = _Said()

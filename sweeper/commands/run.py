@@ -19,6 +19,7 @@ from simulator.inputs.cli import DISK_ERRORS
 from simulator.inputs.errors import InputError
 from simulator.version import simulator_version
 from sweeper import folder as study_folder
+from sweeper.cluster import check_address
 from sweeper.commands.ending import print_ending
 from sweeper.enumeration import Enumeration
 from sweeper.folder import COSTS_FILE, Settings
@@ -47,6 +48,7 @@ def run(args: Namespace) -> int:
     trial_timeout_s = _seconds(spec.trial_timeout if args.trial_timeout is None else args.trial_timeout, "--trial-timeout")
     uri = None if args.tracking_uri is None else check_uri(args.tracking_uri)
     storage = None if args.storage is None else check_storage(args.storage)
+    check_address(args.address)
     costs = cache.load(Path(args.cache)) if args.cache else cache.empty()
     note = ""
     if sampler == "auto":
