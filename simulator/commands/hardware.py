@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from simulator.design import CONFIGS, load_costs, load_hardware, parse_override
 from simulator.hardware import dram
@@ -18,12 +18,16 @@ from simulator.schema.costs import Costs
 from simulator.schema.hardware import Hardware
 from simulator.schema.serving import Parallelism
 
+# of the list, with their units: 16-bit and 8-bit are the peak rates of dense matrix products
+COLUMNS = ("16-bit\nTFLOP/s", "8-bit\nTFLOP/s", "memory\nGB", "bandwidth\nTB/s", "link\nGB/s", "area\nmm2", "price\nUSD",
+           "peak power\nW")
+
 
 def hardware_command(source: str | None, overrides: list[str], costs: str) -> int:
     """Prints rates, bandwidths, area, power and price of one device; without a name, one line per shipped device."""
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 100)
     if source is None:
-        table = Table("hardware", "16-bit", "8-bit", "memory", "bandwidth", "link", "area", "price", "peak power")
+        table = Table("hardware", *(Column(name, justify="right", no_wrap=True) for name in COLUMNS))
         for path in sorted((CONFIGS / "hardware").glob("*.yaml")):
             table.add_row(*_line(load_hardware(path.stem, {}), costs))
         console.print(table)
@@ -39,10 +43,10 @@ def hardware_command(source: str | None, overrides: list[str], costs: str) -> in
 
 def _line(hardware: Hardware, costs: str) -> tuple[str, ...]:
     top, cost = peaks(hardware), bill(hardware, load_costs(costs))
-    return (hardware.name, f"{top.matrix_16bit_flops / 1e12:,.0f} TFLOP/s", f"{top.matrix_8bit_flops / 1e12:,.0f} TFLOP/s",
-            f"{dram.capacity_bytes(hardware.memory) / 1e9:,.0f} GB", f"{top.memory_bytes_per_s / 1e12:.2f} TB/s",
-            f"{top.link_bytes_per_s / 1e9:,.0f} GB/s", f"{cost.area_mm2:,.0f} mm2" if cost.area_mm2 else "-",
-            f"{cost.device_usd + cost.pim_usd:,.0f} USD", f"{cost.peak_w:,.0f} W")
+    return (hardware.name, f"{top.matrix_16bit_flops / 1e12:,.0f}", f"{top.matrix_8bit_flops / 1e12:,.0f}",
+            f"{dram.capacity_bytes(hardware.memory) / 1e9:,.0f}", f"{top.memory_bytes_per_s / 1e12:.2f}",
+            f"{top.link_bytes_per_s / 1e9:,.0f}", f"{cost.area_mm2:,.0f}" if cost.area_mm2 else "-",
+            f"{cost.device_usd + cost.pim_usd:,.0f}", f"{cost.peak_w:,.0f}")
 
 
 def facts(hardware: Hardware, costs: Costs, parallelism: Parallelism) -> list[tuple[str, str]]:

@@ -79,7 +79,10 @@ def test_tables_and_plot_are_written(tmp_path, capsys):
     assert "memory" in capsys.readouterr().out
     assert "plotly" in plot.read_text()
     assert main(["hardware"]) == 0
-    assert "h100-sxm" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert sum("h100-sxm" in line for line in lines) == 1 and all(line[0] in "┏┃┡│└" for line in lines)
+    assert len(lines) == 5 + len(list((CONFIGS / "hardware").glob("*.yaml")))  # none wraps: four lines of head, one of foot
     assert main(["hardware", "npu-pim", "--set", "npu.arrays=4"]) == 0
     assert "die area" in capsys.readouterr().out
 

@@ -1,5 +1,6 @@
 """`--storage`: an Optuna storage gets every finished trial once, read back with Optuna itself."""
 
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -97,6 +98,25 @@ def test_an_outage_in_the_middle_is_one_warning_and_is_caught_up_without_doubles
     assert mirror.close()  # the end tries once more at once
     assert sorted(t.user_attrs["trial"] for t in study_at(url, space).trials) == list(range(20))
     assert len(warned) == 1 and "storage is away" in warned[0]
+
+
+def test_a_locked_database_is_one_warning_and_resume_completes_it(tmp_path, space, book):
+    """Another process holds SQLite's exclusive lock until the sweep's end and beyond."""
+    url = url_of("sqlite", tmp_path)
+    book.append(trials(0, 1)[0])
+    assert mirrored(url, space, book)
+    for trial in trials(1, 5):
+        book.append(trial)
+    warned: list[str] = []
+    holder = sqlite3.connect(tmp_path / "optuna.db", isolation_level=None)
+    try:
+        holder.execute("begin exclusive")
+        assert not mirrored(url + "?timeout=0.1", space, book, warned.append)  # SQLite's own wait: 5 s where not said
+    finally:
+        holder.close()
+    assert len(warned) == 2 and "database is locked" in warned[0] and "resume" in warned[1]
+    assert mirrored(url, space, book)
+    assert sorted(t.user_attrs["trial"] for t in study_at(url, space).trials) == list(range(5))
 
 
 def test_a_storage_that_stays_away_says_how_to_go_on(tmp_path, space, book):

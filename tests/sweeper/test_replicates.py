@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import random
+import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from simulator.capacity import capacity
 from simulator.costs.cache import CostCache
 from simulator.inputs.errors import InputError
 from simulator.simulate import price, simulate
-from sweeper.api import Study
+from sweeper.api import Space, Study, run
 from sweeper.commands.ending import print_ending
 from sweeper.commands.noise import objective_noise
 from sweeper.digest import digest
@@ -78,6 +79,25 @@ def test_a_trial_is_the_mean_of_runs_with_the_next_seeds(study):
     assert "capital" not in trial.half_widths
     assert trial.half_width("capital") == 0
     assert trial.replicates["tpot_p95"] == pytest.approx([1e3 * run["tpot_p95"] for run in runs], rel=1e-9)
+
+
+def test_workers_of_a_ray_cluster_find_the_same_replicates(study, tmp_path, ray_cluster):
+    """The whole way: search, two workers, ledger, MLflow, results; every trial as evaluated here, to the bit."""
+    pytest.importorskip("ray")
+    _, space, alone = study
+    swept = run(Space(space), tmp_path / "swept", sampler="exhaustive", workers=2)
+    trials = list(swept.trials())
+    found = {tuple(t.parameters.items()): t for t in trials}
+    assert len(found) == len(alone) == len(trials)
+    for trial in alone:
+        other = found[tuple(trial.parameters.items())]
+        for field in ("status", "objectives", "metrics", "half_widths", "replicates", "unsure", "constraints"):
+            assert getattr(other, field) == getattr(trial, field), (field, trial.parameters)
+    widths = {t.number: t.half_widths.get("ttft_p99") for t in trials}
+    assert swept.table().column("ttft_p99_half_width_s").to_pylist() == [widths[n] for n in range(len(trials))]
+    with sqlite3.connect(tmp_path / "swept" / "mlflow.db") as connection:
+        logged = {key for (key,) in connection.execute("select distinct key from metrics")}
+    assert {"tpot_p95_ms.ci_low", "tpot_p95_ms.ci_high"} <= logged
 
 
 def test_objectives_of_means_have_jackknife_intervals():
