@@ -16,6 +16,8 @@ from simulator.serving.fast_plain_state import Plain, new_plain
 from simulator.serving.fast_pool import Pool, new_pool
 from simulator.serving.fast_queues import Queues, new_queues
 
+_NO_POOL = new_pool(0, 0, 0)  # never written
+
 
 def checked_tables(config: SchedulerConfig, costs: StepCosts) -> StepTables:
     """The tables as the kernels take them. Raises InputError for impossible limits or tables, and for schedulers that are
@@ -109,7 +111,7 @@ def queues_for(bounds: Limits, tables: StepTables, requests: int) -> Queues:
 def pool_for(bounds: Limits, slots: int, longest_blocks: int) -> Pool:
     """Blocks and their contents, with prefix caching, for running requests of at most `longest_blocks` known blocks."""
     if not bounds.caching:
-        return new_pool(0, 0, 0)
+        return _NO_POOL
     return new_pool(bounds.usable_blocks, slots, longest_blocks)
 
 
@@ -132,5 +134,5 @@ def check_end(end: int) -> None:
 def readonly(array: Any) -> Any:
     """A view that numba takes for an array that is only read."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
