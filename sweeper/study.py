@@ -53,7 +53,7 @@ from sweeper.worker import Task
 # within these bounds. A region of a space that a device model cannot price is passed over, a broken machine is not.
 MAX_FAILURES, MOST_FAILURES = 5, 1000
 SAVE_COSTS_SECONDS = 60.0
-SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 10-40 s) ..."
+SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 3-15 s) ..."
 REPORT_SHARE = 0.05  # of the sweep's time that its report may add; `python -m sweeper report` takes more
 NOTE_TRIALS = 16  # between two steps in MLflow that also hold the sweep's numbers: every metric of a step costs 0.1 ms
 NOTE_SECONDS = 2.0  # between two steps of an exhaustive sweep in MLflow
