@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LEAST_REQUESTS = 50_000  # a trace below costs milliseconds, which is what asking for a design costs, too
 SHARE, LEAST_SHORT = 16, 200  # of the trace that the short one has, and its least requests
-LEAST_SECONDS = 0.1  # of a full simulation: below it the ladder broke even at best (docs/search.md)
+LEAST_SECONDS = 0.1  # of a full simulation: at 51 ms and less the ladder broke even at best (docs/search.md)
 MOST_SHARE = 0.5  # of a full simulation that a short one may cost
 PROBES = 4  # designs that are measured
 
