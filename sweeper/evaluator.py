@@ -10,8 +10,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from simulator.bounds import bounds, mean_bounds
 from simulator.capacity import capacity
 from simulator.confidence import half_widths, mean_metrics
@@ -36,6 +34,7 @@ from sweeper.uncertainty import read_samples
 from sweeper.worker import Task, run_task
 
 MAX_TRACES = 32  # kept per worker when designs differ in workload
+WARMING = 16  # designs tried for the engines that a space needs: 2 ms each
 
 
 class SimEvaluator:
@@ -143,7 +142,7 @@ def load_traces(space: Space) -> dict[str, Trace]:
 
     Raises InputError where a trace cannot be read, or not be replicated where replicates are asked for.
     """
-    workloads = [design.workload for design in (*(b.design for b in space.baselines), *_some_design(space))]
+    workloads = [design.workload for design in (*(b.design for b in space.baselines), *_some_designs(space, 1))]
     found = {workload_key(workload): load_trace(workload) for workload in workloads}
     for workload in workloads:
         replicates(workload, found[workload_key(workload)], workload.replicates or 1)
@@ -152,27 +151,29 @@ def load_traces(space: Space) -> dict[str, Trace]:
 
 def plugged(space: Space) -> bool:
     """Whether another package's device prices designs (as far as one can see): it may hang or crash, in workers only."""
-    return any(design.hardware.device is not None for design in (*(b.design for b in space.baselines), *_some_design(space)))
+    return any(design.hardware.device is not None for design in (*(b.design for b in space.baselines), *_some_designs(space, 1)))
 
 
-def warm(space: Space) -> None:
-    """Simulates four requests, so that the engine is compiled once, here, and workers load it from numba's cache.
+def warm(space: Space, traces: Mapping[str, Trace]) -> None:
+    """Simulates the first requests of the workload with some designs, so that the engines which the space needs (pipelines,
+    prefix caching, clients, PIM channels each have their own) are compiled once, here, and workers load them from numba's
+    cache.
 
     What goes wrong is left to the trials to say. Another package's device is not asked: its place takes a built-in one.
     """
-    few = np.full(4, 16, dtype=np.int32)
-    trace = Trace(np.arange(4, dtype=np.int64) * 1_000_000, few, few)
-    for design in (*(b.design for b in space.baselines), *_some_design(space)):
+    for design in (*(b.design for b in space.baselines), *_some_designs(space, WARMING)):
         with contextlib.suppress(Exception):
             if design.hardware.device is not None:
                 design = design.model_copy(update={"hardware": load_hardware("h100-sxm", {})})
-            simulate(design, trace=trace)
+            trace = traces.get(workload_key(design.workload)) or next(iter(traces.values()))
+            simulate(design, trace=head(trace, 8))
 
 
 def measured_seconds(space: Space, trials: int = 12) -> float:
     """Wall time of one evaluation in this process, the mean over random points after a few to warm up."""
-    warm(space)
-    evaluator = SimEvaluator(space, load_traces(space))
+    traces = load_traces(space)
+    warm(space, traces)
+    evaluator = SimEvaluator(space, traces)
     rng = random.Random(0)
     points = [space.sample(rng) for _ in range(2 * trials)]
     for i, point in enumerate(points):
@@ -187,10 +188,11 @@ def workload_key(workload: Workload) -> str:
     return workload.model_dump_json(exclude={"name", "source"})
 
 
-def _some_design(space: Space) -> list[Design]:
-    for seed in range(20):  # the first points may be impossible combinations
-        try:
-            return [space.design(space.sample(random.Random(seed)))]
-        except InputError:
-            continue
-    return []
+def _some_designs(space: Space, at_most: int) -> list[Design]:
+    found: list[Design] = []
+    for seed in range(at_most + 20):  # some points may be impossible combinations
+        if len(found) == at_most:
+            break
+        with contextlib.suppress(InputError):
+            found.append(space.design(space.sample(random.Random(seed))))
+    return found

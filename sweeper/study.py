@@ -362,8 +362,9 @@ class Sweep:
 
 def _prepared(space: Space) -> dict[str, Trace]:
     """The space's traces, once the engine is compiled."""
-    warm(space)
-    return load_traces(space)
+    traces = load_traces(space)
+    warm(space, traces)
+    return traces
 
 
 def write_report(folder: Path, space: Space, found: Digest, say: Callable[[str], None], budget_s: float) -> None:

@@ -54,7 +54,7 @@ def head(trace: Trace, requests: int) -> Trace:
     if ids is not None and id_offsets is not None:
         ids, id_offsets = ids[: id_offsets[n]], id_offsets[: n + 1]
     return Trace(trace.arrival_ns[:n], trace.prompt_tokens[:n], trace.output_tokens[:n],
-                 None if trace.priority is None else trace.priority[:n], segments, ids, id_offsets)
+                 None if trace.priority is None else trace.priority[:n], segments, ids, id_offsets, trace.concurrency)
 
 
 def at_rate(trace: Trace, rate_per_s: float) -> Trace:

@@ -54,8 +54,9 @@ def _measured(space: Space, requests: int) -> tuple[float, float]:
     """Seconds of a full and of a short evaluation, the least over a few random designs that can serve."""
     from sweeper.evaluator import SimEvaluator, load_traces, warm
 
-    warm(space)
-    evaluator = SimEvaluator(space, load_traces(space))
+    traces = load_traces(space)
+    warm(space, traces)
+    evaluator = SimEvaluator(space, traces)
     rng = random.Random(0)
     full, short = [], []
     for _ in range(5 * PROBES):

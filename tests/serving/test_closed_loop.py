@@ -9,7 +9,7 @@ from simulator.design import resolve
 from simulator.inputs.errors import InputError
 from simulator.serving import engine, reference
 from simulator.serving.closed_loop import with_arrivals
-from simulator.serving.trace import load_trace, split
+from simulator.serving.trace import head, load_trace, split
 from simulator.simulate import simulate
 from tests.serving.scenarios import outcome, random_scenario
 from tests.serving.test_engine import difference, private
@@ -74,3 +74,7 @@ def test_clients_are_shared_out_to_replicas():
 def test_clients_and_arrival_times_exclude_each_other():
     with pytest.raises(InputError, match="either 'concurrency' or 'arrivals'"):
         design(concurrency=4, arrivals={"process": "poisson", "rate": "2 requests/s"})
+
+
+def test_the_first_requests_of_a_closed_loop_have_its_clients():
+    assert head(load_trace(design(concurrency=3).workload), 4).concurrency == 3
