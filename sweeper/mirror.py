@@ -176,6 +176,9 @@ def _journal(path: Path) -> Any:
     return JournalFileBackend(str(path), lock)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    """What went wrong first: Optuna wraps a database's own error in a general remark."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     text = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {text[:200]}"
