@@ -95,7 +95,8 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
     if len(runs) > 1:
         console.print(f"means of {len(runs)} replicates; ± half of a 95 % confidence interval; operators of the first")
     if result.streamed:
-        console.print(f"streamed: no request is kept; latency percentiles are read off histograms, within {100 * ERROR:.2f} % (ITL 0.4 %)")
+        console.print(f"streamed: no request is kept; latency percentiles are read off histograms, within {100 * ERROR:.2f} % "
+                      "(ITL 0.4 %)")
     latency = Table("latency", "mean", *(f"p{q}" for q in PERCENTILES), title_justify="left")
     for name in ("ttft", "tpot", "itl", "e2e", "queueing"):
         if f"{name}_mean" in m:
