@@ -210,8 +210,9 @@ def ladder(truth: Truth, seed: int, budget: float, evaluator: SimEvaluator, pric
 
 def measure_ladder(truth: Truth, name: str, seeds: range, trials: int) -> Iterator[dict[str, Any]]:
     """Rows of the ladder on one space."""
-    evaluator = SimEvaluator(truth.space, load_traces(truth.space))
-    warm(truth.space)
+    traces = load_traces(truth.space)
+    warm(truth.space, traces)
+    evaluator = SimEvaluator(truth.space, traces)
     prices = rung_prices(truth, evaluator)
     climbs = [ladder(truth, seed, trials, evaluator, prices)[0] for seed in seeds]
     shares = [truth.share(climb.found) for climb in climbs]
