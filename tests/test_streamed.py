@@ -70,7 +70,7 @@ def test_the_command_says_that_percentiles_are_read_off_histograms():
     shown = command("--stream", "--set", "workload=chat-200")
     assert shown.returncode == 0
     assert "streamed" in shown.stdout
-    assert "within 0.05%" in shown.stdout
+    assert "within 0.05 %" in shown.stdout
     assert "streamed" not in command("--set", "workload=chat-200").stdout
     assert json.loads(command("--stream", "--json", "--set", "workload=chat-200").stdout)["percentiles_within"] == ERROR
 
