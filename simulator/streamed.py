@@ -30,16 +30,15 @@ LONGEST_KEPT = 1_000_000  # requests: above, `python -m simulator run` streams
 
 def refusal(design: Design) -> InputError | None:
     """Why the design's workload cannot be streamed: None where it can."""
-    workload, few = design.workload, f"cut workload.requests to {LONGEST_KEPT:,} or fewer"
+    workload = design.workload
     if workload.concurrency is not None:
-        return InputError(f"a closed loop is not streamed: {few}", key="workload.concurrency")
+        return InputError("a closed loop is not streamed", key="workload.concurrency")
     if workload.replicates is not None and workload.trace is not None:
-        return InputError(f"a recorded trace is not streamed several times: remove this key, or {few}", key="workload.replicates")
+        return InputError("a recorded trace is not streamed several times", key="workload.replicates")
     if design.serving.enable_prefix_caching and has_contents(workload):
-        return InputError(f"prefix caching of prompts with token ids is not streamed: set it to false, or {few}",
-                          key="serving.enable_prefix_caching")
+        return InputError("prefix caching of prompts with token ids is not streamed", key="serving.enable_prefix_caching")
     if own_metrics():
-        return InputError(f"metric plug-in '{next(iter(own_metrics()))}' may read every request: uninstall it, or {few}")
+        return InputError(f"metric plug-in '{next(iter(own_metrics()))}' may read every request")
     return None
 
 
@@ -53,7 +52,7 @@ def simulate_streamed(design: Design, *, cache: CostCache | None = None, piece: 
     if found:
         raise Infeasible(found)
     if refused is not None:
-        raise refused
+        raise InputError(f"{refused.message}: `simulate` keeps every request, and workload.requests says how many", key=refused.key)
     priced = price(design, cache or CostCache())
     try:
         return _served(design, priced, piece, general=False)

@@ -80,3 +80,10 @@ def test_options_that_need_every_request_are_refused_in_one_line():
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: --reference: ")
     assert refused.stderr.count("\n") == 1
+
+
+def test_a_workload_that_cannot_be_streamed_is_told_how_it_can_be_served():
+    refused = command("--stream", "--set", "serving.enable_prefix_caching=true", "--set", "workload.replicates=2")
+    assert refused.returncode == 2
+    assert refused.stderr == ("error: workload.replicates: a recorded trace is not streamed several times: leave --stream out, and "
+                              "every request is kept in memory\n")

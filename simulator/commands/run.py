@@ -32,8 +32,11 @@ def run_command(source: str, overrides: list[str], *, as_json: bool, requests_fi
     kept = next((option for option, given in options.items() if given), None)
     if stream and kept is not None:
         raise InputError("wants every request in memory, --stream none: drop one of the two", key=kept)
-    if not stream and kept is None and streams(design):
-        refused = refusal(design)
+    long = kept is None and streams(design)
+    refused = refusal(design) if stream or long else None
+    if stream and refused is not None:
+        raise InputError(f"{refused.message}: leave --stream out, and every request is kept in memory", key=refused.key)
+    if not stream and long:
         stream = refused is None
         if refused is not None:
             print(f"note: all requests are held in memory, since {refused}", file=sys.stderr)
