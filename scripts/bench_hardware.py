@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from simulator.design import CONFIGS
-from simulator.hardware.build import Devices, build
-from simulator.hardware.priced import Device
+from simulator.design.load import CONFIGS
+from simulator.design.records.hardware import Hardware
+from simulator.design.records.serving import Parallelism
+from simulator.devices.build import Devices, build
+from simulator.devices.device import Device
 from simulator.inputs.yaml_file import load_yaml
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention
-from simulator.schema.hardware import Hardware
-from simulator.schema.serving import Parallelism
 
 OPERATORS: dict[str, Operator] = {
     "gemm": Gemm(4096, 4096, 16, 16), "decode_attention": DecodeAttention(32, 8, 128, 16, 16),

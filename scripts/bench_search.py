@@ -10,7 +10,7 @@ scale, bounded by the 90th percentile of all feasible designs. For every sampler
 proposal costs nothing: only simulations count. Ours ask with 4 evaluations under way, as with two workers; the stock
 samplers one by one, which favours them.
 
-`ladder` is `gp` below bounds that prove designs dominated (sweeper.ladder), every rung really run. Its budget is the cost of
+`ladder` is `gp` below bounds that prove designs dominated (sweeper.run.ladder), every rung really run. Its budget is the cost of
 --trials full simulations: what a design costs that a proof ends, and what a proof that fails adds to a simulation, are
 measured first, on the same designs, and counted in full simulations.
 """
@@ -42,18 +42,18 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts import search_peers  # noqa: E402
-from sweeper import ledger  # noqa: E402
-from sweeper.enumeration import Enumeration  # noqa: E402
-from sweeper.evaluator import SimEvaluator, load_traces, warm  # noqa: E402
-from sweeper.ladder.loop import Ladder, Rungs, run_free  # noqa: E402
-from sweeper.loop import Loop  # noqa: E402
-from sweeper.pareto import signs  # noqa: E402
-from sweeper.proposals import Proposals  # noqa: E402
+from sweeper.run.ladder.ladder import Ladder, Rungs, run_free  # noqa: E402
+from sweeper.run.loop import Loop  # noqa: E402
 from sweeper.search.build import build_search  # noqa: E402
-from sweeper.space import Space  # noqa: E402
-from sweeper.space_file import load_space  # noqa: E402
-from sweeper.trial import Trial  # noqa: E402
-from sweeper.worker import Task, run_task  # noqa: E402
+from sweeper.search.proposals import Proposals  # noqa: E402
+from sweeper.space.enumeration import Enumeration  # noqa: E402
+from sweeper.space.file import load_space  # noqa: E402
+from sweeper.space.space import Space  # noqa: E402
+from sweeper.study import ledger  # noqa: E402
+from sweeper.study.front import signs  # noqa: E402
+from sweeper.study.trial import Trial  # noqa: E402
+from sweeper.workers.evaluator import SimEvaluator, load_traces, warm  # noqa: E402
+from sweeper.workers.worker import Task, run_task  # noqa: E402
 
 # space -> what is changed for the enumeration: short traces keep it affordable
 SPACES: dict[str, dict[str, Any]] = {

@@ -30,14 +30,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from simulator.costs.step import StepCosts  # noqa: E402
-from simulator.serving import engine, limits, reference  # noqa: E402
-from simulator.serving.config import SchedulerConfig, Segments, Trace  # noqa: E402
-from simulator.serving.identities import block_identities  # noqa: E402
-from simulator.serving.latency import latency  # noqa: E402
-from simulator.serving.stream import Stream  # noqa: E402
-from simulator.serving.tally import Tally  # noqa: E402
-from simulator.serving.trace_pieces import PIECE  # noqa: E402
+from simulator.engine import engine, reference  # noqa: E402
+from simulator.engine.stream import Stream  # noqa: E402
+from simulator.pricing.step import StepCosts  # noqa: E402
+from simulator.results.latency import latency  # noqa: E402
+from simulator.results.tally import Tally  # noqa: E402
+from simulator.scheduler import limits  # noqa: E402
+from simulator.scheduler.config import SchedulerConfig, Segments, Trace  # noqa: E402
+from simulator.workload.block_identities import block_identities  # noqa: E402
+from simulator.workload.pieces import PIECE  # noqa: E402
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 LOADS = {"load50": 0.5, "load90": 0.9, "load120": 1.2}
@@ -102,7 +103,7 @@ def start_up() -> list[Row]:
     """First call in fresh processes: with an empty compile cache, then with a warm one."""
     code = (
         "import time; from scripts.bench_simulator import ROOMY, costs_of, trace_of; "
-        "from simulator.serving import engine; trace = trace_of('sharegpt', 100, None, ROOMY); "
+        "from simulator.engine import engine; trace = trace_of('sharegpt', 100, None, ROOMY); "
         "costs = costs_of(ROOMY); start = time.process_time(); engine.run(trace, ROOMY, costs); "
         "print(time.process_time() - start)"
     )

@@ -29,9 +29,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from simulator.costs.cache import CostCache, empty  # noqa: E402
-from sweeper.trial import Trial  # noqa: E402
-from sweeper.worker import Task  # noqa: E402
+from simulator.pricing.cache import CostCache, empty  # noqa: E402
+from sweeper.study.trial import Trial  # noqa: E402
+from sweeper.workers.worker import Task  # noqa: E402
 
 Row = dict[str, Any]
 WORKERS = 2
@@ -116,11 +116,11 @@ def under_load(make: Callable[[], Sleeper], trials: int) -> tuple[float, Any]:
     """Wall seconds of `trials` gp trials on 2 workers that are up, and the pool's counters."""
     import ray
 
-    from sweeper.loop import Loop, run_free
-    from sweeper.pool import Pool
-    from sweeper.proposals import Proposals
+    from sweeper.run.loop import Loop, run_free
     from sweeper.search.build import build_search
-    from sweeper.space_file import load_space
+    from sweeper.search.proposals import Proposals
+    from sweeper.space.file import load_space
+    from sweeper.workers.pool import Pool
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     space = load_space("npu_pim")
@@ -176,7 +176,7 @@ def main() -> int:
     if args.only in (None, "scaling"):
         take(scaling(1_000 if args.quick else 5_000))
     if args.only in (None, "efficiency"):
-        from sweeper.cluster import connected
+        from sweeper.workers.cluster import connected
 
         with connected(WORKERS, None):
             take(efficiency(args.quick))

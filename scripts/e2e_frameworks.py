@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from simulator.costs.capacity import predict
-from simulator.design import Design
-from simulator.hardware.dram import capacity_bytes
+from simulator.design.load import Design
+from simulator.devices.dram import capacity_bytes
+from simulator.pricing.kv_memory import predict
 
 MIB = 1024**2
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from simulator.schema.workload import Workload
-from simulator.serving.trace import load_trace
+from simulator.design.records.workload import Workload
+from simulator.workload.load import load_trace
 
 WORKLOAD = Workload.model_validate({
     "arrivals": {"process": "poisson", "rate": "8 requests/s"},

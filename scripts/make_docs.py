@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from simulator.metrics import CAPACITY_METRICS, METRICS, Metric
-from simulator.schema.json_schema import NAMED, SECTIONS
-from sweeper.space_schema import SpaceFile
+from simulator.design.schema import NAMED, SECTIONS
+from simulator.results.metrics import CAPACITY_METRICS, METRICS, Metric
+from sweeper.space.schema import SpaceFile
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end of generated -->)", re.DOTALL)

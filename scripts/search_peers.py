@@ -16,10 +16,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sweeper.pareto import signs
-from sweeper.proposals import broken_rule
-from sweeper.space import Space
-from sweeper.trial import Trial
+from sweeper.search.proposals import broken_rule
+from sweeper.space.space import Space
+from sweeper.study.front import signs
+from sweeper.study.trial import Trial
 
 LookUp = Callable[[Mapping[str, Any]], Trial]  # a legal point -> its trial
 MOST_ASKED = 30  # proposals per simulation, before a search counts as stuck

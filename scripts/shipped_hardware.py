@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.design import CONFIGS
-from simulator.hardware.build import build
+from simulator.design.load import CONFIGS
+from simulator.design.records.hardware import Hardware
+from simulator.design.records.serving import Parallelism
+from simulator.devices.build import build
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
-from simulator.schema.hardware import Hardware
-from simulator.schema.serving import Parallelism
 
 # aiconfigurator's names of systems
 SYSTEMS = {"a100_sxm": "a100-80gb", "h100_sxm": "h100-sxm", "h200_sxm": "h200-sxm", "l40s": "l40s", "b200_sxm": "b200",

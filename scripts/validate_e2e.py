@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.e2e_frameworks import FRAMEWORKS, Framework, budget, kv_blocks
 from scripts.report import Row, finish, row
 from scripts.shipped_hardware import of_system, preset
-from simulator.costs.cache import CostCache
-from simulator.design import Design, resolve
-from simulator.hardware.dram import peak_bandwidth_bytes_per_s
-from simulator.importers.vllm_run import preset_named
+from simulator.design.load import Design, resolve
+from simulator.devices.dram import peak_bandwidth_bytes_per_s
+from simulator.engine import engine
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
-from simulator.serving import engine
-from simulator.serving.config import Trace
+from simulator.pricing.cache import CostCache
+from simulator.recorded.vllm_run import preset_named
+from simulator.scheduler.config import Trace
 from simulator.simulate import Priced, price, violations
 
 TPOT_BAR, TTFT_BAR = 10.0, 25.0

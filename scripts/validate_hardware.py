@@ -20,13 +20,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.shipped_hardware import device
-from simulator.hardware import area
-from simulator.hardware.links import LinkDevice, Protocol
-from simulator.hardware.newton import NewtonChannel
-from simulator.hardware.newton import attention_cycles as newton_cycles
-from simulator.hardware.pim_timing import TIMINGS, attention_cycles
-from simulator.hardware.systolic import gemm_cycles
+from simulator.devices.links import LinkDevice, Protocol
+from simulator.devices.newton import NewtonChannel
+from simulator.devices.newton import attention_cycles as newton_cycles
+from simulator.devices.pim_timing import TIMINGS, attention_cycles
+from simulator.devices.systolic import gemm_cycles
 from simulator.model.operators import Collective, Gemm, Operator, Vector
+from simulator.silicon import area
 
 DATAFLOW = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_stationary"}
 UNIT = {"bank": "bank", "bg": "bank_group", "buffer": "buffer"}

@@ -26,17 +26,17 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import finish, row
-from simulator.costs.step import StepCosts
-from simulator.design import resolve
+from simulator.design.load import resolve
+from simulator.engine import reference
+from simulator.engine.step_time import StepTime
 from simulator.importers import llmservingsim
-from simulator.importers.vllm_run import preset_named
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
-from simulator.serving import reference
-from simulator.serving.config import SchedulerConfig
-from simulator.serving.requests import Entry
-from simulator.serving.step_time import StepTime
-from simulator.serving.trace_files import read_trace
+from simulator.pricing.step import StepCosts
+from simulator.recorded.vllm_run import preset_named
+from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.requests import Entry
+from simulator.workload.files import read_trace
 
 BAR = 0.1  # per cent
 BLOCK_LAYERS = ("layernorm", "qkv_proj", "rotary_emb", "o_proj", "layernorm", "gate_up_proj", "act_fn", "down_proj")

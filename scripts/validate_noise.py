@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.confidence import standard_errors, t_quantile
-from simulator.costs.cache import CostCache
-from simulator.design import load_design
-from simulator.serving.trace import load_trace
+from simulator.analysis.confidence import standard_errors, t_quantile
+from simulator.design.load import load_design
+from simulator.pricing.cache import CostCache
 from simulator.simulate import price, serve
+from simulator.workload.load import load_trace
 
 DESIGN = "npu-chat"
 WORKLOAD = {"name": "chat-300", "arrivals": {"process": "poisson", "rate": "4 requests/s"}, "requests": 300,

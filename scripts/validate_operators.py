@@ -24,12 +24,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.shipped_hardware import SYSTEMS, preset
-from simulator.hardware.build import build, link_device
-from simulator.hardware.peaks import roofline_s
-from simulator.hardware.priced import Device
+from simulator.design.records.hardware import Hardware
+from simulator.design.records.serving import Parallelism
+from simulator.devices.build import build, link_device
+from simulator.devices.device import Device
+from simulator.devices.peaks import roofline_s
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention
-from simulator.schema.hardware import Hardware
-from simulator.schema.serving import Parallelism
 
 # Quantising before 8-bit GEMMs as the operators were timed, where serving does it otherwise: TensorRT-LLM's with dynamic scales
 # (the largest value sought, scale, cast: kernels of their own; calibrated on these rows), with static ones it is one kernel.

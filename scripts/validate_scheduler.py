@@ -14,10 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from simulator.engine import oracle
 from simulator.inputs.errors import InputError
-from simulator.serving import oracle
 
-MODULES = {"reference": "simulator.serving.reference", "fast": "simulator.serving.engine"}
+MODULES = {"reference": "simulator.engine.reference", "fast": "simulator.engine.engine"}
 
 
 def main(argv: list[str] | None = None) -> int:

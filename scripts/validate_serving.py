@@ -3,7 +3,7 @@
     python scripts/validate_serving.py --run DIR --tables DIR [--workload FILE] [--json FILE] [--plot FILE.html]
 
 --run: meta.json, requests.jsonl and, where there are, timeseries.csv, cluster.json, llmservingsim_summary.txt (formats:
-simulator.importers.vllm_run). --tables: an LLMServingSim profile bundle (meta.yaml, tp1/, tp2/ ...). --workload: the
+simulator.recorded.vllm_run). --tables: an LLMServingSim profile bundle (meta.yaml, tp1/, tp2/ ...). --workload: the
 requests with their token ids, for prefix hits; looked for beside the run when not given. KV capacity is predicted; what
 the run measured is only compared with. Latencies count from when the engine took a request in, which it does between two steps
 (vLLM's queued_ts), on both sides. Exits 1 when a bar is missed, 2 for input that cannot be read.
@@ -20,12 +20,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, row
-from simulator.calibration import window_s
-from simulator.costs.cache import CostCache
-from simulator.importers.vllm_run import RecordedRun, read_run, workload_of
 from simulator.inputs.errors import InputError
-from simulator.replay import beyond, prepared, replay
-from simulator.serving.config import EngineResult
+from simulator.pricing.cache import CostCache
+from simulator.recorded.kernel_time import window_s
+from simulator.recorded.replay import beyond, prepared, replay
+from simulator.recorded.vllm_run import RecordedRun, read_run, workload_of
+from simulator.scheduler.config import EngineResult
 
 STATISTICS = {"mean": np.mean, **{f"p{q}": (lambda v, q=q: np.percentile(v, q)) for q in (50, 90, 95, 99)}}
 BARS = {"ttft": 3.0, "tpot": 1.5, "e2e": 1.5}  # per cent, on mean and p99

@@ -6,7 +6,7 @@ FILE: CSV (may be gzipped) with columns run (TP degree in its name), phase (deco
 ctx_requests, ctx_kv_tokens, decode_requests, decode_kv_tokens, latency_ms. Model and hardware are taken from the run's
 and the file's name where they name presets. The fit sees 5 % of the rows of each TP degree, after a fixed shuffle, of the
 rare phases a larger share; errors are those on the rest. `mape_worst_sample` is the worst of five such samples, the first of
-which gives the other rows. Parameters: simulator.costs.calibrate. Exits 1 when a bar is missed.
+which gives the other rows. Parameters: simulator.recorded.fit. Exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import finish, row
 from scripts.shipped_hardware import preset
-from simulator.costs import calibrate
-from simulator.costs.cache import CostCache
-from simulator.costs.calibrate import Steps
-from simulator.costs.launch import LARGEST
-from simulator.design import CONFIGS, Design, resolve
-from simulator.hardware.dram import peak_bandwidth_bytes_per_s
+from simulator.design.load import CONFIGS, Design, resolve
+from simulator.devices.dram import peak_bandwidth_bytes_per_s
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
+from simulator.pricing.cache import CostCache
+from simulator.pricing.cuda_graphs import LARGEST
+from simulator.recorded import fit
+from simulator.recorded.fit import Steps
 from simulator.simulate import price
 
 SHARE = 0.05
@@ -74,11 +74,11 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
     most = int(steps.sequences.max())
     cache = CostCache()
 
-    def parts(**host: str) -> tuple[Design, calibrate.Parts]:
+    def parts(**host: str) -> tuple[Design, fit.Parts]:
         design = resolve({"model": model, "hardware": {"base": hardware, "host": host}, "parallelism": {"tensor": tensor},
                           "serving": {"max_num_seqs": max(most, 256), "max_num_batched_tokens": int(max(8192, steps.tokens.max())),
                                       "cuda_graphs": True}, "workload": "chat-200"})
-        return design, calibrate.parts(price(design, cache).costs, steps)
+        return design, fit.parts(price(design, cache).costs, steps)
 
     as_shipped = parts()[1]
     default = as_shipped.host + as_shipped.linear + as_shipped.decode + as_shipped.prefill
@@ -89,8 +89,8 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
     errors: dict[str, list[np.ndarray]] = {}
     for seed in range(SEED, SEED + SAMPLES):
         chosen = _chosen(np.where(possible, phases, ""), seed)
-        calibration = calibrate.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes, launches_s)
-        off = np.abs(calibrate.predict(found, steps, calibration, LARGEST) / measured - 1) * 100
+        calibration = fit.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes, launches_s)
+        off = np.abs(fit.predict(found, steps, calibration, LARGEST) / measured - 1) * 100
         if seed == SEED:
             fitted_rows = int(chosen.sum())
             print(f"TP {tensor}: {len(records)} steps, fitted on {fitted_rows}: {_told(calibration)}")
@@ -148,7 +148,7 @@ def _of(record, chosen):  # type: ignore[no-untyped-def]
     return type(record)(*(getattr(record, f.name)[chosen] for f in dataclasses.fields(record)))
 
 
-def _told(c: calibrate.Calibration) -> str:
+def _told(c: fit.Calibration) -> str:
     sizes = ", ".join(f"n >= {n}: {s * 1e3:.2f} ms" for n, s in zip(c.sizes, c.size_s, strict=True) if s > 0)
     linear, decode = ("/".join(f"{f:.3f}" for f in factors) for factors in (c.linear, c.decode))
     return (f"step {c.step_s * 1e3:.2f} ms, sequence {c.sequence_s * 1e6:.0f} us, launches {c.launches_s * 1e3:.2f} ms, "

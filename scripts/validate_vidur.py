@@ -26,14 +26,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, row
-from simulator.costs.step import StepCosts
+from simulator.engine import reference
+from simulator.engine.step_time import StepTime
 from simulator.inputs.errors import InputError
-from simulator.serving import reference
-from simulator.serving.config import EngineResult, SchedulerConfig, Trace
-from simulator.serving.policies import Sarathi, VllmV0
-from simulator.serving.requests import Batch, Entry
-from simulator.serving.scheduler import Scheduler
-from simulator.serving.step_time import StepTime
+from simulator.pricing.step import StepCosts
+from simulator.scheduler.config import EngineResult, SchedulerConfig, Trace
+from simulator.scheduler.policies.registry import Sarathi, VllmV0
+from simulator.scheduler.requests import Batch, Entry
+from simulator.scheduler.scheduler import Scheduler
 
 LAYERS, SEVERAL, COLLECTIVE_MS = 48, 1.1, 0.02
 KV_STEP, TOKEN_STEP = 64, 8

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.costs import swap
-from simulator.costs.capacity import predict
-from simulator.design import Design
-from simulator.hardware import power_cap
+from simulator.design.load import Design
 from simulator.model.checks import violations as split_violations
+from simulator.pricing import swap
+from simulator.pricing.kv_memory import predict
+from simulator.silicon import power_cap
 
 
 @dataclass(frozen=True)

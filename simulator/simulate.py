@@ -8,21 +8,21 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator import own_metrics
-from simulator.breakdown import OperatorTime, Work, add_up, breakdown, by_bound, work
-from simulator.costs.cache import CostCache
-from simulator.costs.capacity import Capacity
-from simulator.costs.step import StepCosts
-from simulator.design import Design
+from simulator.design.load import Design
+from simulator.devices.measured.table import OperatorTable
+from simulator.engine import engine, reference
 from simulator.feasibility import Infeasible, Violation, violations
-from simulator.hardware.cost import Bill
-from simulator.hardware.measured.table import OperatorTable
-from simulator.pricing import Priced, price
-from simulator.serving import engine, reference
-from simulator.serving.closed_loop import with_arrivals
-from simulator.serving.config import EngineResult, Trace
-from simulator.serving.trace import load_trace, split
-from simulator.summary import summarise
+from simulator.pricing.cache import CostCache
+from simulator.pricing.kv_memory import Capacity
+from simulator.pricing.price import Priced, price
+from simulator.pricing.step import StepCosts
+from simulator.results import metric_plugins
+from simulator.results.breakdown import OperatorTime, Work, add_up, breakdown, by_bound, work
+from simulator.results.summary import summarise
+from simulator.scheduler.config import EngineResult, Trace
+from simulator.silicon.money import Bill
+from simulator.workload.closed_loop import with_arrivals
+from simulator.workload.load import load_trace, split
 
 __all__ = ["Infeasible", "Priced", "Result", "Violation", "price", "simulate", "violations"]
 
@@ -37,7 +37,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class Result:
-    """What a design does with a workload. `metrics` by the names and units of `simulator.metrics.METRICS`."""
+    """What a design does with a workload. `metrics` by the names and units of `simulator.results.metrics.METRICS`."""
 
     metrics: dict[str, float]
     priced: Priced
@@ -92,7 +92,7 @@ def serve(design: Design, priced: Priced, trace: Trace, *, log: bool = False, us
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
     metrics = summarise(design, [(r.trace, r.run) for r in replicas], work_of(priced, replicas), priced.bill, priced.scheduler)
     result = Result(metrics, priced, replicas)
-    metrics |= own_metrics.measure(design, result)
+    metrics |= metric_plugins.measure(design, result)
     return result
 
 

@@ -12,18 +12,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator.costs.cache import CostCache
-from simulator.design import Design
+from simulator.design.load import Design
+from simulator.engine.stream import Preempted, Stream
 from simulator.feasibility import Infeasible, Violation, violations
 from simulator.inputs.errors import InputError
-from simulator.own_metrics import own_metrics
-from simulator.pricing import Priced, price
-from simulator.serving.config import EngineResult, Trace
-from simulator.serving.stream import Preempted, Stream
-from simulator.serving.tally import Tally
-from simulator.serving.trace_pieces import PIECE, exceeds, has_contents, pieces_of
+from simulator.pricing.cache import CostCache
+from simulator.pricing.price import Priced, price
+from simulator.results.metric_plugins import own_metrics
+from simulator.results.summary import Measured, metrics_of
+from simulator.results.tally import Tally
+from simulator.scheduler.config import EngineResult, Trace
 from simulator.simulate import Replica, Result, work_of
-from simulator.summary import Measured, metrics_of
+from simulator.workload.pieces import PIECE, exceeds, has_contents, pieces_of
 
 LONGEST_KEPT = 1_000_000  # requests: above, `python -m simulator run` streams
 

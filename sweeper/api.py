@@ -22,23 +22,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from simulator.costs import cache
-from simulator.design import Design
+from simulator.design.load import Design
 from simulator.inputs.errors import InputError
-from sweeper import folder as study_folder
-from sweeper import ledger
-from sweeper.digest import Digest, digest
-from sweeper.enumeration import Enumeration
-from sweeper.folder import COSTS_FILE, Settings
-from sweeper.ladder.choose import resolve
-from sweeper.mirror import check_storage
-from sweeper.progress import Progress
-from sweeper.results import trial_design
-from sweeper.search.choose import choose
-from sweeper.space import Space as _Space
-from sweeper.space_file import load_space
-from sweeper.trial import Trial
-from sweeper.warm_start import warm_start
+from simulator.pricing import cache
+from sweeper.run.ladder.auto_ladder import resolve
+from sweeper.run.progress import Progress
+from sweeper.run.warm_start import warm_start
+from sweeper.search.auto_sampler import choose
+from sweeper.sinks.optuna_storage import check_storage
+from sweeper.space.enumeration import Enumeration
+from sweeper.space.file import load_space
+from sweeper.space.space import Space as _Space
+from sweeper.study import folder as study_folder
+from sweeper.study import ledger
+from sweeper.study.digest import Digest, digest
+from sweeper.study.folder import COSTS_FILE, Settings
+from sweeper.study.results import trial_design
+from sweeper.study.trial import Trial
 
 if TYPE_CHECKING:
     import pyarrow
@@ -100,14 +100,14 @@ class Study:
 
     def ties(self) -> dict[int, list[int]]:
         """Trial -> trials that it differs from by less than the noise, one of the two being on the front
-        (`sweeper.ties`). Empty without `workload.replicates`. Half-widths: `Trial.half_width`, `Trial.half_widths`."""
-        from sweeper.results import ties_both_ways
+        (`sweeper.study.ties`). Empty without `workload.replicates`. Half-widths: `Trial.half_width`, `Trial.half_widths`."""
+        from sweeper.study.results import ties_both_ways
 
         return ties_both_ways(self._digest())
 
     def best(self, objective: str) -> Trial | None:
         """The feasible trial with the best value of one objective; None without any. Raises InputError."""
-        from sweeper.results import best_trial
+        from sweeper.study.results import best_trial
 
         for known in self.space.inner.objectives:
             if known.name == objective:
@@ -122,7 +122,7 @@ class Study:
         """All trials as columns with units in their names, as trials.parquet has them."""
         import pyarrow
 
-        from sweeper.results import ties_both_ways, trials_schema, trials_table
+        from sweeper.study.results import ties_both_ways, trials_schema, trials_table
 
         found = self._digest()
         return trials_table(self.space.inner, list(found.trials()), trials_schema(self.space.inner, found),
@@ -151,9 +151,9 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
     trials: designs in all, baselines included (default: the space's; all of them for `exhaustive`). workers: default
     one per core. seed, deterministic: the same seed gives the same trials whatever the number of workers. address: a
     Ray cluster (then by default a worker on each of its CPUs, also of nodes that join), else a private local one.
-    warm: folders of earlier studies whose results and best designs are taken over (`sweeper.warm_start`); `trials` counts
-    without them. ladder: bounds and a short trace before full simulations (`sweeper.ladder`; default: the space's). storage:
-    URL of an Optuna database, or the path of a journal file, to which finished trials are copied (`sweeper.mirror`).
+    warm: folders of earlier studies whose results and best designs are taken over (`sweeper.run.warm_start`); `trials` counts
+    without them. ladder: bounds and a short trace before full simulations (`sweeper.run.ladder`; default: the space's). storage:
+    URL of an Optuna database, or the path of a journal file, to which finished trials are copied (`sweeper.sinks.optuna_storage`).
     Raises InputError where the folder holds a study already.
     """
     inner = space.inner if isinstance(space, Space) else load_space(space)
@@ -179,8 +179,8 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
 
 def _sweep(folder: Path, space: _Space, book: ledger.Ledger, settings: Settings, costs: cache.Snapshot,
            address: str | None, quiet: bool, *, elastic: bool) -> None:
-    from sweeper.pool_errors import PoolError
-    from sweeper.study import Sweep
+    from sweeper.run.sweep import Sweep
+    from sweeper.workers.pool_errors import PoolError
 
     try:
         with Progress(Console(stderr=True), quiet=quiet) as progress:

@@ -9,13 +9,13 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
-from simulator.costs.cache import CostCache
-from simulator.design import CONFIGS, load_design
+from simulator.design.load import CONFIGS, load_design
 from simulator.feasibility import Infeasible, violations
-from simulator.metrics import METRICS
-from simulator.serving.config import Trace
-from simulator.serving.trace import load_trace
+from simulator.pricing.cache import CostCache
+from simulator.results.metrics import METRICS
+from simulator.scheduler.config import Trace
 from simulator.simulate import simulate
+from simulator.workload.load import load_trace
 
 DESIGNS = sorted(p.stem for p in (CONFIGS / "designs").glob("*.yaml"))
 

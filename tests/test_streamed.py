@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from simulator.design import load_design
+from simulator.design.load import load_design
 from simulator.inputs.errors import InputError
-from simulator.serving.histogram import ERROR
+from simulator.results.histogram import ERROR
 from simulator.simulate import simulate
 from simulator.streamed import refusal, simulate_streamed
 

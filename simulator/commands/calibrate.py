@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.calibration import kernel_time, window_s
-from simulator.costs import calibrate
-from simulator.costs.cache import CostCache
-from simulator.costs.launch import LARGEST
-from simulator.design import resolve
-from simulator.importers.vllm_run import read_run, workload_of
-from simulator.importers.vllm_steps import read_steps
+from simulator.design.load import resolve
 from simulator.inputs.errors import InputError
-from simulator.replay import prepared, replay
-from simulator.serving.config import EngineResult
+from simulator.pricing.cache import CostCache
+from simulator.pricing.cuda_graphs import LARGEST
+from simulator.recorded import fit
+from simulator.recorded.kernel_time import kernel_time, window_s
+from simulator.recorded.replay import prepared, replay
+from simulator.recorded.vllm_run import read_run, workload_of
+from simulator.recorded.vllm_steps import read_steps
+from simulator.scheduler.config import EngineResult
 from simulator.simulate import price
 
 
@@ -54,18 +54,18 @@ def _from_steps(file: Path, model: str, hardware: str, tensor: int) -> int:
                       "parallelism": {"tensor": tensor}, "workload": "chat-200",
                       "serving": {"max_num_seqs": max(256, int(steps.sequences.max())), "cuda_graphs": True,
                                   "max_num_batched_tokens": max(8192, int(steps.tokens.max()))}})
-    parts = calibrate.parts(price(design, CostCache()).costs, steps)
+    parts = fit.parts(price(design, CostCache()).costs, steps)
     shipped = resolve({"model": model, "hardware": hardware, "workload": "chat-200"})
     expected_s = shipped.hardware.host.graphless_layer_s * shipped.model.layers
-    found = calibrate.fit(parts, steps, measured_s, LARGEST, launches_s=expected_s or None)
-    off = np.abs(calibrate.predict(parts, steps, found, LARGEST) / measured_s - 1)
+    found = fit.fit(parts, steps, measured_s, LARGEST, launches_s=expected_s or None)
+    off = np.abs(fit.predict(parts, steps, found, LARGEST) / measured_s - 1)
     print(f"# {file.name}: {len(measured_s)} steps, mean error after the fit {off.mean() * 100:.1f} %\nhost:\n"
           f"  step: {design.hardware.host.step_s * 1e3:g} ms\n  sequence: {design.hardware.host.sequence_s * 1e6:g} us\n"
           f"  device_step: {found.step_s * 1e3:.3f} ms\n  device_sequence: {found.sequence_s * 1e6:.2f} us\n"
           f"  graphless_layer: {found.launches_s / design.model.layers * 1e3:.3f} ms")
     print("# time of the analytic model's parts, measured over predicted:")
-    for name, at, factors in (("linear operators at tokens", (*calibrate.ROWS, "prefill alone", "prompts continued"), found.linear),
-                              ("decode attention at sequences", calibrate.BATCHES, found.decode)):
+    for name, at, factors in (("linear operators at tokens", (*fit.ROWS, "prefill alone", "prompts continued"), found.linear),
+                              ("decode attention at sequences", fit.BATCHES, found.decode)):
         print(f"#   {name}: " + ", ".join(f"{n}: {f:.3f}" for n, f in zip(at, factors, strict=True)))
     print(f"#   prefill attention: {found.prefill:.3f}")
     return 0

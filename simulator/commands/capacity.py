@@ -8,10 +8,10 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from simulator.capacity import ATTAINMENT, Found, Target, capacity, default_target, limits_of, share
-from simulator.design import Design, design_key, load_design, parse_override
+from simulator.analysis.rate_search import ATTAINMENT, Found, Target, capacity, default_target, limits_of, share
+from simulator.design.load import Design, design_key, load_design, parse_override
 from simulator.inputs.errors import InputError
-from simulator.metrics import CAPACITY_METRICS
+from simulator.results.metrics import CAPACITY_METRICS
 from simulator.simulate import Infeasible
 
 

@@ -7,16 +7,16 @@ import sys
 from rich.console import Console
 from rich.table import Column, Table
 
-from simulator.design import CONFIGS, load_costs, load_hardware, parse_override
-from simulator.hardware import dram
-from simulator.hardware.area import npu_area
-from simulator.hardware.build import build
-from simulator.hardware.cost import bill
-from simulator.hardware.peaks import peaks
+from simulator.design.load import CONFIGS, load_costs, load_hardware, parse_override
+from simulator.design.records.hardware import Hardware
+from simulator.design.records.money import Costs
+from simulator.design.records.serving import Parallelism
+from simulator.devices import dram
+from simulator.devices.build import build
+from simulator.devices.peaks import peaks
 from simulator.model.operators import DecodeAttention
-from simulator.schema.costs import Costs
-from simulator.schema.hardware import Hardware
-from simulator.schema.serving import Parallelism
+from simulator.silicon.area import npu_area
+from simulator.silicon.money import bill
 
 # of the list, with their units: 16-bit and 8-bit are the peak rates of dense matrix products
 COLUMNS = ("16-bit\nTFLOP/s", "8-bit\nTFLOP/s", "memory\nGB", "bandwidth\nTB/s", "link\nGB/s", "area\nmm2", "price\nUSD",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from simulator.commands.table_report import told
-from simulator.design import resolve
-from simulator.hardware.measured.parquet import write_table
-from simulator.hardware.measured.table import OperatorTable
+from simulator.design.load import resolve
+from simulator.design.records.model import Architecture, Precision
+from simulator.devices.measured.parquet import write_table
+from simulator.devices.measured.table import OperatorTable
 from simulator.importers import aiconfigurator, llmservingsim, own_parquet, vidur
-from simulator.importers.vllm_run import preset_named
 from simulator.inputs.errors import InputError, nearest
-from simulator.schema.model import Architecture, Precision
+from simulator.recorded.vllm_run import preset_named
 
 FORMATS = ("llmservingsim", "vidur", "aiconfigurator", "parquet")
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.design.records.model import BITS
+from simulator.design.units import parse
 from simulator.inputs.errors import InputError, nearest
-from simulator.inputs.units import parse
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention, Vector
-from simulator.schema.model import BITS
 
 Float64 = NDArray[np.float64]
 MAX_SHAPES = 10_000

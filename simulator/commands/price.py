@@ -12,14 +12,14 @@ from rich.table import Table
 
 from simulator.commands.operator_text import Shapes, parse_operator
 from simulator.commands.run import show_seconds
-from simulator.design import load_hardware, parse_override
-from simulator.hardware.build import build
-from simulator.hardware.peaks import roofline_s, work
-from simulator.hardware.pim import PimDevice
-from simulator.hardware.priced import Bound, Priced
+from simulator.design.load import load_hardware, parse_override
+from simulator.design.records.serving import Parallelism
+from simulator.devices.build import build
+from simulator.devices.device import Bound, Priced
+from simulator.devices.peaks import roofline_s, work
+from simulator.devices.pim import PimDevice
 from simulator.inputs.errors import InputError
 from simulator.model.operators import Collective, DecodeAttention, PrefillAttention
-from simulator.schema.serving import Parallelism
 
 
 def price_command(source: str, op: str, overrides: list[str], *, as_json: bool, plot: str | None) -> int:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from simulator.commands.table_report import told as report
-from simulator.design import resolve
-from simulator.hardware.measured.parquet import write_table
+from simulator.design.load import resolve
+from simulator.design.records.model import Architecture
+from simulator.devices.measured.parquet import write_table
 from simulator.inputs.errors import InputError
 from simulator.model.checks import violations
-from simulator.profiling.kernels import has_paged_kernel
 from simulator.profiling.machine import clocks, device_name
 from simulator.profiling.plan import Limits, Point
-from simulator.profiling.run import begin, profile, table_of, with_torch
-from simulator.schema.model import Architecture
+from simulator.profiling.profile import begin, profile, table_of, with_torch
+from simulator.profiling.torch_calls import has_paged_kernel
 
 CPU_KV_BYTES = 1e9  # a CPU's memory is shared with all else
 

@@ -10,17 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from simulator.confidence import half_widths, mean_metrics, shown
-from simulator.costs.cache import CostCache
-from simulator.design import Design, design_key, load_design, parse_override
-from simulator.exports import requests_table, steps_table, write_table
+from simulator.analysis.confidence import half_widths, mean_metrics, shown
+from simulator.design.load import Design, design_key, load_design, parse_override
 from simulator.inputs.errors import InputError
-from simulator.metrics import METRICS, PERCENTILES, Metric
-from simulator.serving.histogram import ERROR
-from simulator.serving.replicates import replicates
-from simulator.serving.trace import load_trace
+from simulator.pricing.cache import CostCache
+from simulator.results.exports import requests_table, steps_table, write_table
+from simulator.results.histogram import ERROR
+from simulator.results.metrics import METRICS, PERCENTILES, Metric
 from simulator.simulate import Infeasible, Result, simulate
 from simulator.streamed import refusal, simulate_streamed, streams
+from simulator.workload.load import load_trace
+from simulator.workload.replicates import replicates
 
 
 def run_command(source: str, overrides: list[str], *, as_json: bool, requests_file: str | None, steps_file: str | None,

@@ -9,15 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from simulator.design import resolve
-from simulator.hardware.build import build
-from simulator.hardware.gpu import GpuDevice
-from simulator.hardware.measured.bind import peaks
-from simulator.hardware.measured.check import Finding, check
-from simulator.hardware.measured.roofline import Peaks
-from simulator.hardware.measured.table import KINDS, OperatorTable
-from simulator.importers.vllm_run import preset_named
+from simulator.design.load import resolve
+from simulator.devices.build import build
+from simulator.devices.gpu import GpuDevice
+from simulator.devices.measured.bind import peaks
+from simulator.devices.measured.check import Finding, check
+from simulator.devices.measured.roofline import Peaks
+from simulator.devices.measured.table import KINDS, OperatorTable
 from simulator.inputs.errors import InputError
+from simulator.recorded.vllm_run import preset_named
 
 
 def told(table: OperatorTable, file: Path, hardware: str | None) -> list[Finding]:

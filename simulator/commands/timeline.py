@@ -6,12 +6,12 @@ import gzip
 import json
 from pathlib import Path
 
-from simulator.costs.cache import CostCache
-from simulator.design import load_design, parse_override
+from simulator.design.load import load_design, parse_override
 from simulator.inputs.errors import InputError
-from simulator.serving.trace import load_trace
+from simulator.pricing.cache import CostCache
+from simulator.results.timeline import events
 from simulator.simulate import Infeasible, price, serve, violations
-from simulator.timeline import events
+from simulator.workload.load import load_trace
 
 
 def timeline_command(source: str, overrides: list[str], output: str, *, steps: int, requests: int) -> int:

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from simulator.hardware.measured.lattice import LATTICE, META
-from simulator.hardware.measured.table import OperatorTable
+from simulator.devices.measured.lattice import LATTICE, META
+from simulator.devices.measured.table import OperatorTable
 from simulator.importers.rows import Columns, join, part
 from simulator.inputs.errors import InputError, nearest
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from simulator.hardware.measured.table import ATTENTION, IDENTITY, OperatorTable, expert_identity
+from simulator.design.records.model import Architecture, Precision
+from simulator.devices.measured.table import ATTENTION, IDENTITY, OperatorTable, expert_identity
 from simulator.importers.rows import Columns, join, read_csv, read_header
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
 from simulator.model.layers import operators
 from simulator.model.operators import DecodeAttention, Gemm, GroupedGemm, NamedOperator, Vector
-from simulator.schema.model import Architecture, Precision
 
 US = 1e-6
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from simulator.hardware.measured.table import COLUMNS, NOISE, OperatorTable, from_columns
+from simulator.devices.measured.table import COLUMNS, NOISE, OperatorTable, from_columns
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.yaml_file import load_yaml
 

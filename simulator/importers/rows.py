@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from simulator.hardware.measured.table import TEXT, OperatorTable, from_columns
+from simulator.devices.measured.table import TEXT, OperatorTable, from_columns
 from simulator.inputs.errors import InputError
 
 Columns = dict[str, NDArray[Any]]

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from simulator.hardware.measured.table import ATTENTION, OperatorTable
+from simulator.design.records.model import Architecture, Precision
+from simulator.devices.measured.table import ATTENTION, OperatorTable
 from simulator.importers.rows import Columns, join, part, read_csv
 from simulator.inputs.errors import InputError
 from simulator.model.layers import operators
 from simulator.model.operators import DecodeAttention, Gemm, Vector
-from simulator.schema.model import Architecture, Precision
 
 MS = 1e-3
 ADD = "add"  # one residual addition, which our norms include

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.schema.model import Architecture
+from simulator.design.records.model import Architecture
 
 
 def violations(arch: Architecture, tensor: int, pipeline: int, expert_parallel: bool = False) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
+from simulator.design.records.model import Architecture, Precision
 from simulator.model.operators import (
     Collective,
     DecodeAttention,
@@ -20,7 +21,6 @@ from simulator.model.operators import (
     Vector,
 )
 from simulator.model.sharding import shard
-from simulator.schema.model import Architecture, Precision
 
 STREAM_BYTES = 2  # one element of the residual stream
 LOGIT_BYTES = 4  # the sampler works on fp32 logits (vllm/v1/sample/sampler.py)

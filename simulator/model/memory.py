@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from simulator.design.records.model import Architecture, Precision
 from simulator.model.layers import STREAM_BYTES
 from simulator.model.sharding import shard, stage_layers
-from simulator.schema.model import Architecture, Precision
 
 # Bytes alive per logit when vLLM sizes its memory: 16-bit logits 2 and their fp32 copy 4 (v1/sample/sampler.py). Sorted
 # copies for top-k and top-p would be 20 more, but recorded capacities leave no room for them (scripts/validate_serving.py:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from simulator.hardware.measured.table import AXES, IDENTITY, identity_of
+from simulator.design.records.model import Architecture, Precision
+from simulator.devices.measured.table import AXES, IDENTITY, identity_of
 from simulator.model.layers import operators
 from simulator.model.operators import (
     Collective,
@@ -17,7 +18,6 @@ from simulator.model.operators import (
     PrefillAttention,
     Vector,
 )
-from simulator.schema.model import Architecture, Precision
 
 TILE_ROWS = 16  # rows of a tensor-core instruction: GEMM time is a staircase of this step while weights are few
 FINE_ROWS = 256  # up to here every step is measured, as CUDA-graph batch sizes are
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Point:
-    """One operator at one shape. axes: as `simulator.hardware.measured.table.AXES` orders them for its kind."""
+    """One operator at one shape. axes: as `simulator.devices.measured.table.AXES` orders them for its kind."""
 
     name: str
     operator: Operator

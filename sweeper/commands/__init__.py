@@ -1,0 +1,1 @@
+"""Commands of `python -m sweeper`: arguments in, text out."""

@@ -21,7 +21,7 @@ from rich.text import Text
 PACKAGE = "llm-serving-sweeper"
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 MIN_DISK_BYTES = 2e9  # a study of 100,000 designs with MLflow and reports is below 1 GB; Ray stops at 95 % full
-MIN_SHM_BYTES = 300 * 1024 * 1024  # Ray's object store here: sweeper.cluster.OBJECT_STORE_BYTES and some room
+MIN_SHM_BYTES = 300 * 1024 * 1024  # Ray's object store here: sweeper.workers.cluster.OBJECT_STORE_BYTES and some room
 
 State = Literal["ok", "warn", "fail"]
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -175,7 +175,7 @@ def engine() -> Check:
     """Compiles the serving engine, or finds it in numba's cache, with a small simulation."""
     from numba.core.event import install_recorder
 
-    from simulator.design import load_design
+    from simulator.design.load import load_design
     from simulator.simulate import simulate
 
     design = load_design("npu-pim-chat", {"workload.requests": 8})
@@ -206,7 +206,7 @@ def mlflow_store() -> Check:
 
 def ray_cluster() -> Check:
     """A local cluster of one worker: started, asked for a result, stopped."""
-    from sweeper.cluster import connected
+    from sweeper.workers.cluster import connected
 
     start_s = time.monotonic()
     with connected(1, None):

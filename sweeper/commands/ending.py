@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.commands.noise import listed, noise_lines, shown
-from sweeper.explaining.why import devices, why
-from sweeper.folder import Settings
-from sweeper.parameters import label
-from sweeper.results import best_trial, ties_both_ways
-from sweeper.space import Space
-from sweeper.status import clock
-from sweeper.study import Ending
-from sweeper.trial import Trial
+from sweeper.explain.why import devices, why
+from sweeper.run.status import clock
+from sweeper.run.sweep import Ending
+from sweeper.space.parameters import label
+from sweeper.space.space import Space
+from sweeper.study.folder import Settings
+from sweeper.study.results import best_trial, ties_both_ways
+from sweeper.study.trial import Trial
 
 WIDE = 120  # columns of a terminal that has room for parameters beside the objectives
 SHOWN = 12  # designs of the front on the terminal; pareto.csv has all

@@ -13,20 +13,20 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from simulator.analysis.roofline_view import Position, positions
 from simulator.commands.run import show_seconds
-from simulator.metrics import ALL_METRICS
+from simulator.results.metrics import ALL_METRICS
 from simulator.simulate import Infeasible, simulate
 from sweeper.commands.noise import metric_noise, objective_noise, shown, verdict
 from sweeper.commands.show import load_study
 from sweeper.commands.trials import found_trial
-from sweeper.evaluator import SimEvaluator
-from sweeper.explaining.knobs import Change, best_change, changes
-from sweeper.explaining.roofline import Position, positions
-from sweeper.explaining.why import devices
-from sweeper.parameters import label
-from sweeper.results import KEY_METRICS, trial_design
-from sweeper.space import Space, describe
-from sweeper.trial import Trial
+from sweeper.explain.knobs import Change, best_change, changes
+from sweeper.explain.why import devices
+from sweeper.space.parameters import label
+from sweeper.space.space import Space, describe
+from sweeper.study.results import KEY_METRICS, trial_design
+from sweeper.study.trial import Trial
+from sweeper.workers.evaluator import SimEvaluator
 
 
 def explain(args: Namespace) -> int:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
-from simulator.metrics import ALL_METRICS
+from simulator.results.metrics import ALL_METRICS
 from sweeper.commands.show import load_study
 from sweeper.commands.trials import found_trial
-from sweeper.exporting.sheet import sheet
-from sweeper.exporting.vllm import vllm_command
-from sweeper.portable import portable_plain
-from sweeper.results import design_yaml, trial_design
-from sweeper.space import Space
-from sweeper.trial import Trial
+from sweeper.export.sheet import sheet
+from sweeper.export.vllm import vllm_command
+from sweeper.space.portable import portable_plain
+from sweeper.space.space import Space
+from sweeper.study.results import design_yaml, trial_design
+from sweeper.study.trial import Trial
 
 
 def export(args: Namespace) -> int:

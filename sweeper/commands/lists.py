@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from simulator.design import CONFIGS
+from simulator.design.load import CONFIGS
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
-from sweeper.space_file import SPACES
+from sweeper.space.file import SPACES
 
 _FOLDERS = {"spaces": SPACES, **{name: CONFIGS / name for name in ("models", "hardware", "workloads")}}
 _USE = {

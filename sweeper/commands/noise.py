@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.confidence import half_width
-from simulator.confidence import shown as shown_width
-from sweeper.digest import Digest
-from sweeper.pareto import signs
-from sweeper.results import ties_both_ways
-from sweeper.space import Space
-from sweeper.ties import differences, measured
-from sweeper.trial import Trial
+from simulator.analysis.confidence import half_width
+from simulator.analysis.confidence import shown as shown_width
+from sweeper.space.space import Space
+from sweeper.study.digest import Digest
+from sweeper.study.front import signs
+from sweeper.study.results import ties_both_ways
+from sweeper.study.ties import differences, measured
+from sweeper.study.trial import Trial
 
 LISTED = 8  # trials named in a line
 

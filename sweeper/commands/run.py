@@ -11,27 +11,27 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simulator.costs import cache
-from simulator.costs.cache import Snapshot
-from simulator.design import parse_override
-from simulator.inputs import units
+from simulator.design import units
+from simulator.design.load import parse_override
 from simulator.inputs.cli import DISK_ERRORS
 from simulator.inputs.errors import InputError
+from simulator.pricing import cache
+from simulator.pricing.cache import Snapshot
 from simulator.version import simulator_version
-from sweeper import folder as study_folder
-from sweeper.cluster import check_address
 from sweeper.commands.ending import print_ending
-from sweeper.enumeration import Enumeration
-from sweeper.folder import COSTS_FILE, Settings
-from sweeper.ladder.choose import resolve
-from sweeper.ledger import Ledger
-from sweeper.mirror import check_storage
-from sweeper.mlflow_runs import check_uri
-from sweeper.progress import Progress
-from sweeper.search.choose import Choice, choose
-from sweeper.space import Space
-from sweeper.space_file import load_space
-from sweeper.warm_start import warm_start
+from sweeper.run.ladder.auto_ladder import resolve
+from sweeper.run.progress import Progress
+from sweeper.run.warm_start import warm_start
+from sweeper.search.auto_sampler import Choice, choose
+from sweeper.sinks.mlflow_runs import check_uri
+from sweeper.sinks.optuna_storage import check_storage
+from sweeper.space.enumeration import Enumeration
+from sweeper.space.file import load_space
+from sweeper.space.space import Space
+from sweeper.study import folder as study_folder
+from sweeper.study.folder import COSTS_FILE, Settings
+from sweeper.study.ledger import Ledger
+from sweeper.workers.cluster import check_address
 
 AUTO_MAX = 200_000  # designs; `auto` does not consider enumerating more
 EXIT_CODES = {"interrupted": 130, "failing": 1}
@@ -108,8 +108,8 @@ def resume(args: Namespace) -> int:
 
 def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: Snapshot, args: Namespace,
            note: str = "") -> int:
-    from sweeper.pool_errors import PoolError
-    from sweeper.study import Sweep
+    from sweeper.run.sweep import Sweep
+    from sweeper.workers.pool_errors import PoolError
 
     try:
         with closing(book), Progress(Console(stderr=True), quiet=args.quiet) as progress:
@@ -140,8 +140,8 @@ def _choose(space: Space, trials: int, workers: int, *, fixed: bool, quiet: bool
     open_question = not fixed and size is not None and trials < size <= AUTO_MAX
     if not open_question:
         return choose(space, trials=trials, seconds_per_trial=None)
-    from sweeper.evaluator import measured_seconds, plugged
-    from sweeper.study import SLOW_ENGINE
+    from sweeper.run.sweep import SLOW_ENGINE
+    from sweeper.workers.evaluator import measured_seconds, plugged
 
     if plugged(space):  # not in this process
         return choose(space, trials=trials, seconds_per_trial=None)

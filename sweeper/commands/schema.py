@@ -6,8 +6,8 @@ import json
 from argparse import Namespace
 from typing import Any
 
-from simulator.schema import json_schema
-from sweeper.space_schema import SpaceFile
+from simulator.design import schema as json_schema
+from sweeper.space.schema import SpaceFile
 
 KINDS = ("space", "design", "model", "hardware", "serving", "workload", "costs")
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from rich.console import Console
 
 from simulator.inputs.errors import InputError
-from sweeper import folder as study_folder
-from sweeper import ledger
-from sweeper.digest import Digest, digest
-from sweeper.mlflow_runs import default_uri
-from sweeper.results import best_trial, write_best, write_results
-from sweeper.space import Space, describe
+from sweeper.sinks.mlflow_runs import default_uri
+from sweeper.space.space import Space, describe
+from sweeper.study import folder as study_folder
+from sweeper.study import ledger
+from sweeper.study.digest import Digest, digest
+from sweeper.study.results import best_trial, write_best, write_results
 
 
 def report(args: Namespace) -> int:
     """Writes pareto.csv, trials.parquet, best/ and report.html anew from the ledger, also beside a running sweep."""
-    from sweeper.reporting.page import write_report
+    from sweeper.report.page import write_report
 
     folder = Path(args.folder)
     space, found = load_study(folder)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from simulator.inputs.errors import InputError
-from sweeper.digest import Digest
-from sweeper.trial import Trial
+from sweeper.study.digest import Digest
+from sweeper.study.trial import Trial
 
 
 def found_trial(found: Digest, name: str) -> Trial:

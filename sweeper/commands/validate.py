@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simulator.design import parse_override
-from sweeper.evaluator import measured_seconds
-from sweeper.judge import check
-from sweeper.space import Space, describe
-from sweeper.space_file import load_space
-from sweeper.status import clock
+from simulator.design.load import parse_override
+from sweeper.run.status import clock
+from sweeper.space.file import load_space
+from sweeper.space.space import Space, describe
+from sweeper.workers.evaluator import measured_seconds
+from sweeper.workers.verdict import check
 
 SAMPLED = 500  # points drawn to estimate the illegal share
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sweeper.trial import Trial
+from sweeper.study.trial import Trial
 
 Point = dict[str, Any]  # canonical
 Skip = Callable[[Mapping[str, Any]], bool]  # whether a canonical point needs no proposal: seen, or statically illegal

@@ -11,7 +11,7 @@ from simulator.inputs import plugins
 from simulator.inputs.errors import InputError, nearest
 from sweeper.search.base import Search, Skip
 from sweeper.search.simple import Random
-from sweeper.space import Space
+from sweeper.space.space import Space
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -21,7 +21,7 @@ ALL_NAMES = ("auto", "exhaustive", *NAMES)
 
 
 def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Skip) -> Search:
-    """The search called `name` (`sweeper.search.choose` says what `auto` means; `exhaustive` needs no search).
+    """The search called `name` (`sweeper.search.auto_sampler` says what `auto` means; `exhaustive` needs no search).
 
     in_flight: how many points will be under evaluation at once. skip: points that need no proposal.
     Raises InputError for an unknown name.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.parameters import Choices
-from sweeper.space import Space, Values
+from sweeper.space.parameters import Choices
+from sweeper.space.space import Space, Values
 
 Codes = NDArray[np.int64]  # [n, parameters]: index of each value, ABSENT where the parameter does not exist
 Float64 = NDArray[np.float64]

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import moocore
 import numpy as np
 
-from sweeper.pareto import signs
 from sweeper.search.base import Proposal, Search, Skip
 from sweeper.search.codes import ABSENT, Coder, Codes, Float64
-from sweeper.space import Space
-from sweeper.trial import Trial
+from sweeper.space.space import Space
+from sweeper.study.front import signs
+from sweeper.study.trial import Trial
 
 START_TRIALS = 200  # of the search that finds a first front
 

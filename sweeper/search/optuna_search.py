@@ -20,8 +20,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search.base import Proposal
-from sweeper.space import Space
-from sweeper.trial import Trial
+from sweeper.space.space import Space
+from sweeper.study.trial import Trial
 
 optuna.logging.set_verbosity(logging.ERROR)
 

@@ -16,12 +16,12 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.pareto import signs
 from sweeper.search.base import Proposal, Skip
 from sweeper.search.codes import ABSENT, Coder, Codes, Float64
 from sweeper.search.gaussian import Gaussian, fit, length_scales
-from sweeper.space import Space
-from sweeper.trial import Trial
+from sweeper.space.space import Space
+from sweeper.study.front import signs
+from sweeper.study.trial import Trial
 
 BATCH = 8
 STARTUP = 16  # random points before the first fit

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from simulator.__main__ import main
-from simulator.hardware.measured.parquet import read_table
+from simulator.devices.measured.parquet import read_table
 
 
 def gemms(path, seconds, rows=(1, 16, 64)):

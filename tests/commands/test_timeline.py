@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simulator.__main__ import main
-from simulator.design import load_design, parse_override
+from simulator.design.load import load_design, parse_override
 from simulator.simulate import simulate
 
 CASES = [("npu-pim-chat", ["workload=chat-200"]),

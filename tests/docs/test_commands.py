@@ -22,7 +22,7 @@ import pytest
 
 from simulator.__main__ import build_parser as simulator_parser
 from simulator.__main__ import main as simulator
-from simulator.design import CONFIGS
+from simulator.design.load import CONFIGS
 from sweeper.__main__ import build_parser as sweeper_parser
 from sweeper.__main__ import main as sweeper
 from tests.docs.blocks import Block, blocks, inline, strays

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scripts.make_docs import DOCS, PARTS, rendered
-from simulator.metrics import METRICS
-from sweeper.symbols import design_symbols
+from simulator.results.metrics import METRICS
+from sweeper.space.expressions.symbols import design_symbols
 
 
 @pytest.mark.parametrize("page", ["search-space.md", "metrics.md"])

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from simulator.__main__ import main
-from simulator.costs import grids
-from simulator.costs.cache import CostCache, load, save
-from simulator.design import CONFIGS, design_key, load_design, load_hardware
-from simulator.hardware.build import build
-from simulator.hardware.peaks import work
-from simulator.hardware.priced import Bound
+from simulator.design.load import CONFIGS, design_key, load_design, load_hardware
+from simulator.design.records.serving import Parallelism
+from simulator.devices.build import build
+from simulator.devices.device import Bound
+from simulator.devices.peaks import work
 from simulator.inputs.errors import InputError
 from simulator.model.layers import operators
 from simulator.model.operators import Gemm
-from simulator.schema.serving import Parallelism
+from simulator.pricing import grids
+from simulator.pricing.cache import CostCache, load, save
 from simulator.simulate import price, simulate
 
 EXAMPLES = CONFIGS.parent / "examples" / "devices"

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from simulator import own_metrics
-from simulator.design import CONFIGS, load_design
+from simulator.design.load import CONFIGS, load_design
 from simulator.inputs.errors import InputError
-from simulator.metrics import ALL_METRICS
-from simulator.own_metrics import OwnMetric
+from simulator.results import metric_plugins
+from simulator.results.metric_plugins import OwnMetric
+from simulator.results.metrics import ALL_METRICS
 from simulator.simulate import simulate
 from sweeper.search.build import build_search
-from sweeper.space_file import load_space
-from sweeper.trial import Trial
+from sweeper.space.file import load_space
+from sweeper.study.trial import Trial
 
 EXAMPLES = CONFIGS.parent / "examples" / "plugins"
 GROUPS = ("llm_serving_sweeper.metrics", "llm_serving_sweeper.samplers")
@@ -36,13 +36,13 @@ def declare(tmp_path, monkeypatch):
         install(tmp_path / "site", entry_points)
         monkeypatch.syspath_prepend(str(EXAMPLES))
         monkeypatch.syspath_prepend(str(tmp_path / "site"))
-        own_metrics.own_metrics.cache_clear()
+        metric_plugins.own_metrics.cache_clear()
 
     before = dict(ALL_METRICS)
     yield declared
     ALL_METRICS.clear()
     ALL_METRICS.update(before)
-    own_metrics.own_metrics.cache_clear()
+    metric_plugins.own_metrics.cache_clear()
     for name in [n for n in sys.modules if n.startswith("my_plugins")]:
         del sys.modules[name]
 
@@ -98,13 +98,13 @@ def test_an_unknown_sampler_names_the_nearest(installed, capsys):
 @pytest.mark.parametrize(("points", "words"), [
     ({"llm_serving_sweeper.metrics": {"goodput": "my_plugins.metrics:ttft_spread"}}, "no built-in metric has"),
     ({"llm_serving_sweeper.metrics": {"mine": "my_plugins.metrics:nothing"}}, "cannot be loaded"),
-    ({"llm_serving_sweeper.metrics": {"mine": "my_plugins.metrics:Result"}}, "must be a simulator.own_metrics.OwnMetric"),
+    ({"llm_serving_sweeper.metrics": {"mine": "my_plugins.metrics:Result"}}, "must be a simulator.results.metric_plugins.OwnMetric"),
     ({"llm_serving_sweeper.samplers": {"mine": "my_plugins.metrics:Result"}}, "cannot be built"),
 ])
 def test_broken_plugins_are_told_in_one_line(declare, points, words):
     declare(points)
     with pytest.raises(InputError) as error:
-        own_metrics.own_metrics()
+        metric_plugins.own_metrics()
         build_search("mine", load_space("quick"), seed=0, in_flight=1, skip=lambda point: False)
     assert words in str(error.value)
 

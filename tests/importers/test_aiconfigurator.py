@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from simulator.design import resolve
-from simulator.hardware.build import build
-from simulator.hardware.measured.bind import measured_devices
-from simulator.hardware.priced import Fidelity
+from simulator.design.load import resolve
+from simulator.devices.build import build
+from simulator.devices.device import Fidelity
+from simulator.devices.measured.bind import measured_devices
 from simulator.importers import aiconfigurator
 from simulator.inputs.errors import InputError
 from simulator.model.layers import operators

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from simulator.design import resolve
+from simulator.design.load import resolve
 from simulator.importers.llmservingsim import read_meta, read_table
 from simulator.inputs.errors import InputError
 from tests.shared import shared_file

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator.design import resolve
+from simulator.design.load import resolve
 from simulator.importers.vidur import read_tables
 from simulator.inputs.errors import InputError
 

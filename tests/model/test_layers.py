@@ -2,14 +2,14 @@
 
 import pytest
 
-from simulator.design import CONFIGS
+from simulator.design.load import CONFIGS
+from simulator.design.records.model import Architecture, Precision
 from simulator.inputs.yaml_file import load_yaml
 from simulator.model.checks import violations
 from simulator.model.layers import operators
 from simulator.model.memory import parameters
 from simulator.model.operators import Collective, DecodeAttention, Gemm, PrefillAttention
 from simulator.model.sharding import stage_layers
-from simulator.schema.model import Architecture, Precision
 
 
 def model(name):

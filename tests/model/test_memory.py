@@ -3,10 +3,10 @@
 
 import pytest
 
-from simulator.design import CONFIGS
+from simulator.design.load import CONFIGS
+from simulator.design.records.model import Architecture, Precision
 from simulator.inputs.yaml_file import load_yaml
 from simulator.model.memory import activation_bytes, kv_bytes_per_token, parameters, weight_bytes
-from simulator.schema.model import Architecture, Precision
 
 # Totals that the Hugging Face model pages give (safetensors metadata); GPT-3: Brown et al. 2020, table 2.1, in billions.
 PUBLISHED = {

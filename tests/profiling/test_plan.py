@@ -9,7 +9,7 @@ from simulator.inputs.errors import InputError
 from simulator.model.operators import Collective, DecodeAttention, Gemm
 from simulator.profiling.journal import open_journal
 from simulator.profiling.plan import Limits, plan, row_counts
-from simulator.profiling.run import profile, table_of
+from simulator.profiling.profile import profile, table_of
 from tests.profiling.tiny import tiny
 
 LIMITS = Limits(max_tokens=64, max_sequences=4, max_context=128)

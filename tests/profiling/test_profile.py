@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from simulator.__main__ import main
-from simulator.design import resolve
-from simulator.hardware.measured.parquet import read_table
+from simulator.design.load import resolve
+from simulator.devices.measured.parquet import read_table
 from simulator.simulate import simulate
 from tests.profiling.tiny import TINY
 
@@ -64,12 +64,12 @@ def test_an_all_reduce_between_two_processes_is_measured(command, tmp_path):
 
 @needs_torch
 def test_a_call_that_fails_is_named_in_one_line_and_what_is_finished_is_kept(command, tmp_path, monkeypatch, capsys):
-    from simulator.profiling import kernels
+    from simulator.profiling import torch_calls
 
     def broken(*_):
         raise RuntimeError("operation not permitted\nwhile capturing")
 
-    monkeypatch.setattr(kernels, "_prefill", broken)
+    monkeypatch.setattr(torch_calls, "_prefill", broken)
     assert main(command) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: prefill_attention 16 x 0: could not be measured (operation not permitted while capturing)")

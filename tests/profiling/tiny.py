@@ -1,6 +1,6 @@
 """A model that a CPU profiles in seconds."""
 
-from simulator.design import resolve
+from simulator.design.load import resolve
 
 TINY = {"name": "tiny", "layers": 2, "hidden": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "intermediate": 128,
         "gated_mlp": True, "vocab": 256, "max_positions": 256}

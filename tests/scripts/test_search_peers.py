@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from scripts import search_peers
-from sweeper.proposals import broken_rule
-from sweeper.space import Space
-from sweeper.trial import Trial
+from sweeper.search.proposals import broken_rule
+from sweeper.space.space import Space
+from sweeper.study.trial import Trial
 from tests.sweeper.spaces import OBJECTIVES, space_of
 
 PARAMETERS = """  tp: {sets: [parallelism.tensor], ordinal: [1, 2, 4, 8]}

@@ -10,10 +10,10 @@ import pytest
 
 from scripts.e2e_frameworks import FRAMEWORKS, kv_blocks
 from scripts.validate_e2e import ONE_WAY_NS, SEED, _settled, closed_loop
-from simulator.costs.cache import CostCache
-from simulator.design import resolve
-from simulator.serving import engine
-from simulator.serving.config import Trace
+from simulator.design.load import resolve
+from simulator.engine import engine
+from simulator.pricing.cache import CostCache
+from simulator.scheduler.config import Trace
 from simulator.simulate import price
 from tests.shared import ROOT
 

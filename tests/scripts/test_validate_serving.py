@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from scripts.validate_serving import main, taken_s
-from simulator.importers.vllm_run import RecordedRun
-from simulator.serving import engine
-from tests.serving.builders import affine_costs, config, trace
+from simulator.engine import engine
+from simulator.recorded.vllm_run import RecordedRun
+from tests.engine.builders import affine_costs, config, trace
 from tests.shared import shared_file
 
 RUNS = {"RTX4090": "data/vllm_runs/RTX4090-Llama-3.1-8B", "RTXPRO6000": "data/vllm_runs/RTXPRO6000-Llama-3.1-8B"}

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from simulator.costs.cache import CostCache
-from sweeper.trial import Trial
-from sweeper.worker import Task
+from simulator.pricing.cache import CostCache
+from sweeper.study.trial import Trial
+from sweeper.workers.worker import Task
 
 
 class FakeEvaluator:

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simulator.costs.cache import CacheCounters, Snapshot, empty
-from sweeper import folder as study_folder
-from sweeper import study
-from sweeper.folder import Settings
-from sweeper.progress import Progress
-from sweeper.spans import Rows, Span
-from sweeper.study import Sweep
-from sweeper.trial import Trial
-from sweeper.worker import Task
+from simulator.pricing.cache import CacheCounters, Snapshot, empty
+from sweeper.run import sweep as study
+from sweeper.run.progress import Progress
+from sweeper.run.sweep import Sweep
+from sweeper.study import folder as study_folder
+from sweeper.study.folder import Settings
+from sweeper.study.trial import Trial
+from sweeper.workers.spans import Rows, Span
+from sweeper.workers.worker import Task
 from tests.sweeper.inline import InlinePool, machine, smooth
-from tests.sweeper.test_exhaustive import InlineSpans
+from tests.sweeper.run.test_exhaustive import InlineSpans
 
 
 class Silent:

@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sweeper.judge import judge
-from sweeper.space import Space
-from sweeper.space_file import load_space
-from sweeper.trial import Trial
-from sweeper.worker import Task
+from sweeper.space.file import load_space
+from sweeper.space.space import Space
+from sweeper.study.trial import Trial
+from sweeper.workers.verdict import judge
+from sweeper.workers.worker import Task
 
 MACHINE = """
 name: machine

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sweeper.space import Space
-from sweeper.space_file import load_space
-from sweeper.trial import Trial
+from sweeper.space.file import load_space
+from sweeper.space.space import Space
+from sweeper.study.trial import Trial
 
 OBJECTIVES = """
 objectives:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeper import folder as study_folder
-from sweeper.evaluator import SimEvaluator, load_traces
-from sweeper.space import Space, Values
-from sweeper.trial import Trial
-from sweeper.worker import Task
+from sweeper.space.space import Space, Values
+from sweeper.study import folder as study_folder
+from sweeper.study.trial import Trial
+from sweeper.workers.evaluator import SimEvaluator, load_traces
+from sweeper.workers.worker import Task
 
 
 def finished(folder: Path, space: Space, points: Sequence[Values]) -> list[Trial]:

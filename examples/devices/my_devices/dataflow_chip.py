@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.hardware import dram
-from simulator.hardware.compose import fingerprint_of, priced
-from simulator.hardware.peaks import work
-from simulator.hardware.priced import Bound, Priced
+from simulator.design.records.hardware import Hardware
+from simulator.devices import dram
+from simulator.devices.compose import fingerprint_of, priced
+from simulator.devices.device import Bound, Priced
+from simulator.devices.peaks import work
 from simulator.model.operators import Gemm, Operator
-from simulator.schema.hardware import Hardware
 
 PICOJOULE = 1e-12
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.hardware.peaks import work
-from simulator.hardware.priced import Bound, Fidelity, Priced
+from simulator.design.records.hardware import Hardware
+from simulator.devices.device import Bound, Fidelity, Priced
+from simulator.devices.peaks import work
 from simulator.model.operators import Operator
-from simulator.schema.hardware import Hardware
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A metric: how unevenly requests wait for their first token."""
 
-from simulator.design import Design
-from simulator.own_metrics import OwnMetric
+from simulator.design.load import Design
+from simulator.results.metric_plugins import OwnMetric
 from simulator.simulate import Result
 
 

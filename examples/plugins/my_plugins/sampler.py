@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 
 from sweeper.search.base import Proposal, Skip
-from sweeper.space import Space
-from sweeper.trial import Trial
+from sweeper.space.space import Space
+from sweeper.study.trial import Trial
 
 
 class Neighbours:

@@ -15,12 +15,12 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from simulator.__main__ import build_parser as simulator_parser
-from simulator.design import CONFIGS
+from simulator.design.load import CONFIGS
 from sweeper.__main__ import build_parser as sweeper_parser
 from sweeper.__main__ import main
 from sweeper.commands.completion import script
 from sweeper.commands.schema import KINDS, schema_of
-from sweeper.space_file import SPACES
+from sweeper.space.file import SPACES
 
 PARSERS = {"sweeper": sweeper_parser, "simulator": simulator_parser}
 

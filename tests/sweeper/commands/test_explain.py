@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.design import Design, load_design
+from simulator.analysis.roofline_view import positions
+from simulator.design.load import Design, load_design
 from simulator.simulate import simulate
 from sweeper.__main__ import main
 from sweeper.api import Study
-from sweeper.explaining.knobs import neighbours
-from sweeper.explaining.roofline import positions
-from sweeper.space_file import load_space
-from sweeper.trial import Trial
+from sweeper.explain.knobs import neighbours
+from sweeper.space.file import load_space
+from sweeper.study.trial import Trial
 from tests.sweeper.spaces import OBJECTIVES, space_of
 from tests.sweeper.studies import finished
 

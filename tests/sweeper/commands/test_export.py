@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from simulator.design import load_design, resolve
+from simulator.design.load import load_design, resolve
 from simulator.inputs.errors import InputError
 from simulator.simulate import simulate
 from sweeper.__main__ import main
-from sweeper.exporting.vllm import vllm_command
-from sweeper.trial import Trial
+from sweeper.export.vllm import vllm_command
+from sweeper.study.trial import Trial
 from tests.sweeper.spaces import OBJECTIVES, space_of
 from tests.sweeper.studies import finished
 

@@ -1,0 +1,1 @@
+"""Questions that take more than one run or none: highest rate, bounds, confidence, roofline."""

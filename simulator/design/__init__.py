@@ -1,0 +1,1 @@
+"""What a YAML may say about a design: typed records, loading, units, JSON schema."""

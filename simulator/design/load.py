@@ -1,0 +1,379 @@
+"""The typed design point: one complete answer to "what do we build, and what does it serve?".
+
+A design is written as YAML with seven sections; each may be a name from `configs/`, a path, a mapping, or a mapping
+with `base:` (a name or path) and changes to it:
+
+    model: llama-3.1-8b            # configs/models, or any Hugging Face config.json
+    precision: {weights: fp8}
+    hardware: {base: npu-pim, npu: {array: [256, 256]}}
+    parallelism: {tensor: 4}
+    serving: {max_num_seqs: 128}
+    workload: chat-1k
+    slo: {ttft: 2 s, tpot: 50 ms}
+    costs: default
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import types
+import typing
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from simulator.design.huggingface import architecture_from_config, looks_like_config
+from simulator.design.records.base import Record
+from simulator.design.records.hardware import Hardware
+from simulator.design.records.model import Architecture, Precision
+from simulator.design.records.money import Costs
+from simulator.design.records.serving import Parallelism, Serving, Slo
+from simulator.design.records.workload import Workload
+from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.yaml_file import load_yaml, parse_yaml
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+# Sections that may be named: section -> folder of configs/.
+CATALOGUE = {"model": "models", "hardware": "hardware", "serving": "serving", "workload": "workloads",
+             "costs": "costs"}
+
+MAX_BASES = 10  # how deep `base:` may refer to entries that have a base themselves
+
+
+class Design(Record):
+    """One complete design point; frozen. `to_plain()` gives YAML data that `resolve` turns into an equal design."""
+
+    model: Architecture
+    precision: Precision = Precision()
+    hardware: Hardware
+    parallelism: Parallelism = Parallelism()
+    serving: Serving = Serving()
+    workload: Workload
+    slo: Slo = Slo()
+    costs: Costs
+
+
+def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> Design:
+    """The design in a YAML file, or of that name in `configs/designs`, with dotted `overrides` applied.
+
+    Raises InputError naming file, key and fix.
+    """
+    path = find_config(str(source), "designs", None)
+    plain = load_yaml(path)
+    if not isinstance(plain, dict):
+        raise InputError("expected a mapping with the sections of a design", file=str(path))
+    if "parameters" in plain and "objectives" in plain:
+        raise InputError(f"is a search space, not a design; sweep it with `python -m sweeper run {source}`", file=str(path))
+    return resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
+
+
+def load_hardware(source: str, overrides: dict[str, Any]) -> Hardware:
+    """The hardware of that name or in that file, with overrides under its own keys (npu.arrays). Raises InputError."""
+    changed = apply_overrides({"hardware": source}, {f"hardware.{key}": value for key, value in overrides.items()})
+    plain = _expand_section("hardware", changed["hardware"], None, None)
+    try:
+        return Hardware.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, Hardware, source) from None
+
+
+def load_costs(source: str) -> Costs:
+    """The cost assumptions of that name or in that file. Raises InputError."""
+    return Costs.model_validate(_expand_section("costs", source, None, None))
+
+
+def resolve(plain: dict[str, Any], *, file: str | None = None, folder: Path | None = None) -> Design:
+    """The Design that a YAML mapping means. Names and relative paths are looked up from `folder`, then `configs/`."""
+    return validate(expand(plain, file=file, folder=folder), file=file)
+
+
+def expand(plain: dict[str, Any], *, file: str | None = None, folder: Path | None = None,
+           depth: int = 0) -> dict[str, Any]:
+    """`plain` with every named section and `base:` replaced by what it stands for; not yet validated."""
+    if depth > MAX_BASES:
+        raise InputError("designs refer to each other in a circle", file=file, key="base")
+    plain = dict(plain)
+    if "base" in plain:
+        base_path = find_config(plain.pop("base"), "designs", folder, file=file, key="base")
+        base = _mapping(load_yaml(base_path), str(base_path), None)
+        expanded = expand(base, file=str(base_path), folder=base_path.parent, depth=depth + 1)
+        for section, value in plain.items():  # a section with a `base` of its own replaces, else it changes
+            based = isinstance(value, dict) and "base" not in value and isinstance(expanded.get(section), dict)
+            expanded[section] = merge(expanded[section], value) if based else value
+        plain = expanded
+    result = {section: expand_section(section, value, file=file, folder=folder) for section, value in plain.items()}
+    if "costs" not in result:
+        result["costs"] = _expand_section("costs", "default", None, None)
+    return result
+
+
+def expand_section(section: str, value: Any, *, file: str | None = None, folder: Path | None = None) -> Any:
+    """As `expand`, for one section."""
+    return _expand_section(section, value, file, folder) if section in CATALOGUE else value
+
+
+def validate(plain: dict[str, Any], *, file: str | None = None) -> Design:
+    """The Design in expanded plain data; raises InputError for the first thing that is wrong."""
+    try:
+        return Design.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, Design, file) from None
+
+
+def validate_section(section: str, plain: dict[str, Any], *, file: str | None = None) -> Record:
+    """The record of one section in expanded plain data. Raises InputError with the key as the whole design has it."""
+    record = typing.cast("type[Record]", Design.model_fields[section].annotation)
+    try:
+        return record.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, record, file, section) from None
+
+
+def apply_overrides(plain: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """`plain` with dotted keys set: {"hardware.npu.array": [128, 128]}. Whole sections first, then their parts.
+
+    `plain` stays as it is; the result shares with it what no key touches.
+    """
+    result = dict(plain)
+    for key in sorted(overrides, key=lambda k: k.count(".")):
+        parts = key.split(".")
+        if not all(parts):
+            raise InputError("is not a dotted key such as hardware.npu.array", key=key)
+        node = result
+        for i, part in enumerate(parts[:-1]):
+            child = node.get(part)
+            if isinstance(child, str) and i == 0 and part in CATALOGUE:
+                child = {"base": child}
+            elif child is None:
+                child = {}
+            elif isinstance(child, dict):
+                child = dict(child)
+            else:
+                raise InputError(f"'{'.'.join(parts[: i + 1])}' has no parts to set", key=key)
+            node[part] = child
+            node = child
+        node[parts[-1]] = overrides[key]
+    return result
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """'hardware.npu.array=[128,128]' -> key and value (read as YAML). Raises InputError."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set expects KEY=VALUE, got '{text}'")
+    try:
+        return key.strip(), parse_yaml(value, f"--set {key.strip()}") if value.strip() else ""
+    except InputError as error:
+        raise InputError(f"the value '{value}' cannot be read: {error.message}", key=key.strip(), file="--set") from None
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, mappings merged key by key, everything else replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def design_key(design: Design) -> str:
+    """Content hash of everything that can change the result: labels and knobs without effect are left out."""
+    return hash_sections({section: section_text(section, getattr(design, section)) for section in Design.model_fields})
+
+
+def section_text(section: str, record: Record) -> str:
+    """A section's part in the design's key: canonical JSON without what cannot change the result."""
+    plain = record.to_plain()
+    if section in ("model", "hardware", "workload"):
+        plain.pop("name", None)
+        plain.pop("source", None)
+    if isinstance(record, Serving) and record.preemption != "swap":
+        plain.pop("swap_to")
+    if isinstance(record, Hardware):
+        _drop_idle_hardware(record, plain)
+        if record.tables is not None:  # what is in the file counts, not where it lies
+            from simulator.devices.measured.parquet import content_hash
+
+            plain["tables"] = content_hash(Path(record.tables))
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def hash_sections(texts: dict[str, str]) -> str:
+    """The design's key from the `section_text` of each of its sections."""
+    text = ",".join(f'"{section}":{texts[section]}' for section in sorted(texts))
+    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:24]
+
+
+def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
+    """Takes out of a hardware's plain data what changes nothing beside the rest of it."""
+    pim = hardware.pim
+    if pim.placement == "none":
+        plain.pop("pim")
+        plain.pop("decode_attention")
+    else:
+        idle = {"local": {"link_bandwidth", "link_latency"}, "pooled": set(),
+                "shared": {"link_bandwidth", "link_latency", "kind", "stacks_per_npu"}}[pim.placement]
+        if pim.placement != "shared" and pim.commands != "newton":
+            idle |= {"row_buffer"}
+        if pim.commands == "newton" or pim.unit == "buffer" or pim.stack_power_w is not None:
+            idle |= {"power_limited"}
+        if hardware.pim_and_npu_in_turn:
+            idle |= {"sub_batches"}
+        if not hardware.attention_on_pim:
+            idle |= {"unit", "commands", "row_buffer", "power_limited", "stack_power", "mapping", "sub_batches"}
+        plain["pim"] = {key: value for key, value in plain["pim"].items() if key not in idle}
+        plain["decode_attention"] = hardware.attention_on_pim
+    if hardware.gpu is not None:
+        for name in {"sglang", "trtllm"} - {hardware.gpu.kernels}:
+            plain["gpu"].pop(name, None)
+        if hardware.gpu.kernels != "vllm":
+            plain["gpu"].pop("attention")
+            plain["gpu"].pop("quantise")
+
+
+def find_config(name: Any, catalogue: str, folder: Path | None, *, file: str | None = None,
+                key: str | None = None) -> Path:
+    """The file that `name` means: a path (from `folder`, else the working directory) or a name in `configs/`."""
+    if not isinstance(name, str) or not name or "\0" in name or len(name) > 1000:
+        raise InputError(f"expected a name or a path, got {str(name)[:40]!r}", file=file, key=key)
+    known = {p.stem: p for p in sorted((CONFIGS / catalogue).glob("*.yaml"))}
+    if name in known:
+        return known[name]
+    if "/" in name or name.endswith((".yaml", ".yml", ".json")):
+        for root in (folder, Path()):
+            if root is not None and (root / name).is_file():
+                return root / name
+        raise InputError(f"no such file: {name}", file=file, key=key)
+    if not known:
+        raise InputError(f"'{name[:40]}' names nothing: configs/{catalogue} is empty; write a mapping or a path",
+                         file=file, key=key)
+    raise InputError(f"unknown {key or catalogue.rstrip('s')} '{name}'; {nearest(name, known)}", file=file, key=key)
+
+
+def as_input_error(error: ValidationError, record: type[BaseModel], file: str | None, prefix: str = "") -> InputError:
+    """The first error of a validation, told with the YAML's key and the nearest valid name."""
+    details = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
+    key = ""
+    for part in details["loc"]:
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif "-" not in part and "[" not in part:  # pydantic's own labels of union members are not keys
+            key += f".{part}" if key else part
+    key = f"{prefix}.{key}" if prefix and key else key or prefix
+    return InputError(_say(details, record), file=file, key=key or None)
+
+
+def _say(details: ErrorDetails, record: type[BaseModel]) -> str:
+    kind, value = details["type"], details.get("input")
+    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+    if kind == "extra_forbidden":
+        owner = _record_at(record, details["loc"][:-1])
+        return f"unknown key; {nearest(details['loc'][-1], _keys(owner))}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "literal_error":
+        expected = str(details.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
+        return f"{shown} is not one of {expected.replace(chr(39), '')}"
+    if kind == "value_error":
+        return str(details["ctx"]["error"])
+    if kind in ("int_type", "int_parsing", "int_from_float"):
+        return f"expected a whole number, got {shown}"
+    if kind in ("float_type", "float_parsing"):
+        return f"expected a number, got {shown}"
+    if kind == "bool_type":
+        return f"expected true or false, got {shown}"
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return f"expected a mapping, got {shown}"
+    if kind in ("too_short", "too_long"):
+        least, most = (details["ctx"].get(f"{which}_length") for which in ("min", "max"))
+        return f"expected {'at least' if most is None else 'at most'} {least if most is None else most} entries, " \
+               f"got {details['ctx']['actual_length']}"
+    if kind in ("string_type", "list_type", "tuple_type"):
+        return f"expected {'text' if kind == 'string_type' else 'a list'}, got {shown}"
+    message = details["msg"].replace("Input should", "should")
+    return f"{message[0].lower()}{message[1:]}, got {shown}"
+
+
+def _keys(record: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in record.model_fields.items()]
+
+
+def _record_at(record: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The record class at a location inside `record`; indices of lists and keys of mappings are passed over."""
+    for part in loc:
+        fields = {field.alias or name: field for name, field in record.model_fields.items()}
+        if str(part) in fields:
+            record = next((a for a in _members(fields[str(part)].annotation)
+                           if isinstance(a, type) and issubclass(a, BaseModel)), record)
+    return record
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """The plain types in an annotation: what unions, lists and mappings are made of."""
+    inner = typing.get_args(annotation)
+    if not inner or (isinstance(annotation, types.GenericAlias) and typing.get_origin(annotation) is tuple):
+        return (annotation,)
+    return tuple(member for part in inner for member in _members(part))
+
+
+def _mapping(value: Any, file: str | None, key: str | None) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"expected a mapping, got {str(value)[:40]!r}", file=file, key=key)
+    return value
+
+
+def _expand_section(section: str, value: Any, file: str | None, folder: Path | None, depth: int = 0) -> dict[str, Any]:
+    if depth > MAX_BASES:
+        raise InputError("'base' entries refer to each other in a circle", file=file, key=section)
+    if isinstance(value, str):
+        path = find_config(value, CATALOGUE[section], folder, file=file, key=section)
+        return _load_entry(section, path, depth)
+    value = _mapping(value, file, section)
+    if "base" in value:
+        path = find_config(value["base"], CATALOGUE[section], folder, file=file, key=f"{section}.base")
+        return merge(_load_entry(section, path, depth), _local(section, {k: v for k, v in value.items() if k != "base"}, folder))
+    if section == "model" and looks_like_config(value):
+        try:
+            return architecture_from_config(value, "model").to_plain()
+        except InputError as error:
+            raise error.within(file=file, prefix=section) from None
+    return _local(section, value, folder)
+
+
+def _load_entry(section: str, path: Path, depth: int) -> dict[str, Any]:
+    return copy.deepcopy(_load_entry_cached(section, path.resolve(), path.stat().st_mtime_ns, depth))
+
+
+@lru_cache(maxsize=256)
+def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> dict[str, Any]:
+    plain = _mapping(load_yaml(path), str(path), None)
+    if section == "model" and looks_like_config(plain):
+        try:
+            name = path.parent.name if path.stem == "config" else path.stem
+            return architecture_from_config(plain, name).to_plain()
+        except InputError as error:
+            raise error.within(file=str(path)) from None
+    result = _expand_section(section, plain, str(path), path.parent, depth + 1)
+    if section in ("model", "hardware", "workload"):
+        result.setdefault("name", path.stem)
+    record = typing.cast("type[BaseModel]", Design.model_fields[section].annotation)
+    try:  # checked here, so that the error names the file that holds the mistake
+        record.model_validate(result)
+    except ValidationError as error:
+        raise as_input_error(error, record, str(path)) from None
+    return result
+
+
+def _local(section: str, plain: dict[str, Any], folder: Path | None) -> dict[str, Any]:
+    """Relative paths of traces and operator tables are relative to the file that names them."""
+    key = {"workload": "trace", "hardware": "tables"}.get(section)
+    path = plain.get(key) if key is not None else None
+    if key is not None and isinstance(path, str) and folder is not None and (folder / path).exists():
+        return {**plain, key: str((folder / path).resolve())}
+    return plain

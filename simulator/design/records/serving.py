@@ -1,0 +1,59 @@
+"""How a replica serves: parallel degrees, scheduler limits (vLLM's names and defaults), latency targets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from simulator.design.records.base import Count, Fraction, PositiveInt, PositiveSeconds, Record
+
+
+class Parallelism(Record):
+    """Devices = tensor x pipeline x replicas."""
+
+    tensor: PositiveInt = 1
+    pipeline: PositiveInt = 1
+    replicas: PositiveInt = 1
+    # experts are dealt out whole over the tensor-parallel ranks (vLLM's --enable-expert-parallel) instead of cut
+    expert_parallel: bool = False
+
+    @property
+    def devices(self) -> int:
+        return self.tensor * self.pipeline * self.replicas
+
+
+class Serving(Record):
+    """Scheduler limits and policies; names and meaning as vLLM v1's engine arguments."""
+
+    max_num_seqs: PositiveInt = 256
+    max_num_batched_tokens: PositiveInt = 8192
+    max_model_len: PositiveInt | Literal["auto"] = "auto"
+    block_size: PositiveInt = 16
+    num_gpu_blocks: PositiveInt | Literal["auto"] = "auto"  # auto: predicted from memory
+    memory_utilization: Fraction = 0.9
+    enable_chunked_prefill: bool = True
+    enable_prefix_caching: bool = False
+    long_prefill_token_threshold: Count = 0
+    policy: Literal["fcfs", "priority"] = "fcfs"
+    async_scheduling: bool = False
+    preemption: Literal["recompute", "swap"] = "recompute"  # swap: KV blocks wait in another memory, as vLLM v0's swap space
+    swap_to: Literal["host", "cxl"] = "host"  # hardware.host_memory or hardware.cxl
+    cuda_graphs: bool = False  # rows are padded to vLLM's capture sizes (simulator.pricing.cuda_graphs)
+    scheduler_reserve_full_isl: bool = True
+    watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _budget(self) -> Serving:
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError(f"max_num_batched_tokens ({self.max_num_batched_tokens}) must be at least "
+                             f"max_num_seqs ({self.max_num_seqs})")
+        return self
+
+
+class Slo(Record):
+    """Latency targets a request must meet to count as goodput; absent ones do not bind."""
+
+    ttft_s: PositiveSeconds | None = Field(default=None, alias="ttft")
+    tpot_s: PositiveSeconds | None = Field(default=None, alias="tpot")
+    e2e_s: PositiveSeconds | None = Field(default=None, alias="e2e")

@@ -1,0 +1,1 @@
+"""Seconds and joules of one operator on a device, a PIM stack or a link."""

@@ -1,0 +1,184 @@
+"""GPU: datasheet peaks times calibrated shares, tiles quantised over SMs, a launch floor per kernel.
+
+The constants are in the hardware's record; where they are calibrated and where they are defaults is said there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.design.records.compute import GpuAttention
+from simulator.devices.compose import fingerprint_of, priced
+from simulator.devices.device import Bound, Fidelity, Priced
+from simulator.devices.gpu_attention import decode_s, kv_bytes, prefill_s, query_bytes
+from simulator.devices.traffic import gemm_bytes
+from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector
+from simulator.silicon import energy
+
+Float64 = NDArray[np.float64]
+
+# Special function units and FP32 lanes of one SM, per cycle (CUDA C++ Programming Guide, arithmetic throughput table,
+# compute capability 8.0 and 9.0; FP32 is 64 on 8.0 and 128 later: elementwise kernels are bandwidth-bound either way).
+SFU_PER_SM = 16
+FP32_PER_SM = 64
+# Scores need, besides the exp on the SFU: scale, maximum, subtract, sum on FP32 lanes.
+SOFTMAX_FLOPS = 4.0
+
+# Thread-block tiles (rows, columns) that libraries choose from, CUTLASS-class, and how often they split the reduction.
+TILES = ((16, 64), (64, 64), (64, 128), (128, 128), (128, 256))
+SPLITS_K = (1, 2, 4, 8)
+MIN_SPLIT_K = 128  # shorter reductions are not split
+SPLIT_S = 1e-6  # a split needs a second pass over the partial sums (half a launch; our estimate)
+PARTIAL_BYTES = 4.0  # fp32
+PIECE = 4096  # shapes tried against all tilings at once: what the processor's cache holds
+
+# Besides, where tensor instructions take operands of any width: heights between the powers of two, as the names of cuBLAS's
+# Hopper kernels tell them (nvjet_hsh_192x256, ...)
+TILES_BETWEEN = ((96, 256), (160, 256), (192, 256), (224, 256))
+
+
+def _tilings(tiles: tuple[tuple[int, int], ...]) -> tuple[Float64, ...]:
+    """Rows, columns and splits of all tilings, each [tilings, 1]."""
+    return tuple(np.array(column, dtype=np.float64)[:, None] for column in
+                 zip(*((*tile, split) for tile in tiles for split in SPLITS_K), strict=True))
+
+
+_TILINGS = {False: _tilings(TILES), True: _tilings((*TILES, *TILES_BETWEEN))}
+
+
+@dataclass(frozen=True)
+class GpuDevice:
+    """A GPU; `bandwidth_bytes_per_s` is the datasheet's, shares are of datasheet peaks."""
+
+    peak_16bit: float  # FLOP/s
+    peak_8bit: float
+    sms: int
+    clock_hz: float
+    l2_bytes: float
+    launch_s: float
+    compute_efficiency: float
+    compute_efficiency_8bit: float
+    memory_efficiency: float
+    flops_per_l2_byte: float
+    tile_overhead_s: float
+    any_tile_height: bool
+    quantise_s: float
+    attention: GpuAttention
+    calibrated: bool  # whether the constants were measured on this device
+    bandwidth_bytes_per_s: float
+    dram_pj_per_bit: float
+
+    @property
+    def fidelity(self) -> Fidelity:
+        return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
+
+    def fingerprint(self) -> str:
+        return fingerprint_of("gpu", 6, self)
+
+    def price(self, operator: Operator, *axes: Float64) -> Priced:
+        """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
+        shapes = [np.asarray(axis, dtype=np.float64) for axis in axes]
+        if isinstance(operator, Gemm):
+            return self._gemm(operator, *shapes)
+        if isinstance(operator, Vector):
+            return self._vector(operator, *shapes)
+        if isinstance(operator, PrefillAttention):
+            return self._prefill(operator, *shapes)
+        if isinstance(operator, DecodeAttention):
+            return self._decode(operator, *shapes)
+        raise TypeError(f"a GPU does not run {type(operator).__name__}")
+
+    @property
+    def _stream_bytes_per_s(self) -> float:
+        return self.bandwidth_bytes_per_s * self.memory_efficiency
+
+    def _flops_per_s(self, bits: int) -> float:
+        """Achievable rate of the tensor cores."""
+        if bits <= 8:
+            return self.peak_8bit * self.compute_efficiency_8bit
+        return self.peak_16bit * self.compute_efficiency
+
+    def _gemm(self, operator: Gemm, m: Float64) -> Priced:
+        bits = max(operator.weight_bits, operator.activation_bits)
+        moved = gemm_bytes(operator, m, self.l2_bytes / 2)
+        memory_s = moved / self._stream_bytes_per_s + self.tile_overhead_s
+        overhead_s = np.full(m.shape, self.launch_s)
+        if bits <= 8:  # activations arrive in 16 bits: one more kernel reads them and writes 8 bits
+            overhead_s = overhead_s + self.quantise_s + m * (3.0 * operator.k) / self._stream_bytes_per_s
+        joules = (m * (operator.n * operator.k) * energy.mac_pj(bits)
+                  + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
+        seconds, computing = np.empty(m.shape), np.empty(m.shape, dtype=bool)
+        for start in range(0, m.size, PIECE):
+            piece = np.s_[start: start + PIECE]
+            found_s, found_bound = self._tiled(operator, bits, m.flat[piece], memory_s.flat[piece])
+            seconds.flat[piece], computing.flat[piece] = found_s, found_bound
+        found = priced(overhead_s, [(Bound.MEMORY, seconds)], joules, self.fidelity)
+        found.bound[computing & (found.bound == int(Bound.MEMORY))] = int(Bound.COMPUTE)
+        return found
+
+    def _tiled(self, operator: Gemm, bits: int, m: Float64, memory_s: Float64) -> tuple[Float64, NDArray[np.bool_]]:
+        """(seconds of the fastest tiling, whether its tiles outlast the memory's `memory_s`), shape of m (one axis).
+
+        Waves of tiles over the SMs, each tile at the rate of its MACs or of its operands from L2, whichever is slower;
+        with a split reduction a second pass over the partial sums, which cross L2 twice.
+        """
+        per_sm = self._flops_per_s(bits) / self.sms
+        l2_per_sm = self.peak_16bit / self.sms / self.flops_per_l2_byte
+        tile_m, tile_n, split = _TILINGS[self.any_tile_height]
+        k = operator.k / split
+        operand_bytes = (tile_m * operator.activation_bits + tile_n * operator.weight_bits) / 8
+        per_k = np.maximum(2 * tile_m * tile_n / per_sm, operand_bytes / l2_per_sm)
+        tile_s = np.where((split == 1) | (k >= MIN_SPLIT_K), k * per_k + self.tile_overhead_s, np.inf)
+        columns = np.ceil(operator.n / tile_n) * split / self.sms
+        tiles_s = np.ceil(np.ceil(m / tile_m) * columns) * tile_s
+        partial_s = operator.n * PARTIAL_BYTES * (split + 1) / (l2_per_sm * self.sms / 2)
+        second_pass_s = np.where(split > 1, SPLIT_S + partial_s * m, 0.0)
+        total = np.maximum(tiles_s, memory_s) + second_pass_s
+        best = total.argmin(axis=0)
+        every = np.arange(m.size)
+        return total[best, every], tiles_s[best, every] > memory_s
+
+    def _vector(self, operator: Vector, m: Float64) -> Priced:
+        flops = m * (operator.width * operator.flops_per_element)
+        exps = m * (operator.width * operator.exps_per_element)
+        moved = m * (operator.read_bytes_per_row + operator.write_bytes_per_row)
+        joules = ((flops + exps) * energy.VECTOR_OP_PJ
+                  + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
+        return priced(self.launch_s, [(Bound.VECTOR, self._vector_seconds(flops, exps)),
+                                      (Bound.MEMORY, moved / self._stream_bytes_per_s)], joules)
+
+    def _vector_seconds(self, flops: Float64, exps: Float64) -> Float64:
+        return np.maximum(flops / FP32_PER_SM, exps / SFU_PER_SM) / (self.sms * self.clock_hz)
+
+    def _prefill(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
+        pairs = chunk * context + chunk * (chunk + 1) / 2
+        busy_s = prefill_s(self.attention, operator, chunk, context, sms=self.sms,
+                           flops_per_s=self._attention_flops_per_s(operator),
+                           bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
+        moved = (context + chunk) * kv_bytes(operator) + chunk * query_bytes(operator)
+        return self._attention(operator, pairs, moved, self.attention.launch_s, [
+            (Bound.COMPUTE, busy_s), (Bound.MEMORY, moved / self._stream_bytes_per_s)])
+
+    def _decode(self, operator: DecodeAttention, sequences: Float64, context: Float64) -> Priced:
+        tasks_s, memory_s, moved = decode_s(self.attention, operator, sequences, context, sms=self.sms,
+                                            flops_per_s=self._attention_flops_per_s(operator),
+                                            bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
+        return self._attention(operator, sequences * context, moved, self.attention.decode_launch_s, [
+            (Bound.COMPUTE, tasks_s), (Bound.MEMORY, memory_s)])
+
+    def _attention_flops_per_s(self, operator: PrefillAttention | DecodeAttention) -> float:
+        eight_bit = max(operator.kv_bits, operator.activation_bits) <= 8
+        return (self.peak_8bit if eight_bit else self.peak_16bit) * self.attention.prefill_efficiency
+
+    def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, moved: Float64, launch_s: float,
+                   parts: list[tuple[Bound, Float64]]) -> Priced:
+        scores = pairs * operator.heads
+        bits = max(operator.kv_bits, operator.activation_bits)
+        joules = (pairs * (2 * operator.heads * operator.head_dim) * energy.mac_pj(bits)
+                  + scores * (SOFTMAX_FLOPS + 1) * energy.VECTOR_OP_PJ
+                  + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
+        exps = (Bound.VECTOR, self._vector_seconds(scores * SOFTMAX_FLOPS, scores))
+        return priced(launch_s, [*parts, exps], joules, self.fidelity)

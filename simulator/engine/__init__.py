@@ -1,0 +1,1 @@
+"""Serving a trace step by step: the reference engine and the compiled ones."""

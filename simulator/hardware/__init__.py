@@ -1,1 +1,0 @@
-"""Hardware models: what an operator costs on a device, a PIM stack or a link."""

@@ -1,0 +1,93 @@
+"""How many KV blocks fit: predicted from memory, weights, activation peak and the utilisation limit.
+
+As vLLM v1 sizes its cache (vllm/v1/worker/gpu_worker.py, init_device and determine_available_memory; utils/mem_utils.py,
+memory_profiling):
+
+    KV = gpu_memory_utilization x memory that CUDA reports
+         - weights                              (model.memory.weight_bytes)
+         - peak of a dummy step of max_num_batched_tokens tokens and of sampling max_num_seqs sequences
+                                                (model.memory.activation_bytes)
+         - growth of what is outside the tensors since the snapshot at start: CUDA_PROCESS_BYTES, COMMUNICATOR_BYTES
+         - estimate of the CUDA graphs          (since 0.19; GRAPH_LAYER_BYTES)
+
+The snapshot is taken with the CUDA context and, in a group, NCCL's communicators in place, so these are not in the growth.
+What is left of it was found on two machines, a hundredth of a large card's memory: on cards of 80 GB and more an error of all
+of it moves the capacity by about 1 % beside an 8B model, by more where weights leave little room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.design.records.hardware import Hardware
+from simulator.design.records.model import Architecture, Precision
+from simulator.design.records.serving import Parallelism, Serving
+from simulator.devices.dram import capacity_bytes, stack_capacity_bytes
+from simulator.model.memory import activation_bytes, kv_bytes_per_token, weight_bytes
+from simulator.model.sharding import stage_layers
+from simulator.pricing.cuda_graphs import capture_sizes
+
+# What a CUDA process holds beside its tensors once a step has run: kernel modules loaded on first use (lazy loading), cuBLAS
+# workspaces, allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B (LLMServingSim's
+# recorded capacity at two token budgets, less weights and activations).
+CUDA_PROCESS_BYTES = 0.6e9
+# What a rank of a group holds in addition: channels that NCCL opens at first use, custom all-reduce's buffers (two of 8 MiB and
+# their metadata), modules of the collectives. The same machine at TP 2, less the above.
+COMMUNICATOR_BYTES = 0.43e9
+# One decoder block in one captured CUDA graph: about ten kernel nodes with their parameters, and its share of the
+# graph's buffers. vLLM logs 0.4 to 0.6 GB for the 86 graphs (51 piecewise, 35 full) of a 32-layer model.
+GRAPH_LAYER_BYTES = 150e3
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Bytes of one device of the fullest pipeline stage, and the KV blocks of a replica."""
+
+    memory_bytes: float  # what the utilisation limit leaves of the device's memory
+    weight_bytes: float
+    activation_bytes: float
+    reserve_bytes: float  # context, communicators, CUDA graphs (GPUs; an NPU's runtime is not modelled)
+    kv_bytes: float  # room for KV: the rest of the device's memory, or the PIM stacks
+    kv_block_bytes: float  # one block on one rank, layers of the fullest stage
+    num_gpu_blocks: int  # as vLLM counts them (the null block included); <= 1 where nothing fits
+
+
+def predict(arch: Architecture, precision: Precision, hardware: Hardware, parallelism: Parallelism,
+            serving: Serving, data: int = 1) -> Capacity:
+    """The memory of a design. The KV cache lives in the PIM stacks where there are any of their own, else beside the weights.
+    data: engines that share one set of experts; the capacity is one engine's."""
+    layers = stage_layers(arch.layers, parallelism.pipeline)
+    memory = capacity_bytes(hardware.memory) * serving.memory_utilization
+    activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs, data=data,
+                                  expert_parallel=parallelism.expert_parallel)
+    worst: Capacity | None = None
+    weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline, data)
+    reserve = _reserve_bytes(arch, hardware, parallelism, serving, data)
+    for count, weights in zip(layers, weights_of, strict=True):
+        if hardware.added_stacks == 0:
+            room = memory - weights - activation - reserve
+        else:
+            room = hardware.added_stacks * stack_capacity_bytes(hardware.pim.kind) * serving.memory_utilization
+        block = kv_bytes_per_token(arch, precision, parallelism.tensor, count) * serving.block_size
+        blocks = int(room // block) if room > 0 else 0
+        if serving.num_gpu_blocks != "auto":
+            blocks = serving.num_gpu_blocks
+        found = Capacity(memory, weights, activation, reserve, room, block, blocks)
+        fuller = worst is None or (blocks, -(weights + activation)) < (
+            worst.num_gpu_blocks, -(worst.weight_bytes + worst.activation_bytes))
+        worst = found if fuller else worst
+    assert worst is not None
+    return worst
+
+
+def _reserve_bytes(arch: Architecture, hardware: Hardware, parallelism: Parallelism, serving: Serving, data: int) -> float:
+    if hardware.gpu is None:
+        return 0.0
+    reserve = CUDA_PROCESS_BYTES
+    if parallelism.tensor * parallelism.pipeline * data > 1:
+        reserve += COMMUNICATOR_BYTES
+    if serving.cuda_graphs:
+        piecewise = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens)
+        full = [size for size in piecewise if size <= serving.max_num_seqs]
+        reserve += (len(piecewise) + len(full)) * GRAPH_LAYER_BYTES * arch.layers / parallelism.pipeline
+    return reserve

@@ -1,0 +1,1 @@
+"""Recorded serving runs: reading them, replaying them and fitting constants to them."""

@@ -1,0 +1,1 @@
+"""From the times of requests and operators to metrics, breakdowns, tables and timelines."""

@@ -1,0 +1,134 @@
+"""Where the time and energy of a run went: by operator, by bound, by device.
+
+Metrics need each operator's time and energy only (`work`); what bound it is told apart for people who ask (`breakdown`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.devices.device import Bound
+from simulator.pricing import grids
+from simulator.pricing.curves import Curve
+from simulator.pricing.price import OperatorPrices
+from simulator.scheduler.config import EngineResult
+
+Float64 = NDArray[np.float64]
+
+_BOUND_NAMES = [bound.name.lower() for bound in Bound]
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """One operator over a whole run. `seconds` is busy time of one rank, all pipeline stages added up (operators that
+    overlap both count); `by_bound_s` splits it; `joules` is dynamic energy of one rank."""
+
+    name: str
+    device: str  # device | pim | link | host
+    seconds: float
+    joules: float
+    by_bound_s: dict[str, float]
+    fidelity: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """Busy time and dynamic energy of one rank by operator, in the order of its curves; arrays of shape [operators]."""
+
+    devices: Sequence[str]  # device | pim | link
+    seconds: Float64
+    joules: Float64
+
+
+def work(prices: OperatorPrices, result: EngineResult) -> Work:
+    """What every operator did in a run."""
+    seconds, joules = np.zeros(len(prices.curves)), np.zeros(len(prices.curves))
+    for rows, histogram in ((prices.by_tokens, result.steps_by_tokens), (prices.by_sequences, result.steps_by_sequences)):
+        weight = grids.spread(rows.knots, histogram) * rows.repeats
+        seconds[rows.at] = (rows.seconds * weight).sum(axis=1)
+        joules[rows.at] = (rows.joules * weight).sum(axis=1)
+    for i, curve in enumerate(prices.curves):
+        if curve.part == "attention":
+            seconds[i], joules[i], _ = _attention(curve, result)
+    return Work(prices.device_names, seconds, joules)
+
+
+def breakdown(prices: OperatorPrices, result: EngineResult, host_s: float) -> list[OperatorTime]:
+    """Time and energy by operator, and by bound; the last is the host. `host_s`: the engine's CPU time."""
+    done = work(prices, result)
+    bounds: dict[int, dict[str, float]] = {}
+    for rows, histogram in ((prices.by_tokens, result.steps_by_tokens), (prices.by_sequences, result.steps_by_sequences)):
+        times = rows.seconds * (grids.spread(rows.knots, histogram) * rows.repeats)
+        split = np.stack([np.where(rows.bound == bound, times, 0.0).sum(axis=1) for bound in Bound], axis=1)
+        bounds |= {i: {name: float(part) for name, part in zip(_BOUND_NAMES, parts, strict=True) if part > 0}
+                   for i, parts in zip(rows.at, split, strict=True)}
+    for i, curve in enumerate(prices.curves):
+        if curve.part == "attention":
+            seconds, _, bound = _attention(curve, result)
+            bounds[i] = {bound: seconds} if seconds else {}
+    found = [OperatorTime(curve.name, done.devices[i], float(done.seconds[i]), float(done.joules[i]), bounds[i],
+                          curve.fidelity.name.lower()) for i, curve in enumerate(prices.curves)]
+    return [*found, OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic")]
+
+
+def _attention(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
+    return (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
+
+
+def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
+    """Time as the engine summed it; energy and bound at the mean batch and context (both are close to affine in them)."""
+    if result.decode_sequences == 0:
+        return 0.0, 0.0, ""
+    steps = max(int(result.steps_by_tokens.sum()), 1)
+    batch = result.decode_sequences / steps
+    context = result.decode_context_tokens / result.decode_sequences
+    knots = grids.knots_of_size(grids.batch_knots, 1024, len(curve.seconds))
+    i = _knot(knots, batch)
+    joules = float(np.interp(context, grids.context_knots(), curve.joules[i])) / knots[i] * result.decode_sequences
+    j = _knot(grids.context_knots(), context)
+    return result.decode_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
+
+
+def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
+    """Time as the engine summed it; energy per query-key pair and bound at the mean chunk and context."""
+    if result.prefill_chunks == 0 or result.prefill_pairs == 0:
+        return 0.0, 0.0, ""
+    chunk = result.prefill_tokens / result.prefill_chunks
+    context = result.prefill_context_tokens / result.prefill_chunks
+    chunks, contexts = grids.chunk_knots(), grids.context_knots()
+    i, j = _knot(chunks, chunk), _knot(contexts, context)
+    pairs = float(chunks[i] * contexts[j] + chunks[i] * (chunks[i] + 1) / 2)
+    joules = float(curve.joules[i, j]) / pairs * result.prefill_pairs
+    return result.prefill_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
+
+
+def _knot(knots: Float64, value: float) -> int:
+    """The first knot that is not below `value`, or the last one."""
+    return min(bisect_left(knots, value), len(knots) - 1)
+
+
+def add_up(parts: Sequence[list[OperatorTime]]) -> list[OperatorTime]:
+    """The breakdowns of several replicas as one (sums)."""
+    total = list(parts[0])
+    for part in parts[1:]:
+        total = [_plus(a, b) for a, b in zip(total, part, strict=True)]
+    return total
+
+
+def _plus(a: OperatorTime, b: OperatorTime) -> OperatorTime:
+    bounds = {k: a.by_bound_s.get(k, 0.0) + b.by_bound_s.get(k, 0.0) for k in {**a.by_bound_s, **b.by_bound_s}}
+    return OperatorTime(a.name, a.device, a.seconds + b.seconds, a.joules + b.joules, bounds, a.fidelity)
+
+
+def by_bound(rows: list[OperatorTime]) -> dict[str, float]:
+    """Seconds by bound, largest first."""
+    total: dict[str, float] = {}
+    for row in rows:
+        for name, seconds in row.by_bound_s.items():
+            total[name] = total.get(name, 0.0) + seconds
+    return dict(sorted(total.items(), key=lambda item: -item[1]))

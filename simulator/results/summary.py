@@ -1,0 +1,157 @@
+"""From request times, operator times and prices to the metrics of `simulator.results.metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from simulator.design.load import Design
+from simulator.results.breakdown import Work
+from simulator.results.latency import Latency, Statistics
+from simulator.results.latency import latency as latency_of
+from simulator.scheduler.config import EngineResult, SchedulerConfig, Trace
+from simulator.silicon.money import Bill, cost_per_hour_usd
+
+Runs = Sequence[tuple[Trace, EngineResult]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What became of the requests, all replicas together."""
+
+    latency: Latency
+    requests: int
+    prompt_tokens: int
+    finished_prompt_tokens: int  # of requests that finished, from here on
+    output_tokens: int
+    cached_tokens: int
+    preemptions: int  # of all
+    first_arrival_ns: int
+    last_finish_ns: int
+
+
+def summarise(design: Design, runs: Runs, work: Work, bill: Bill,
+              scheduler: SchedulerConfig) -> dict[str, float]:
+    """Every metric of the run. Latencies that no request has (TPOT of one-token outputs) are 0."""
+    busy = [(int(trace.arrival_ns[0]), run) for trace, run in runs]
+    return metrics_of(design, measured(design, runs, scheduler), busy, work, bill, scheduler)
+
+
+def metrics_of(design: Design, found: Measured, busy: Sequence[tuple[int, EngineResult]], work: Work, bill: Bill,
+               scheduler: SchedulerConfig) -> dict[str, float]:
+    """Every metric, from what became of the requests and, of each replica, first arrival (ns) and totals."""
+    metrics = _latency_metrics(design, found)
+    metrics.update(_scheduling(found, busy, scheduler))
+    metrics.update(_utilisation(design, busy, work))
+    metrics.update(_money(design, metrics, work, bill))
+    return metrics
+
+
+def measured(design: Design, runs: Runs, scheduler: SchedulerConfig) -> Measured:
+    """From the requests' times. Exact."""
+    trace, run = _together(runs)
+    found = latency_of(trace, run, max_model_len=scheduler.max_model_len, ttft_slo_s=design.slo.ttft_s,
+                       tpot_slo_s=design.slo.tpot_s, e2e_slo_s=design.slo.e2e_s)
+    done = run.finish_ns >= 0
+    prompts, outputs = trace.prompt_tokens, np.minimum(trace.output_tokens, scheduler.max_model_len - trace.prompt_tokens)
+    if found.rejected:
+        prompts, outputs = prompts[done], outputs[done]
+    return Measured(
+        latency=found, requests=len(trace), prompt_tokens=int(trace.prompt_tokens.sum(dtype=np.int64)),
+        finished_prompt_tokens=int(prompts.sum(dtype=np.int64)), output_tokens=int(outputs.sum(dtype=np.int64)),
+        cached_tokens=sum(int(r.cached_tokens[r.finish_ns >= 0].sum()) for _, r in runs),
+        preemptions=sum(int(r.preemptions.sum()) for _, r in runs),
+        first_arrival_ns=int(trace.arrival_ns.min()), last_finish_ns=int(run.finish_ns.max()),
+    )
+
+
+def latency(design: Design, runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
+    """TTFT, TPOT, ITL, E2E and queueing statistics, throughput and goodput over all replicas."""
+    return _latency_metrics(design, measured(design, runs, scheduler))
+
+
+def _latency_metrics(design: Design, of: Measured) -> dict[str, float]:
+    found = of.latency
+    span_s = max((of.last_finish_ns - of.first_arrival_ns) / 1e9, 1e-9)
+    tokens_per_s = of.output_tokens / span_s
+    return {
+        **_named("ttft", found.ttft), **_named("tpot", found.tpot), **_named("itl", found.itl), **_named("e2e", found.e2e),
+        **_named("queueing", found.queueing),
+        "request_throughput": found.finished / span_s, "prompt_throughput": of.finished_prompt_tokens / span_s,
+        "output_throughput": tokens_per_s, "output_throughput_per_device": tokens_per_s / design.parallelism.devices,
+        "goodput": found.met_slo / span_s, "slo_attainment": found.met_slo / of.requests, "makespan": span_s,
+        "requests": float(of.requests), "rejected": float(found.rejected),
+    }
+
+
+def _named(name: str, of: Statistics) -> dict[str, float]:
+    return {f"{name}_mean": of.mean_s, f"{name}_p50": of.p50_s, f"{name}_p90": of.p90_s, f"{name}_p95": of.p95_s,
+            f"{name}_p99": of.p99_s}
+
+
+def _together(runs: Runs) -> tuple[Trace, EngineResult]:
+    """The replicas' requests one after another, with the times that latencies are computed from."""
+    trace, run = runs[0]
+    if len(runs) == 1:
+        return trace, run
+    joined: dict[str, Any] = {name: np.concatenate([getattr(t, name) for t, _ in runs])
+              for name in ("arrival_ns", "prompt_tokens", "output_tokens")}
+    times: dict[str, Any] = {name: np.concatenate([getattr(r, name) for _, r in runs])
+             for name in ("first_scheduled_ns", "first_token_ns", "finish_ns")}
+    counts: Any = None if run.gap_counts is None else sum(r.gap_counts for _, r in runs if r.gap_counts is not None)
+    return Trace(**joined), replace(run, **times, gap_counts=counts)
+
+
+def _scheduling(of: Measured, busy: Sequence[tuple[int, EngineResult]], scheduler: SchedulerConfig) -> dict[str, float]:
+    """Steps, batches, queue and KV use."""
+    results = [r for _, r in busy]
+    steps = sum(int(r.steps_by_tokens.sum()) for r in results)
+    span_ns = sum(_busy_span_ns(start, r) for start, r in busy) or 1
+    usable = max(scheduler.num_gpu_blocks - 1, 1)
+    return {
+        "preemptions": float(of.preemptions),
+        "steps": float(steps),
+        "batch_mean": sum(_weighted(r.steps_by_sequences) for r in results) / max(steps, 1),
+        "step_tokens_mean": sum(_weighted(r.steps_by_tokens) for r in results) / max(steps, 1),
+        "waiting_mean": sum(r.waiting_ns for r in results) / span_ns,
+        "kv_blocks": float(scheduler.num_gpu_blocks),
+        "kv_use_mean": sum(r.used_block_ns for r in results) / span_ns / usable,
+        "kv_use_peak": max(r.peak_used_blocks for r in results) / usable,
+        "cached_prompt_share": of.cached_tokens / of.prompt_tokens,
+    }
+
+
+def _busy_span_ns(first_arrival_ns: int, run: EngineResult) -> int:
+    """First arrival to the end of the last step; 0 for a replica whose requests were all refused."""
+    return max(run.makespan_ns - first_arrival_ns, 0)
+
+
+def _weighted(histogram: np.ndarray) -> float:
+    return float(np.dot(np.arange(len(histogram)), histogram))
+
+
+def _utilisation(design: Design, busy_runs: Sequence[tuple[int, EngineResult]], work: Work) -> dict[str, float]:
+    """Busy shares. A stage of the pipeline does 1/stages of the work, so busy time is divided by their number."""
+    span_s = sum(_busy_span_ns(start, r) for start, r in busy_runs) / 1e9 or 1e-9
+    busy = dict.fromkeys(("device", "pim", "link"), 0.0)
+    for device, seconds in zip(work.devices, work.seconds.tolist(), strict=True):
+        busy[device] += seconds
+    return {f"{name}_utilization": min(seconds / span_s / design.parallelism.pipeline, 1.0) for name, seconds in busy.items()}
+
+
+def _money(design: Design, metrics: dict[str, float], work: Work, bill: Bill) -> dict[str, float]:
+    """Energy, power, capital, cost per hour and per million generated tokens."""
+    devices = design.parallelism.devices
+    dynamic_j = design.parallelism.tensor * sum(work.joules.tolist())
+    energy_j = dynamic_j + bill.static_w * devices * metrics["makespan"]
+    power_w = energy_j / metrics["makespan"]
+    tokens = metrics["output_throughput"] * metrics["makespan"]
+    hourly = cost_per_hour_usd(bill, devices, power_w, design.costs)
+    return {
+        "energy": energy_j, "energy_per_token": energy_j / tokens, "power": power_w, "devices": float(devices),
+        "area": bill.area_mm2, "capital": bill.capital_usd * devices, "cost_per_hour": hourly,
+        "cost_per_million_tokens": hourly / 3600 / metrics["output_throughput"] * 1e6,
+    }

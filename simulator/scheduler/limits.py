@@ -1,0 +1,101 @@
+"""What an engine refuses: configurations vLLM would not start with, and requests that could never be served."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.inputs.errors import InputError, nearest
+from simulator.pricing.step import StepCosts
+from simulator.scheduler.config import Int64, SchedulerConfig, Trace
+
+WHOLE_PROMPTS = ("static", "orca", "vllm_v0")  # policies that never split a prompt
+SCHEDULER_NAMES = ("vllm_v1", "sarathi", *WHOLE_PROMPTS)
+
+
+def check_config(config: SchedulerConfig) -> None:
+    """Raises InputError for limits that vLLM refuses at start-up (rule 3 of the specification) or that contradict."""
+    if config.scheduler not in SCHEDULER_NAMES:
+        raise InputError(nearest(config.scheduler, SCHEDULER_NAMES), key="scheduler")
+    if config.policy not in ("fcfs", "priority"):
+        raise InputError(nearest(config.policy, ("fcfs", "priority")), key="policy")
+    if config.preemption not in ("recompute", "swap"):
+        raise InputError(nearest(config.preemption, ("recompute", "swap")), key="preemption")
+    for key in ("max_num_seqs", "max_num_batched_tokens", "block_size", "pipeline_parallel_size"):
+        if getattr(config, key) < 1:
+            raise InputError("must be at least 1", key=key)
+    if config.num_gpu_blocks < 2:
+        raise InputError("needs at least 2: one is the null block, which is never used", key="num_gpu_blocks")
+    if config.max_model_len < 2:
+        raise InputError("needs at least 2: one prompt token and one output token", key="max_model_len")
+    if config.max_num_batched_tokens < config.max_num_seqs:
+        raise InputError(f"must be at least max_num_seqs ({config.max_num_seqs})", key="max_num_batched_tokens")
+    whole = config.scheduler in WHOLE_PROMPTS
+    if (whole or not config.enable_chunked_prefill) and config.max_num_batched_tokens < config.max_model_len:
+        raise InputError(f"must be at least max_model_len ({config.max_model_len}) where prompts are not chunked",
+                         key="max_num_batched_tokens")
+    if not 0 <= config.long_prefill_token_threshold <= config.max_model_len:
+        raise InputError(f"must be from 0 to max_model_len ({config.max_model_len})",
+                         key="long_prefill_token_threshold")
+    if whole and config.long_prefill_token_threshold:
+        raise InputError(f"{config.scheduler} never splits a prompt: set it to 0", key="long_prefill_token_threshold")
+    if not 0 <= config.watermark < 1:
+        raise InputError("must be a fraction, at least 0 and below 1", key="watermark")
+    if config.async_scheduling and config.pipeline_parallel_size > 1:
+        raise InputError("cannot be combined with pipeline_parallel_size > 1", key="async_scheduling")
+    if config.scheduler == "orca" and _blocks(config.max_model_len, config) > config.num_gpu_blocks - 1:
+        raise InputError(f"orca reserves max_model_len ({config.max_model_len}) tokens per request, more than the "
+                         f"KV cache holds", key="num_gpu_blocks")
+
+
+def check_costs(config: SchedulerConfig, costs: StepCosts) -> None:
+    """Raises InputError where a table is shorter than the batches that `config` allows."""
+    stages, tokens, sequences = len(costs.stage_layers), config.max_num_batched_tokens + 1, config.max_num_seqs + 1
+    if stages != config.pipeline_parallel_size:
+        raise InputError(f"has {stages} stages, pipeline_parallel_size is {config.pipeline_parallel_size}",
+                         key="stage_layers")
+    shapes = {"linear_ns": (tokens,), "stage_tokens_ns": (stages, tokens), "stage_sequences_ns": (stages, sequences),
+              "host_ns": (sequences,), "decode_ns": (sequences, 1), "decode_spread_ns": (sequences,),
+              "half_before_ns": (tokens,), "half_after_ns": (tokens,)}
+    for key, least in shapes.items():
+        table = getattr(costs, key)
+        if table is not None and (table.ndim != len(least) or any(np.less(table.shape, least))):
+            raise InputError(f"has shape {table.shape}, these scheduler limits need at least {least}", key=key)
+
+
+def check_trace(trace: Trace) -> None:
+    """Raises InputError for requests without tokens and for arrivals that go back in time."""
+    for key in ("prompt_tokens", "output_tokens"):
+        if np.any(getattr(trace, key) < 1):
+            raise InputError("every request needs at least one", key=key)
+    arrival = trace.arrival_ns
+    if len(arrival) and (arrival[0] < 0 or np.any(arrival[1:] < arrival[:-1])):
+        raise InputError("must be ascending and not negative", key="arrival_ns")
+
+
+def served_outputs(trace: Trace, config: SchedulerConfig) -> Int64:
+    """Output tokens that each request will get, [n]; 0: the request is rejected on arrival.
+
+    Generation ends when prompt + outputs reach max_model_len. As vLLM's front end does, a prompt that leaves no room
+    for one output token is rejected; so is a request whose last block would not fit an otherwise empty KV cache
+    (vLLM avoids the latter by refusing to start unless max_model_len fits).
+    """
+    prompt = trace.prompt_tokens.astype(np.int64)
+    outputs = np.minimum(trace.output_tokens, config.max_model_len - prompt)
+    most = (config.num_gpu_blocks - 1) * config.block_size
+    fits = (outputs >= 1) & (prompt + outputs - 1 <= most)
+    return np.where(fits, outputs, 0).astype(np.int64)
+
+
+def most_idle_preemptions(config: SchedulerConfig) -> int:
+    """Preemptions in a row, no output token delivered in between, after which a run is given up as a livelock.
+
+    vLLM can fall into one: under `policy="priority"` two requests of equal priority and arrival time preempt each
+    other for ever while both are in mid-prompt (each time the one admitted first is the victim). Without a livelock
+    somebody's prompt is finished within max_model_len tokens, each of which preempts hardly more than once.
+    """
+    return 8 * (config.max_model_len + config.max_num_seqs)
+
+
+def _blocks(tokens: int | NDArray[np.int64], config: SchedulerConfig) -> int | NDArray[np.int64]:
+    return -(-tokens // config.block_size)

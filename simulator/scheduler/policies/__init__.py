@@ -1,0 +1,1 @@
+"""Scheduling policies other than vLLM v1, one file each, and the registry of all by name."""

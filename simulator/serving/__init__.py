@@ -1,1 +1,0 @@
-"""Traces, schedulers and the two engines."""

@@ -1,0 +1,1 @@
+"""Request traces: file formats, synthetic arrivals, closed loops, prefix contents."""

@@ -1,0 +1,1 @@
+"""A design in the form that another tool needs: a vLLM command, a hardware summary."""

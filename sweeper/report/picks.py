@@ -1,0 +1,67 @@
+"""Which designs of a front a person should look at first: the best of each objective, and the compromise between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeper.space.space import Objective
+from sweeper.study.front import Points, points
+from sweeper.study.results import best_trial
+from sweeper.study.trial import Trial
+
+WIDE = 10.0  # objectives that span more than this factor on the front are compared by their logarithm
+KNEE = "compromise"
+KNEE_RULE = ("nearest to the ideal point, which is the best of every objective at once: each objective is scaled to 0 (best on "
+             "the front) .. 1 (worst on the front), by its logarithm where it spans more than a factor of ten, and the "
+             "Euclidean distance is the least (compromise programming; Zeleny, 1973)")
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A design and why it is recommended: `compromise`, or the names of the objectives that it is the best of."""
+
+    trial: Trial
+    roles: tuple[str, ...]
+
+
+def picks(front: Sequence[Trial], objectives: Sequence[Objective]) -> list[Pick]:
+    """The compromise first (with two objectives or more), then the best of each objective; each design once."""
+    roles: dict[int, list[str]] = {}
+    named = {trial.number: trial for trial in front}
+    if len(objectives) > 1 and len(front) > 2:
+        roles.setdefault(front[knee(points(front, objectives))].number, []).append(KNEE)
+    for objective in objectives:
+        best = best_trial(front, objective)
+        if best is not None:
+            roles.setdefault(best.number, []).append(objective.name)
+    return [Pick(named[number], tuple(said)) for number, said in roles.items()]
+
+
+def knee(table: Points) -> int:
+    """The row of a front [designs, objectives] (smaller is better; maximised ones negated) that KNEE_RULE names; of equals
+    the first."""
+    return int(np.argmin(np.sqrt((scaled(table) ** 2).sum(axis=1))))
+
+
+def scaled(table: Points) -> Points:
+    """Each column from 0, its best, to 1, its worst; by logarithm where all its values have one sign and span more than WIDE."""
+    result = np.zeros_like(table)
+    for k, column in enumerate(table.T):
+        sizes = np.abs(column)
+        if (np.sign(column) == np.sign(column[0])).all() and sizes.min() > 0 and sizes.max() / sizes.min() > WIDE:
+            column = np.sign(column[0]) * np.log(sizes)
+        span = column.max() - column.min()
+        result[:, k] = (column - column.min()) / span if span > 0 else 0.0
+    return result
+
+
+def spread(front: Sequence[Trial], chosen: Sequence[Trial], most: int) -> list[Trial]:
+    """`chosen` and designs evenly along the front, at most `most` of them unless more are chosen; in the front's order."""
+    kept = {trial.number for trial in chosen}
+    others = [trial for trial in front if trial.number not in kept]
+    room = min(max(most - len(kept), 0), len(others))
+    kept |= {others[round(i * (len(others) - 1) / max(room - 1, 1))].number for i in range(room)}
+    return [trial for trial in front if trial.number in kept]

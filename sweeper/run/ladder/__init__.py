@@ -1,0 +1,1 @@
+"""Cheap evaluations first: bounds and a short trace before the full simulation."""

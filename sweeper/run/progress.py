@@ -1,0 +1,116 @@
+"""What a person sees while a sweep runs: one live screen on a terminal, plain lines elsewhere, nothing if quiet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sweeper.run.screen import screen
+from sweeper.run.status import Status, describe
+
+REFRESH_SECONDS = 0.5
+PLAIN_SECONDS = 5.0
+WINDOW_SECONDS = 10.0  # over which trials/s is measured
+MAX_CURVE = 512  # points of the hypervolume kept; every second one goes when there are more
+SLOW_SECONDS = 4.0  # a step of the start that takes longer is explained
+
+
+class Progress:
+    """Shows `Status` as it changes. `console` should write to stderr."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._interval_s = REFRESH_SECONDS if console.is_terminal else PLAIN_SECONDS
+        self._quiet = quiet
+        self._said = -1
+        self._warned: set[str] = set()
+        live = console.is_terminal and not quiet
+        self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
+        self._window: deque[tuple[float, int]] = deque()
+        self._curve: list[float] = []  # hypervolume at even distances
+        self._stride, self._shows = 1, 0
+        self._shown_s = self._started_s = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another `show` (so that the caller need not gather numbers in vain)."""
+        return not self._quiet and time.monotonic() - self._shown_s >= self._interval_s
+
+    def say(self, text: str) -> None:
+        """A line that stays: what happens."""
+        if not self._quiet:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A line that stays, said once however often it comes."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.say(text)
+
+    def starting(self, text: str) -> None:
+        """What happens before the first numbers and after the last ones."""
+        if self._live:
+            self._live.update(Text(text, "dim"), refresh=True)
+        else:
+            self.say(text)
+
+    @contextmanager
+    def explained(self, slow: str) -> Iterator[None]:
+        """Says `slow` when what is done inside takes longer than a moment."""
+        timer = threading.Timer(SLOW_SECONDS, self.say, [slow])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def begin(self) -> None:
+        """Trials begin now: time and rate count from here."""
+        self._started_s = time.monotonic()
+
+    def show(self, status: Status) -> None:
+        """The numbers now."""
+        if self._quiet:
+            return
+        self._shown_s = time.monotonic()
+        elapsed_s = self._shown_s - self._started_s
+        rate = self._rate(status.done)
+        if self._live:
+            if status.front:
+                self._remember(status.hypervolume)
+            self._live.update(screen(status, rate, self._curve, elapsed_s=elapsed_s, width=self._console.width), refresh=True)
+        elif status.done != self._said:
+            self._said = status.done
+            self.say(describe(status, rate, elapsed_s=elapsed_s))
+
+    def _rate(self, done: int) -> float:
+        self._window.append((self._shown_s, done))
+        while len(self._window) > 2 and self._window[0][0] < self._shown_s - WINDOW_SECONDS:
+            self._window.popleft()
+        (start_s, start), (end_s, end) = self._window[0], self._window[-1]
+        return (end - start) / (end_s - start_s) if end_s > start_s else 0.0
+
+    def _remember(self, hypervolume: float) -> None:
+        if self._shows % self._stride == 0:
+            self._curve.append(hypervolume)
+            if len(self._curve) > MAX_CURVE:
+                del self._curve[1::2]
+                self._stride *= 2
+        self._shows += 1

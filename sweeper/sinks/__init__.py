@@ -1,0 +1,1 @@
+"""Followers of the ledger: MLflow and an Optuna storage."""

@@ -1,0 +1,184 @@
+"""`--storage URL`: a copy of a study's finished trials in an Optuna storage, so that optuna-dashboard can show them.
+
+A thread follows the ledger file, so the loop that feeds the workers has nothing to do with it. The ledger stays the source
+of truth: which trials the storage has is asked from the storage, at the start and after each failure, so that an outage or
+a kill leaves nothing out and nothing twice (one trial is one transaction, or one line of a journal).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from simulator.inputs.errors import InputError
+from sweeper.space.parameters import Choices, label
+from sweeper.space.space import Space
+from sweeper.study.ledger import cut_torn_tail
+from sweeper.study.trial import Trial, from_json_line
+
+DATABASES = ("sqlite", "postgresql", "mysql")
+NUMBER = "trial"  # user attribute: the number in the ledger (Optuna numbers trials as they arrive)
+LOOK_SECONDS = 1.0  # between two looks at the ledger
+RETRY_SECONDS = 30.0
+CLOSE_SECONDS = 120.0  # how long the end of a sweep waits
+
+
+def check_storage(url: str) -> str:
+    """`url` where it is a database, or the file of an Optuna journal. Raises InputError."""
+    scheme, separator, _ = url.partition("://")
+    if not url or (separator and scheme.split("+", 1)[0].lower() not in DATABASES):
+        raise InputError(f"'{url}' has an unknown scheme; use sqlite:///FILE, postgresql://..., mysql://..., or the path of a "
+                         "journal file", key="--storage")
+    return url
+
+
+def study_name(space: Space, study_id: str) -> str:
+    """The study's name in the storage."""
+    return f"{space.name}-{study_id[:8]}"
+
+
+class Mirror:
+    """Copies one ledger. `warn` takes a line of text, from the thread."""
+
+    def __init__(self, url: str, space: Space, study_id: str, ledger: Path, warn: Callable[[str], None]) -> None:
+        self._url, self._space, self._ledger, self._warn = url, space, ledger, warn
+        self._name = study_name(space, study_id)
+        self._study: Any = None
+        self._known: set[int] = set()  # numbers that the storage has
+        self._offset = 0  # in the ledger: everything before it was copied
+        self._closing = threading.Event()
+        self._give_up = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="optuna-storage", daemon=True)
+        self.complete = False  # every finished trial was copied
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> bool:
+        """Waits until everything is copied, at most two minutes; False where that was not possible."""
+        self._closing.set()
+        self._thread.join(CLOSE_SECONDS)
+        self._give_up.set()
+        if not self.complete:
+            self._warn("the Optuna storage does not have the whole sweep; `resume` with the same --storage completes it")
+        return self.complete
+
+    def _loop(self) -> None:
+        warned = False
+        retry_at_s = 0.0
+        while not self._give_up.is_set():
+            closing = self._closing.wait(LOOK_SECONDS)
+            if not closing and time.monotonic() < retry_at_s:
+                continue
+            try:
+                self._copy()
+                self.complete = closing and not self._give_up.is_set()
+            except Exception as error:  # any failure of a storage is only a warning
+                self._study, self._offset = None, 0  # connect afresh, and ask again what is there
+                retry_at_s = time.monotonic() + RETRY_SECONDS
+                if not warned:
+                    warned = True
+                    self._warn(f"the Optuna storage {self._url} cannot be written ({_first_line(error)}); the sweep goes on "
+                               "and catches up later")
+            if closing:
+                return
+
+    def _copy(self) -> None:
+        """Everything whole in the ledger that the storage does not have."""
+        if self._study is None:
+            self._study = _open(self._url, self._name, self._space)
+            self._known = {t.user_attrs[NUMBER] for t in self._study.get_trials(deepcopy=False) if NUMBER in t.user_attrs}
+        with self._ledger.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if self._give_up.is_set() or not line.endswith(b"\n"):
+                    return
+                if self._offset:  # the first line is the header
+                    self._add(from_json_line(line.decode()))
+                self._offset += len(line)
+
+    def _add(self, trial: Trial) -> None:
+        if not trial.interim and trial.number not in self._known:
+            self._study.add_trial(frozen(trial, self._space))
+            self._known.add(trial.number)
+
+
+def frozen(trial: Trial, space: Space) -> Any:
+    """The trial as Optuna keeps it: values as the space's file has them, constraints, and in words why it ended.
+
+    COMPLETE where it has every objective (an infeasible one shows by its constraints), PRUNED where it was infeasible or
+    given up without them, FAIL where it failed.
+    """
+    import optuna
+
+    values = [trial.objectives.get(objective.name, math.nan) for objective in space.objectives]
+    finite = all(map(math.isfinite, values)) and trial.status in ("complete", "infeasible")
+    state = optuna.trial.TrialState
+    distributions, parameters = {}, {}
+    for parameter in space.parameters:
+        if parameter.name in trial.parameters:
+            value = trial.parameters[parameter.name]
+            distributions[parameter.name], parameters[parameter.name] = _shown(parameter.domain, value)
+    notes = {NUMBER: trial.number, "status": trial.status, "reason": trial.reason, "baseline": trial.baseline,
+             "design_key": trial.design_key, "rung": trial.rung, "seconds": trial.seconds}
+    return optuna.trial.create_trial(
+        state=state.COMPLETE if finite else state.FAIL if trial.status == "failed" else state.PRUNED,
+        values=values if finite else None, params=parameters, distributions=distributions,
+        constraints={name: min(max(amount, -1e300), 1e300) for name, amount in trial.constraints.items()},
+        user_attrs={name: note for name, note in notes.items() if note != ""})
+
+
+def _shown(domain: Any, value: Any) -> tuple[Any, Any]:
+    """Distribution and value that a reader of the dashboard understands: listed values as themselves, not their index."""
+    from optuna.distributions import CategoricalDistribution
+
+    if not isinstance(domain, Choices):
+        return domain.distribution(), domain.encode(value)
+    plain = all(isinstance(v, bool | int | float | str) for v in domain.values)
+    return (CategoricalDistribution(domain.values if plain else [label(v) for v in domain.values]),
+            value if plain else label(value))
+
+
+def _open(url: str, name: str, space: Space) -> Any:
+    import optuna
+
+    for logger in ("optuna", "alembic"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        storage = url if "://" in url else optuna.storages.JournalStorage(_journal(Path(url).resolve()))
+        study = optuna.create_study(storage=storage, study_name=name, directions=space.directions, load_if_exists=True)
+        study.set_metric_names([f"{o.name} ({o.unit})" if o.unit else o.name for o in space.objectives])
+    return study
+
+
+def _journal(path: Path) -> Any:
+    """A journal whose last line is whole: what a full disk or a power cut left half is cut off, since Optuna would write
+    its next record behind it and never read the file again.
+
+    path: absolute. The lock is a symbolic link to it, and of one that leads nowhere Optuna waits for ever.
+    """
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        with path.open("ab+") as file:
+            cut_torn_tail(file.fileno())
+    finally:
+        lock.release()
+    return JournalFileBackend(str(path), lock)
+
+
+def _first_line(error: BaseException) -> str:
+    """What went wrong first: Optuna wraps a database's own error in a general remark."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {text[:200]}"

@@ -1,0 +1,1 @@
+"""What a search-space YAML spans: parameters, constraints, objectives, enumeration."""

@@ -1,0 +1,62 @@
+"""Designs built section by section: a section is read and validated once for each way a space sets it.
+
+Validation is what building a design costs (0.5 ms), and most designs of a sweep differ from earlier ones in a section
+or two. A design's parts are frozen, so sharing them is safe; no rule of the schema reaches across sections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from simulator.design.load import Design, apply_overrides, expand_section, hash_sections, section_text, validate_section
+from simulator.design.records.base import Record
+from simulator.inputs.errors import InputError
+
+MAX_KEPT = 20_000  # variants of one section, some kB each
+
+_Built = tuple[Record, str]  # a section and its part in the design's key
+
+
+class Sections:
+    """Builds designs from `base` (expanded plain data) and dotted overrides."""
+
+    def __init__(self, base: dict[str, Any], file: str) -> None:
+        self._base, self._file = base, file
+        self._kept: dict[str, dict[str, _Built | InputError]] = {section: {} for section in Design.model_fields}
+
+    def build(self, overrides: Mapping[str, Any]) -> tuple[Design, str]:
+        """The design and its `design_key`. Raises InputError for what the schema refuses."""
+        mine: dict[str, dict[str, Any]] = {}
+        for key, value in overrides.items():
+            mine.setdefault(key.split(".", 1)[0], {})[key] = value
+        unknown = mine.keys() - self._kept.keys()
+        if unknown:
+            raise InputError("is not a section of a design", file=self._file, key=min(unknown))
+        built = {section: self._section(section, mine.get(section, {})) for section in self._kept}
+        records: dict[str, Any] = {section: record for section, (record, _) in built.items()}
+        design = Design.model_construct(**records)
+        return design, hash_sections({section: text for section, (_, text) in built.items()})
+
+    def _section(self, section: str, overrides: dict[str, Any]) -> _Built:
+        kept = self._kept[section]
+        said = repr(overrides) if overrides else ""
+        found = kept.get(said)
+        if found is None:
+            if len(kept) >= MAX_KEPT:
+                kept.clear()
+            found = kept[said] = self._validated(section, overrides)
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def _validated(self, section: str, overrides: dict[str, Any]) -> _Built | InputError:
+        base = {section: self._base[section]} if section in self._base else {}
+        try:
+            said = apply_overrides(base, overrides).get(section, {})
+            plain = expand_section(section, said, file=self._file, folder=Path(self._file).parent)
+            record = validate_section(section, plain, file=self._file)
+        except InputError as error:
+            return error
+        return record, section_text(section, record)

@@ -1,0 +1,91 @@
+"""A study's folder: what stands in it, how it is made, and how it is found again.
+
+    trials.jsonl    the ledger              pareto.csv      the front
+    space.yaml      the resolved space      trials.parquet  every trial, all metrics
+    costs.npz       priced operators        best/           designs of the front, ready to run
+    mlflow.db       MLflow's store          report.html     charts and tables
+    summary.json    how the sweep went
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.inputs.errors import InputError
+from simulator.version import simulator_version
+from sweeper.space.file import load_space
+from sweeper.space.resolved_yaml import resolved_yaml
+from sweeper.space.space import Space
+from sweeper.study import ledger
+from sweeper.study.ledger import Header, Ledger
+
+SPACE_FILE = "space.yaml"
+COSTS_FILE = "costs.npz"
+SUMMARY_FILE = "summary.json"
+ARTIFACTS = (SPACE_FILE, "pareto.csv", "trials.parquet", "report.html", SUMMARY_FILE, "best")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a space is searched; kept in the ledger so that resume does the same."""
+
+    trials: int
+    workers: int
+    seed: int
+    sampler: str
+    deterministic: bool = False
+    timeout_s: float | None = None
+    trial_timeout_s: float = 300.0  # wall time of a design after which its worker is taken for hung
+    tracking_uri: str | None = None
+    seeds: tuple[dict[str, Any], ...] = ()  # points that are proposed first (a warm start)
+    storage: str | None = None  # of Optuna, to which finished trials are copied (sweeper.sinks.optuna_storage)
+    ladder: dict[str, Any] | None = None  # sweeper.run.ladder.ladder.Rungs; None: every design is simulated in full
+
+
+def create(folder: Path, space: Space, settings: Settings) -> Ledger:
+    """A new study. Raises InputError where the folder holds one already, saying what to do about it."""
+    path = folder / ledger.FILE_NAME
+    if path.exists() and path.stat().st_size:
+        header = ledger.read_header(path)
+        if header.space_hash != space.hash:
+            raise InputError("holds a study of another space; choose another folder with --out", file=str(folder))
+        count = sum(1 for _ in ledger.stream(path))
+        raise InputError(f"holds this study already ({count} of {header.settings.get('trials')} trials); continue "
+                         f"it with `python -m sweeper resume {folder}`, or choose another folder with --out",
+                         file=str(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SPACE_FILE).write_text(resolved_yaml(space), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", file=str(folder)) from error
+    return ledger.create(path, Header(uuid.uuid4().hex, space.hash, simulator_version(), settings.seed, asdict(settings)))
+
+
+def reopen(folder: Path) -> tuple[Space, Ledger]:
+    """The study in a folder, locked. Raises InputError where it is missing, in use, or its space was changed."""
+    book = ledger.reopen(folder / ledger.FILE_NAME)
+    try:
+        return space_of(folder, book.header), book
+    except BaseException:
+        book.close()
+        raise
+
+
+def space_of(folder: Path, header: Header) -> Space:
+    """The space of a study. Raises InputError where `space.yaml`, or a file that it names, was changed since."""
+    space = load_space(folder / SPACE_FILE)
+    if space.hash != header.space_hash:
+        raise InputError("is not the space that this study began with (it, or a file in configs/ that it names, was "
+                         "changed); undo that, or start a new study with --out", file=str(folder / SPACE_FILE))
+    return space
+
+
+def settings_of(header: Header, **changes: Any) -> Settings:
+    """The settings in a ledger's header, with those `changes` that are not None."""
+    try:
+        return Settings(**{**header.settings, **{k: v for k, v in changes.items() if v is not None}})
+    except TypeError as error:
+        raise InputError(f"the header's settings are damaged: {error}", file=ledger.FILE_NAME) from error

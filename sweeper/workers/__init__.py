@@ -1,0 +1,1 @@
+"""Designs evaluated in parallel: the evaluator, the Ray actors around it, and the verdict on each design."""

@@ -1,0 +1,135 @@
+"""The batched TPE keeps its contract with the installed Optuna, learns, and respects constraints."""
+
+import warnings
+
+import numpy as np
+import pytest
+from optuna.samplers import TPESampler
+from optuna.samplers._tpe.sampler import _split_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.search import batch_tpe, parzen
+from sweeper.search.base import Proposal
+from sweeper.search.batch_tpe import BatchTPESampler, usable
+from sweeper.search.build import build_search
+from sweeper.search.optuna_search import OptunaSearch
+from sweeper.space.space import Space
+from sweeper.study.front import hypervolume, points
+from sweeper.study.trial import Trial
+from tests.sweeper.inline import machine
+from tests.sweeper.run.test_loop import Run
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
+    return machine(tmp_path_factory.mktemp("space"))
+
+
+def test_the_installed_optuna_has_what_the_batched_tpe_leans_on() -> None:
+    assert usable()
+
+
+def test_another_optuna_falls_back_to_its_own_tpe(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as other:
+        other.setattr(parzen._ParzenEstimator, "_calculate_distributions", lambda *_: None)
+        assert not usable()
+    monkeypatch.setattr(batch_tpe.TPESampler, "_build_parzen_estimator", lambda self, everything, anew: None)
+    assert not usable()
+    search = build_search("tpe", space, seed=0, in_flight=4, skip=lambda _: False)
+    assert isinstance(search, OptunaSearch)
+    assert type(search._study.sampler) is TPESampler
+    assert search.ask() is not None
+
+
+def test_tpe_finds_more_than_random_with_the_same_number_of_trials(space: Space) -> None:
+    volumes: dict[str, list[float]] = {"tpe": [], "random": []}
+    corner = np.array([100.0, 0.0, 100.0])  # ms, requests/s (negated), USD/h
+    for sampler, found in volumes.items():
+        for seed in (1, 2):
+            run = Run(space, sampler, trials=150, seed=seed)
+            table = points([t for t in run.trials if t.status == "complete" and not t.baseline], space.objectives)
+            found.append(hypervolume(np.minimum(table, corner), corner))
+    assert min(volumes["tpe"]) > max(volumes["random"])
+
+
+def test_a_batch_shares_one_split_of_the_history(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = []
+    real = BatchTPESampler._split
+    monkeypatch.setattr(BatchTPESampler, "_split", lambda self, s, t, n: splits.append(n) or real(self, s, t, n))
+    Run(space, "tpe", trials=60)
+    learned = 60 - len(space.baselines) - batch_tpe.STARTUP_TRIALS
+    assert learned / 4 <= len(splits) <= learned / 3
+
+
+def test_results_are_told_by_what_they_are(space: Space) -> None:
+    search = build_search("tpe", space, seed=1, in_flight=4, skip=lambda _: False)
+    assert isinstance(search, OptunaSearch)
+    objectives = {o.name: 1.0 for o in space.objectives}
+    told = [
+        ({"status": "complete", "objectives": objectives, "constraints": {"slo": -0.5}}, TrialState.COMPLETE),
+        ({"status": "infeasible", "objectives": objectives, "constraints": {"slo": 0.5}}, TrialState.COMPLETE),
+        ({"status": "infeasible", "constraints": {"memory_fit": 0.25}}, TrialState.PRUNED),
+        ({"status": "failed", "reason": "crashed"}, TrialState.FAIL),
+    ]
+    for number, (outcome, _) in enumerate(told):
+        proposal = search.ask()
+        assert proposal is not None
+        search.tell(proposal, Trial(number, proposal.point, **outcome))
+    dropped = search.ask()
+    assert dropped is not None
+    search.tell(dropped, None)
+    assert [t.state for t in search._study.trials] == [*(state for _, state in told), TrialState.FAIL]
+    assert [t.constraints for t in search._study.trials[:3]] == [{"slo": -0.5}, {"slo": 0.5}, {"memory_fit": 0.25}]
+    assert [t.number for t in search._study.best_trials] == [0]
+
+
+def test_replayed_trials_are_the_history_that_was_told(space: Space) -> None:
+    run = Run(space, "tpe", trials=40)
+    first = build_search("tpe", space, seed=1, in_flight=4, skip=lambda _: False)
+    assert isinstance(first, OptunaSearch)
+    first.replay(run.trials)
+    ours = [t for t in run.trials if not t.baseline]
+    assert [t.values for t in first._study.trials] == [[trial.objectives[o.name] for o in space.objectives] for trial in ours]
+    assert [space.decode(t.params) for t in first._study.trials] == [trial.parameters for trial in ours]
+
+
+def test_points_unasked_for_are_learned_from_too(space: Space) -> None:
+    search = build_search("tpe", space, seed=1, in_flight=4, skip=lambda _: False)
+    assert isinstance(search, OptunaSearch)
+    point = next(space.enumerate())
+    search.tell(Proposal(point), Trial(0, point, "complete", objectives={o.name: 1.0 for o in space.objectives}))
+    assert [space.decode(t.params) for t in search._study.trials] == [point]
+
+
+def test_asking_warns_nobody(space: Space) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("tpe", "nsga2", "qmc", "random"):
+            search = build_search(name, space, seed=1, in_flight=4, skip=lambda _: False)
+            assert search.ask() is not None
+
+
+def test_the_sampler_is_an_optuna_sampler() -> None:
+    assert isinstance(BatchTPESampler(batch=4, skip=lambda _: False, seed=0), TPESampler)
+
+
+def test_trials_are_split_as_optuna_splits_them(space: Space) -> None:
+    """The same number of good trials, all of better ranks, and in the rank that is cut nearly as much hypervolume."""
+    run = Run(space, "random", trials=150)
+    search = build_search("tpe", space, seed=1, in_flight=4, skip=lambda _: False)
+    assert isinstance(search, OptunaSearch)
+    search.replay(run.trials)
+    study, trials = search._study, search._study.trials
+    for n_good in (1, 5, 15, 60, len(trials) - 1):
+        ours, rest = BatchTPESampler(batch=4, skip=lambda _: False, seed=0)._split(study, trials, n_good)
+        theirs, _ = _split_trials(study, trials, n_good)
+        assert len(ours) == len(theirs) == n_good
+        assert sorted(t.number for t in (*ours, *rest)) == [t.number for t in trials]
+        assert sum(max(t.constraints.values()) > 0 for t in ours) == sum(max(t.constraints.values()) > 0 for t in theirs)
+        assert volume(space, ours) >= 0.95 * volume(space, theirs)
+
+
+def volume(space: Space, trials: list[FrozenTrial]) -> float:
+    corner = np.array([200.0, 0.0, 1000.0])
+    signs = np.array([1.0 if d == "minimize" else -1.0 for d in space.directions])
+    return hypervolume(np.minimum(np.array([t.values for t in trials]) * signs, corner), corner)

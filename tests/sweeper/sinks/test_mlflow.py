@@ -1,0 +1,143 @@
+"""MLflow holds a sweep as one run, catches up after an outage, and never stops the sweep."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from simulator.inputs.errors import InputError
+from sweeper.sinks.mlflow import Closing, Tracker
+from sweeper.sinks.mlflow_labels import Labels
+from sweeper.sinks.mlflow_runs import SweepRun, check_uri, default_uri
+from sweeper.study import ledger
+from sweeper.study.trial import Trial
+
+
+def trial(number: int, baseline: str = "") -> Trial:
+    return Trial(number, {"tp": number}, "complete", metrics={"ttft_mean": 1.0 + number}, baseline=baseline,
+                 objectives={"ttft": 1.0 + number}, seconds=0.01)
+
+
+def labels(folder: Path, study_id: str = "s1") -> Labels:
+    return Labels("space", study_id, folder, {"seed": 1})
+
+
+def closing(children: list[Trial], files: list[Path], status: str = "FINISHED") -> Closing:
+    return Closing(status, children, files, {"cache_hits": 3.0})
+
+
+def query(folder: Path, sql: str) -> list[tuple]:
+    with sqlite3.connect(folder / "mlflow.db") as connection:
+        return connection.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose MLflow schema exists: creating it takes seconds."""
+    folder = tmp_path_factory.mktemp("study")
+    SweepRun(default_uri(folder), labels(folder, "first"))
+    return folder
+
+
+def test_one_parent_with_a_step_per_trial_and_children_for_front_and_baselines(folder: Path) -> None:
+    warnings: list[str] = []
+    (folder / "pareto.csv").write_text("trial\n1\n")
+    tracker = Tracker(default_uri(folder), labels(folder), warnings.append)
+    tracker.start()
+    for number in range(40):
+        tracker.add(trial(number), {"pareto_size": 2.0})
+    assert tracker.close(closing([trial(1), trial(0, "h100")], [folder / "pareto.csv", folder / "absent.html"]))
+    assert warnings == []
+    [(run_id, status, artifacts)] = query(
+        folder, "select r.run_uuid, r.status, r.artifact_uri from runs r join tags t on t.run_uuid = r.run_uuid "
+                "where t.key = 'sweeper.study_id' and t.value = 's1'")
+    assert status == "FINISHED"
+    steps = query(folder, f"select step, value from metrics where run_uuid = '{run_id}' and key = 'ttft' order by step")
+    assert steps == [(n, 1.0 + n) for n in range(40)]
+    assert (Path(artifacts.removeprefix("file://")) / "pareto.csv").read_text() == "trial\n1\n"
+    names = query(folder, "select r.name from runs r join tags t on t.run_uuid = r.run_uuid "
+                          f"where t.key = 'mlflow.parentRunId' and t.value = '{run_id}' order by r.name")
+    assert names == [("h100",), ("trial 1",)]
+    assert query(folder, "pragma journal_mode") == [("wal",)]
+
+
+def test_resume_continues_the_parent_and_logs_only_what_is_missing(folder: Path) -> None:
+    first = Tracker(default_uri(folder), labels(folder, "s2"), print)
+    first.start()
+    for number in range(3):
+        first.add(trial(number), {})
+    assert first.close(closing([trial(0), trial(1)], [], "KILLED"))
+    second = Tracker(default_uri(folder), labels(folder, "s2"), print, earlier=[trial(n) for n in range(5)])
+    second.start()
+    second.add(trial(5), {})
+    assert second.close(closing([trial(1), trial(5)], []))
+    runs = query(folder, "select r.run_uuid, r.status from runs r join tags t on t.run_uuid = r.run_uuid "
+                         "where t.key = 'sweeper.study_id' and t.value = 's2'")
+    assert [status for _, status in runs] == ["FINISHED"]
+    steps = query(folder, f"select step from metrics where run_uuid = '{runs[0][0]}' and key = 'feasible' order by step")
+    assert steps == [(n,) for n in range(6)]
+    children = query(folder, "select r.name from runs r join tags t on t.run_uuid = r.run_uuid where r.lifecycle_stage = "
+                             f"'active' and t.key = 'mlflow.parentRunId' and t.value = '{runs[0][0]}' order by r.name")
+    assert children == [("trial 1",), ("trial 5",)]
+
+
+def test_a_dead_driver_leaves_no_running_parent_and_a_live_one_is_left_alone(folder: Path) -> None:
+    dead, alive = folder / "dead", folder / "alive"
+    header = ledger.Header("x", "h", "v", 0)
+    ledger.create(dead / "trials.jsonl", header).close()
+    held = ledger.create(alive / "trials.jsonl", header)
+    ids = {name: SweepRun(default_uri(folder), labels(folder / name, name)).run_id for name in ("dead", "alive")}
+    SweepRun(default_uri(folder), labels(folder, "next")).close_dead_runs()
+    statuses = dict(query(folder, "select run_uuid, status from runs"))
+    assert statuses[ids["dead"]] == "KILLED"
+    assert statuses[ids["alive"]] == "RUNNING"
+    held.close()
+
+
+def test_an_outage_is_one_warning_and_the_next_run_catches_up(folder: Path, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeper.sinks.mlflow.SweepRun", lambda *_: (_ for _ in ()).throw(ConnectionError("server is away")))
+        tracker = Tracker(default_uri(folder), labels(folder, "s3"), warnings.append)
+        tracker.start()
+        for number in range(100):
+            tracker.add(trial(number), {})
+        assert not tracker.close(closing([], []))
+    assert len(warnings) == 2 and "server is away" in warnings[0] and "resume" in warnings[1]
+    again = Tracker(default_uri(folder), labels(folder, "s3"), warnings.append, [trial(n) for n in range(100)])
+    again.start()
+    assert again.close(closing([], []))
+    steps = query(folder, "select m.step from metrics m join tags t on t.run_uuid = m.run_uuid where m.key = 'feasible' "
+                          "and t.key = 'sweeper.study_id' and t.value = 's3'")
+    assert len(steps) == 100
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:./mlruns", "file:///tmp/mlruns", "mlruns", "ftp://host"])
+def test_stores_that_cannot_be_written_are_refused_in_one_line(uri: str) -> None:
+    with pytest.raises(InputError, match=r"--tracking-uri: .* use sqlite:///FILE"):
+        check_uri(uri)
+
+
+def test_databases_and_servers_are_accepted() -> None:
+    for uri in ("sqlite:///x.db", "postgresql+psycopg://u@h/db", "http://localhost:5000", "https://mlflow.example"):
+        assert check_uri(uri) == uri
+
+
+def test_columns_tags_and_a_link_to_the_comparison(folder: Path) -> None:
+    named = Labels("space", "named", folder, {}, {"ttft": "ttft_ms"}, {"sweeper.model": "m"}, "asks",
+                   lambda trial: {"sweeper.hardware": f"h{trial.number}"})
+    run = SweepRun(default_uri(folder), named)
+    run.log_children([trial(3), trial(4), trial(0, "h100")])
+    children = query(folder, "select r.run_uuid, r.name from runs r join tags t on t.run_uuid = r.run_uuid where "
+                             f"t.key = 'mlflow.parentRunId' and t.value = '{run.run_id}' order by r.name")
+    assert [name for _, name in children] == ["h100", "trial 3", "trial 4"]
+    values = dict(query(folder, f"select key, value from latest_metrics where run_uuid = '{children[1][0]}'"))
+    assert values == {"ttft_ms": 4.0, "ttft_mean_s": 4.0}
+    tags = dict(query(folder, f"select key, value from tags where run_uuid = '{children[1][0]}'"))
+    assert (tags["sweeper.hardware"], tags["sweeper.kind"]) == ("h3", "pareto")
+    parent = dict(query(folder, f"select key, value from tags where run_uuid = '{run.run_id}'"))
+    assert parent["sweeper.model"] == "m" and parent["sweeper.kind"] == "sweep"
+    note = parent["mlflow.note.content"]
+    assert note.startswith("asks") and "[Compare the 2 designs of the front](#/compare-runs?runs=%5B%22" in note
+    assert children[0][0] not in note and children[1][0] in note and children[2][0] in note
