@@ -172,7 +172,7 @@ class SweepRun:
             run.info.run_id,
             metrics=[Metric(name, value, now_ms, 0) for name, value in result_of(trial, self._labels.columns).items()],
             params=[Param(name, label(value)[:500]) for name, value in trial.parameters.items()],
-            tags=[RunTag("sweeper.run.status", trial.status), RunTag("sweeper.design_key", trial.design_key)])
+            tags=[RunTag("sweeper.status", trial.status), RunTag("sweeper.design_key", trial.design_key)])
         self._client.set_terminated(run.info.run_id)
 
 
