@@ -36,9 +36,10 @@ from simulator.pricing.step import StepCosts  # noqa: E402
 from simulator.results.latency import latency  # noqa: E402
 from simulator.results.tally import Tally  # noqa: E402
 from simulator.scheduler import limits  # noqa: E402
-from simulator.scheduler.config import SchedulerConfig, Segments, Trace  # noqa: E402
+from simulator.scheduler.config import SchedulerConfig  # noqa: E402
 from simulator.workload.block_identities import block_identities  # noqa: E402
 from simulator.workload.pieces import PIECE  # noqa: E402
+from simulator.workload.trace import Segments, Trace  # noqa: E402
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 LOADS = {"load50": 0.5, "load90": 0.9, "load120": 1.2}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.devices.dram import capacity_bytes
 from simulator.pricing.kv_memory import predict
 

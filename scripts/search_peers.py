@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sweeper.search.proposals import broken_rule
+from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
 from sweeper.study.front import signs
 from sweeper.study.trial import Trial

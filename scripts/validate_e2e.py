@@ -26,15 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.e2e_frameworks import FRAMEWORKS, Framework, budget, kv_blocks
 from scripts.report import Row, finish, row
 from scripts.shipped_hardware import of_system, preset
-from simulator.design.load import Design, resolve
+from simulator.design.design import Design
+from simulator.design.load import resolve
 from simulator.devices.dram import peak_bandwidth_bytes_per_s
 from simulator.engine import engine
+from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
 from simulator.pricing.cache import CostCache
+from simulator.pricing.price import PricedDesign, price
 from simulator.recorded.vllm_run import preset_named
-from simulator.scheduler.config import Trace
-from simulator.simulate import Priced, price, violations
+from simulator.workload.trace import Trace
 
 TPOT_BAR, TTFT_BAR = 10.0, 25.0
 # HTTP, routing, chat template, tokenising a thousand tokens; and detokenising and streaming back: milliseconds each (our
@@ -100,7 +102,7 @@ def read_points(path: Path) -> list[dict[str, str]]:
 def predict_all(points: list[dict[str, str]]) -> list[tuple[float, float] | None]:
     """(TTFT, TPOT) in seconds of every point; None where the design cannot serve."""
     cache = CostCache()
-    priced: dict[tuple[str, ...], Priced | None] = {}
+    priced: dict[tuple[str, ...], PricedDesign | None] = {}
     found: list[tuple[float, float] | None] = []
     eight_bit = _eight_bit(points)
     for p in points:
@@ -163,7 +165,7 @@ def _eight_bit(points: list[dict[str, str]]) -> set[tuple[str, ...]]:
     return found
 
 
-def closed_loop(priced: Priced, prompt: int, output: int, clients: int, each: int, *,
+def closed_loop(priced: PricedDesign, prompt: int, output: int, clients: int, each: int, *,
                 whole_prompts: bool = False, slots: int = MAX_NUM_SEQS) -> tuple[float, float] | None:
     """Mean TTFT and TPOT in seconds of all requests as their clients see them; None where one does not fit.
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from simulator.analysis.confidence import standard_errors, t_quantile
 from simulator.design.load import load_design
 from simulator.pricing.cache import CostCache
-from simulator.simulate import price, serve
+from simulator.pricing.price import price
+from simulator.simulate import serve
 from simulator.workload.load import load_trace
 
 DESIGN = "npu-chat"

@@ -20,12 +20,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, row
+from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
 from simulator.recorded.kernel_time import window_s
 from simulator.recorded.replay import beyond, prepared, replay
 from simulator.recorded.vllm_run import RecordedRun, read_run, workload_of
-from simulator.scheduler.config import EngineResult
 
 STATISTICS = {"mean": np.mean, **{f"p{q}": (lambda v, q=q: np.percentile(v, q)) for q in (50, 90, 95, 99)}}
 BARS = {"ttft": 3.0, "tpot": 1.5, "e2e": 1.5}  # per cent, on mean and p99

@@ -25,15 +25,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import finish, row
 from scripts.shipped_hardware import preset
-from simulator.design.load import CONFIGS, Design, resolve
+from simulator.design.design import Design
+from simulator.design.load import CONFIGS, resolve
 from simulator.devices.dram import peak_bandwidth_bytes_per_s
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
 from simulator.pricing.cache import CostCache
 from simulator.pricing.cuda_graphs import LARGEST
+from simulator.pricing.price import price
 from simulator.recorded import fit
 from simulator.recorded.fit import Steps
-from simulator.simulate import price
 
 SHARE = 0.05
 SEED = 20

@@ -27,13 +27,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, row
 from simulator.engine import reference
+from simulator.engine.result import EngineResult
 from simulator.engine.step_time import StepTime
 from simulator.inputs.errors import InputError
 from simulator.pricing.step import StepCosts
-from simulator.scheduler.config import EngineResult, SchedulerConfig, Trace
-from simulator.scheduler.policies.registry import Sarathi, VllmV0
+from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.policies.sarathi import Sarathi
+from simulator.scheduler.policies.vllm_v0 import VllmV0
 from simulator.scheduler.requests import Batch, Entry
 from simulator.scheduler.scheduler import Scheduler
+from simulator.workload.trace import Trace
 
 LAYERS, SEVERAL, COLLECTIVE_MS = 48, 1.1, 0.02
 KV_STEP, TOKEN_STEP = 64, 8

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.model.checks import violations as split_violations
 from simulator.pricing import swap
 from simulator.pricing.kv_memory import predict
+from simulator.result import Violation
 from simulator.silicon import power_cap
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A named requirement that a design misses, by a relative `amount` > 0 (what a search can use as a distance)."""
-
-    name: str
-    amount: float
-    message: str
-
-
-class Infeasible(Exception):
-    """A design that cannot serve; `violations` says why."""
-
-    def __init__(self, found: list[Violation]) -> None:
-        self.violations = found
-        super().__init__("; ".join(v.message for v in found))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Infeasible, (self.violations,))
 
 
 def violations(design: Design) -> list[Violation]:

@@ -3,65 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
-
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.devices.measured.table import OperatorTable
 from simulator.engine import engine, reference
-from simulator.feasibility import Infeasible, Violation, violations
+from simulator.engine.result import with_arrivals
+from simulator.feasibility import violations
 from simulator.pricing.cache import CostCache
-from simulator.pricing.kv_memory import Capacity
-from simulator.pricing.price import Priced, price
-from simulator.pricing.step import StepCosts
-from simulator.results import metric_plugins
-from simulator.results.breakdown import OperatorTime, Work, add_up, breakdown, by_bound, work
+from simulator.pricing.price import PricedDesign, price
+from simulator.result import Infeasible, Replica, Result, Violation
+from simulator.results import metric_plugins, order_statistics
+from simulator.results.breakdown import Work, work
 from simulator.results.summary import summarise
-from simulator.scheduler.config import EngineResult, Trace
-from simulator.silicon.money import Bill
-from simulator.workload.closed_loop import with_arrivals
 from simulator.workload.load import load_trace, split
-
-__all__ = ["Infeasible", "Priced", "Result", "Violation", "price", "simulate", "violations"]
-
-
-@dataclass(frozen=True)
-class Replica:
-    """One replica's part of the trace and what became of it."""
-
-    trace: Trace
-    run: EngineResult
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a design does with a workload. `metrics` by the names and units of `simulator.results.metrics.METRICS`."""
-
-    metrics: dict[str, float]
-    priced: Priced
-    replicas: list[Replica]
-    streamed: bool = False  # replicas have totals alone, no values by request; percentiles come from histograms
-
-    @property
-    def capacity(self) -> Capacity:
-        return self.priced.capacity
-
-    @property
-    def bill(self) -> Bill:
-        return self.priced.bill
-
-    @cached_property
-    def operators(self) -> list[OperatorTime]:
-        """Time and energy by operator, summed over replicas."""
-        prices, costs = self.priced.prices, self.priced.costs
-        return add_up([breakdown(prices, r.run, _host_s(r.run, costs)) for r in self.replicas])
-
-    @cached_property
-    def bound_s(self) -> dict[str, float]:
-        """Busy seconds by bound, largest first."""
-        return by_bound(self.operators)
+from simulator.workload.trace import Trace
 
 
 def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | None = None, log: bool = False,
@@ -81,7 +36,7 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
     return serve(design, priced, trace, log=log, use_reference=use_reference, gaps=gaps)
 
 
-def serve(design: Design, priced: Priced, trace: Trace, *, log: bool = False, use_reference: bool = False,
+def serve(design: Design, priced: PricedDesign, trace: Trace, *, log: bool = False, use_reference: bool = False,
           gaps: bool = True) -> Result:
     """The second half of `simulate`, for a design that is priced already. Raises Infeasible where nothing fits."""
     run_engine = reference.run if use_reference else engine.run
@@ -96,7 +51,7 @@ def serve(design: Design, priced: Priced, trace: Trace, *, log: bool = False, us
     return result
 
 
-def work_of(priced: Priced, replicas: Sequence[Replica]) -> Work:
+def work_of(priced: PricedDesign, replicas: Sequence[Replica]) -> Work:
     """What the operators did, all replicas together."""
     total, *others = (work(priced.prices, r.run) for r in replicas)
     for other in others:
@@ -104,5 +59,13 @@ def work_of(priced: Priced, replicas: Sequence[Replica]) -> Work:
     return total
 
 
-def _host_s(run: EngineResult, costs: StepCosts) -> float:
-    return float(np.dot(run.steps_by_sequences, costs.host_ns[: len(run.steps_by_sequences)])) / 1e9
+def load() -> None:
+    """Loads the compiled code that every simulation needs, so that the first one is not the slow one."""
+    engine.load()
+    order_statistics.warm()
+
+
+def warm() -> None:
+    """Compiles everything, or loads it from numba's cache (see `engine.warm`)."""
+    engine.warm()
+    order_statistics.warm()

@@ -12,18 +12,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator.design.load import Design
+from simulator.design.design import Design
+from simulator.engine.result import EngineResult
 from simulator.engine.stream import Preempted, Stream
-from simulator.feasibility import Infeasible, Violation, violations
+from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import Priced, price
-from simulator.results.metric_plugins import own_metrics
+from simulator.pricing.price import PricedDesign, price
+from simulator.result import Infeasible, Replica, Result, Violation
+from simulator.results.metric_plugins import metric_plugins
 from simulator.results.summary import Measured, metrics_of
 from simulator.results.tally import Tally
-from simulator.scheduler.config import EngineResult, Trace
-from simulator.simulate import Replica, Result, work_of
+from simulator.simulate import work_of
 from simulator.workload.pieces import PIECE, exceeds, has_contents, pieces_of
+from simulator.workload.trace import Trace
 
 LONGEST_KEPT = 1_000_000  # requests: above, `python -m simulator run` streams
 
@@ -37,8 +39,8 @@ def refusal(design: Design) -> InputError | None:
         return InputError("a recorded trace is not streamed several times", key="workload.replicates")
     if design.serving.enable_prefix_caching and has_contents(workload):
         return InputError("prefix caching of prompts with token ids is not streamed", key="serving.enable_prefix_caching")
-    if own_metrics():
-        return InputError(f"metric plug-in '{next(iter(own_metrics()))}' may read every request")
+    if metric_plugins():
+        return InputError(f"metric plug-in '{next(iter(metric_plugins()))}' may read every request")
     return None
 
 
@@ -60,7 +62,7 @@ def simulate_streamed(design: Design, *, cache: CostCache | None = None, piece: 
         return _served(design, priced, piece, general=True)
 
 
-def _served(design: Design, priced: Priced, piece: int, *, general: bool) -> Result:
+def _served(design: Design, priced: PricedDesign, piece: int, *, general: bool) -> Result:
     tally = Tally(design.slo.ttft_s, design.slo.tpot_s, design.slo.e2e_s)
     streams: list[Stream] = []
     starts_ns: list[int] = []
@@ -83,7 +85,7 @@ def _served(design: Design, priced: Priced, piece: int, *, general: bool) -> Res
     return _result(design, priced, measured, list(zip(starts_ns, runs, strict=True)))
 
 
-def _result(design: Design, priced: Priced, measured: Measured, busy: list[tuple[int, EngineResult]]) -> Result:
+def _result(design: Design, priced: PricedDesign, measured: Measured, busy: list[tuple[int, EngineResult]]) -> Result:
     none = np.zeros(0, np.int32)
     replicas = [Replica(Trace(np.zeros(0, np.int64), none, none), run) for _, run in busy]
     metrics = metrics_of(design, measured, busy, work_of(priced, replicas), priced.bill, priced.scheduler)

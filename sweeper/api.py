@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.inputs.errors import InputError
 from simulator.pricing import cache
 from sweeper.run.ladder.auto_ladder import resolve
@@ -36,8 +36,9 @@ from sweeper.space.space import Space as _Space
 from sweeper.study import folder as study_folder
 from sweeper.study import ledger
 from sweeper.study.digest import Digest, digest
-from sweeper.study.folder import COSTS_FILE, Settings
+from sweeper.study.folder import COSTS_FILE
 from sweeper.study.results import trial_design
+from sweeper.study.settings import SweepSettings, settings_of
 from sweeper.study.trial import Trial
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Study:
         """Raises InputError where there is no study, or its space was changed."""
         self.folder = Path(folder)
         self._path = self.folder / ledger.FILE_NAME
-        self.settings: Settings = study_folder.settings_of(ledger.read_header(self._path))
+        self.settings: SweepSettings = settings_of(ledger.read_header(self._path))
         self.space = Space(study_folder.space_of(self.folder, ledger.read_header(self._path)))
 
     def trials(self) -> Iterator[Trial]:
@@ -107,7 +108,7 @@ class Study:
 
     def best(self, objective: str) -> Trial | None:
         """The feasible trial with the best value of one objective; None without any. Raises InputError."""
-        from sweeper.study.results import best_trial
+        from sweeper.study.front import best_trial
 
         for known in self.space.inner.objectives:
             if known.name == objective:
@@ -132,7 +133,7 @@ class Study:
                quiet: bool = True) -> Study:
         """Evaluates what is missing (of `trials` in all). Raises InputError where another sweep holds the folder."""
         space, book = study_folder.reopen(self.folder)
-        settings = study_folder.settings_of(book.header, trials=trials, workers=workers)
+        settings = settings_of(book.header, trials=trials, workers=workers)
         costs_path = self.folder / COSTS_FILE
         costs = cache.load(costs_path) if costs_path.exists() else cache.empty()
         _sweep(self.folder, space, book, settings, costs, address, quiet, elastic=address is not None and workers is None)
@@ -165,7 +166,7 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
         wanted = min(trials, size) if trials else size
     rungs, _ = resolve(inner, ladder or inner.study.ladder, sampler)
     known = warm_start([Path(other) for other in warm], inner)
-    settings = Settings(wanted + len(known.taken), workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
+    settings = SweepSettings(wanted + len(known.taken), workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
                         tracking_uri=tracking_uri, seeds=tuple(known.seeds),
                         storage=None if storage is None else check_storage(storage),
                         ladder=None if rungs is None else asdict(rungs))
@@ -177,7 +178,7 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
     return Study(folder)
 
 
-def _sweep(folder: Path, space: _Space, book: ledger.Ledger, settings: Settings, costs: cache.Snapshot,
+def _sweep(folder: Path, space: _Space, book: ledger.Ledger, settings: SweepSettings, costs: cache.Snapshot,
            address: str | None, quiet: bool, *, elastic: bool) -> None:
     from sweeper.run.sweep import Sweep
     from sweeper.workers.pool_errors import PoolError

@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulator.design.load import CONFIGS, load_design
-from simulator.feasibility import Infeasible, violations
+from simulator.feasibility import violations
 from simulator.pricing.cache import CostCache
+from simulator.result import Infeasible
 from simulator.results.metrics import METRICS
-from simulator.scheduler.config import Trace
 from simulator.simulate import simulate
 from simulator.workload.load import load_trace
+from simulator.workload.trace import Trace
 
 DESIGNS = sorted(p.stem for p in (CONFIGS / "designs").glob("*.yaml"))
 

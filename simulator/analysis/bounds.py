@@ -14,14 +14,14 @@ from statistics import fmean
 import numpy as np
 
 from simulator.analysis.floors import Floors, floors
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.pricing import grids
+from simulator.pricing.price import PricedDesign
 from simulator.results.latency import statistics
 from simulator.results.metrics import METRICS
-from simulator.scheduler.config import Trace
 from simulator.silicon.money import cost_per_hour_usd
-from simulator.simulate import Priced
 from simulator.workload.load import split
+from simulator.workload.trace import Trace
 
 Interval = tuple[float, float]
 UNKNOWN: Interval = (-math.inf, math.inf)
@@ -30,7 +30,7 @@ EXACT = 1 - 1e-9
 ROUNDING = 1e-12  # of a mean, relative
 
 
-def bounds(design: Design, priced: Priced, trace: Trace, wanted: Collection[str] = METRICS) -> dict[str, Interval]:
+def bounds(design: Design, priced: PricedDesign, trace: Trace, wanted: Collection[str] = METRICS) -> dict[str, Interval]:
     """Metric -> (lowest, highest possible value) of serving `trace`. Prefix-cache hits may be as good as they like.
 
     wanted: latency metrics that are not among these may be left at (0, inf); percentiles are what bounds cost.
@@ -116,7 +116,7 @@ def _span_s(parts: list[Trace], found: list[Floors]) -> float:
     return max(max(ends) / 1e9 * EXACT, 1e-9)
 
 
-def _joules(priced: Priced, found: list[Floors]) -> float:
+def _joules(priced: PricedDesign, found: list[Floors]) -> float:
     """Dynamic energy of one rank outside attention: every token through every operator at its cheapest batch."""
     tokens, entries = sum(f.tokens for f in found), sum(f.entries for f in found)
     total = 0.0

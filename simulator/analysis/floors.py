@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
-from simulator.scheduler.config import SchedulerConfig, Trace
+from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.limits import served_outputs
+from simulator.workload.trace import Trace
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

@@ -21,17 +21,20 @@ import numpy as np
 
 from simulator.analysis.threshold import GROWTH, Threshold, highest
 from simulator.design import units
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.engine import engine
-from simulator.feasibility import Infeasible, Violation, violations
+from simulator.engine.result import EngineResult
+from simulator.feasibility import violations
 from simulator.inputs.errors import InputError, nearest
 from simulator.pricing.cache import CostCache
+from simulator.pricing.price import price
+from simulator.result import Infeasible, Violation
 from simulator.results.metrics import METRICS
 from simulator.results.summary import latency
-from simulator.scheduler.config import EngineResult, Trace
-from simulator.simulate import price, simulate
+from simulator.simulate import simulate
 from simulator.workload.load import at_rate, load_trace, split
 from simulator.workload.replicates import replicates
+from simulator.workload.trace import Trace
 
 ATTAINMENT = "slo_attainment"
 DEFAULT_ATTAINMENT = 0.99
@@ -79,7 +82,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Found:
+class MaxRate:
     """`thresholds`: one for each seed, requests/s. `metrics`: `simulator.results.metrics.CAPACITY_METRICS`."""
 
     thresholds: list[Threshold]
@@ -118,7 +121,7 @@ def share(value: object, key: str | None = None) -> float:
 
 
 def capacity(design: Design, target: Target, *, cache: CostCache | None = None, trace: Trace | None = None,
-             drawn: Sequence[Trace] | None = None) -> Found:
+             drawn: Sequence[Trace] | None = None) -> MaxRate:
     """Searches the capacity of `design` with the requests of its workload (or `trace`, already loaded).
 
     drawn: the traces of all seeds, in place of replicates of `trace`; each is then also measured at its own capacity, one
@@ -165,7 +168,7 @@ def capacity(design: Design, target: Target, *, cache: CostCache | None = None, 
     joint = {name: metrics[name] for name in ("capacity_low", "capacity_high", "capacity_runs")}
     seeds = [{**_metrics(design, cache, requests, [t], t.rate, runs), **joint}
              for requests, t in zip(traces, thresholds, strict=True)] if drawn is not None else []
-    return Found(thresholds, tops[0], metrics, seeds)
+    return MaxRate(thresholds, tops[0], metrics, seeds)
 
 
 def _saturated_per_s(runs: list[tuple[Trace, EngineResult]]) -> float:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.devices.build import build
 from simulator.devices.peaks import peaks, roofline_s, work
 from simulator.devices.pim import PimDevice
+from simulator.engine.result import EngineResult
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
-from simulator.scheduler.config import EngineResult
-from simulator.simulate import Result
+from simulator.result import Result
 
 
 @dataclass(frozen=True)

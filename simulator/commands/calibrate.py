@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from simulator.design.load import resolve
+from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
 from simulator.pricing.cuda_graphs import LARGEST
+from simulator.pricing.price import price
 from simulator.recorded import fit
 from simulator.recorded.kernel_time import kernel_time, window_s
 from simulator.recorded.replay import prepared, replay
 from simulator.recorded.vllm_run import read_run, workload_of
 from simulator.recorded.vllm_steps import read_steps
-from simulator.scheduler.config import EngineResult
-from simulator.simulate import price
 
 
 def calibrate_command(steps: Path | None, *, run: Path | None, tables: Path | None, workload: Path | None,

@@ -8,11 +8,13 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from simulator.analysis.rate_search import ATTAINMENT, Found, Target, capacity, default_target, limits_of, share
-from simulator.design.load import Design, design_key, load_design, parse_override
+from simulator.analysis.rate_search import ATTAINMENT, MaxRate, Target, capacity, default_target, limits_of, share
+from simulator.design.design import Design
+from simulator.design.load import load_design, parse_override
+from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
+from simulator.result import Infeasible
 from simulator.results.metrics import CAPACITY_METRICS
-from simulator.simulate import Infeasible
 
 
 def capacity_command(source: str, overrides: list[str], slo: list[str], *, seeds: int, tolerance: str,
@@ -47,7 +49,7 @@ def _assignment(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _print(design: Design, target: Target, found: Found) -> None:
+def _print(design: Design, target: Target, found: MaxRate) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     said = ", ".join(f"{name} >= {limit:.4g}" if name == ATTAINMENT else f"{name} <= {limit:.4g} s"
                      for name, limit in target.limits.items())

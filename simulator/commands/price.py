@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.commands.operator_text import Shapes, parse_operator
-from simulator.commands.run import show_seconds
 from simulator.design.load import load_hardware, parse_override
 from simulator.design.records.serving import Parallelism
+from simulator.design.units import show_seconds
 from simulator.devices.build import build
 from simulator.devices.device import Bound, Priced
 from simulator.devices.peaks import roofline_s, work

@@ -11,13 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.analysis.confidence import half_widths, mean_metrics, shown
-from simulator.design.load import Design, design_key, load_design, parse_override
+from simulator.design.design import Design
+from simulator.design.load import load_design, parse_override
+from simulator.design.units import show_seconds
+from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
+from simulator.result import Infeasible, Result
 from simulator.results.exports import requests_table, steps_table, write_table
 from simulator.results.histogram import ERROR
 from simulator.results.metrics import METRICS, PERCENTILES, Metric
-from simulator.simulate import Infeasible, Result, simulate
+from simulator.simulate import simulate
 from simulator.streamed import refusal, simulate_streamed, streams
 from simulator.workload.load import load_trace
 from simulator.workload.replicates import replicates
@@ -134,11 +138,3 @@ def _cells(item: tuple[str, Metric] | None, metrics: dict[str, float], widths: d
     text = f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
     text += f" ± {shown(widths[item[0]])}" if item[0] in widths else ""
     return item[0], f"{text} {item[1].unit}".rstrip()
-
-
-def show_seconds(value: float) -> str:
-    """A time for people: four digits and a unit."""
-    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if value >= scale:
-            return f"{value / scale:.4g} {unit}"
-    return f"{value * 1e9:.0f} ns" if value else "0"

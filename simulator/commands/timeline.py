@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 
 from simulator.design.load import load_design, parse_override
+from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
+from simulator.pricing.price import price
+from simulator.result import Infeasible
 from simulator.results.timeline import events
-from simulator.simulate import Infeasible, price, serve, violations
+from simulator.simulate import serve
 from simulator.workload.load import load_trace
 
 

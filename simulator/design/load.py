@@ -1,23 +1,8 @@
-"""The typed design point: one complete answer to "what do we build, and what does it serve?".
-
-A design is written as YAML with seven sections; each may be a name from `configs/`, a path, a mapping, or a mapping
-with `base:` (a name or path) and changes to it:
-
-    model: llama-3.1-8b            # configs/models, or any Hugging Face config.json
-    precision: {weights: fp8}
-    hardware: {base: npu-pim, npu: {array: [256, 256]}}
-    parallelism: {tensor: 4}
-    serving: {max_num_seqs: 128}
-    workload: chat-1k
-    slo: {ttft: 2 s, tpot: 50 ms}
-    costs: default
-"""
+"""From YAML to a design: names and `base:` looked up, overrides applied, and errors that name file and key."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import types
 import typing
 from functools import lru_cache
@@ -27,36 +12,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from simulator.design.design import CATALOGUE, Design
 from simulator.design.huggingface import architecture_from_config, looks_like_config
 from simulator.design.records.base import Record
 from simulator.design.records.hardware import Hardware
-from simulator.design.records.model import Architecture, Precision
 from simulator.design.records.money import Costs
-from simulator.design.records.serving import Parallelism, Serving, Slo
-from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.yaml_file import load_yaml, parse_yaml
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
-# Sections that may be named: section -> folder of configs/.
-CATALOGUE = {"model": "models", "hardware": "hardware", "serving": "serving", "workload": "workloads",
-             "costs": "costs"}
 
 MAX_BASES = 10  # how deep `base:` may refer to entries that have a base themselves
-
-
-class Design(Record):
-    """One complete design point; frozen. `to_plain()` gives YAML data that `resolve` turns into an equal design."""
-
-    model: Architecture
-    precision: Precision = Precision()
-    hardware: Hardware
-    parallelism: Parallelism = Parallelism()
-    serving: Serving = Serving()
-    workload: Workload
-    slo: Slo = Slo()
-    costs: Costs
 
 
 def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> Design:
@@ -180,61 +147,6 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         old = result.get(key)
         result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
-
-
-def design_key(design: Design) -> str:
-    """Content hash of everything that can change the result: labels and knobs without effect are left out."""
-    return hash_sections({section: section_text(section, getattr(design, section)) for section in Design.model_fields})
-
-
-def section_text(section: str, record: Record) -> str:
-    """A section's part in the design's key: canonical JSON without what cannot change the result."""
-    plain = record.to_plain()
-    if section in ("model", "hardware", "workload"):
-        plain.pop("name", None)
-        plain.pop("source", None)
-    if isinstance(record, Serving) and record.preemption != "swap":
-        plain.pop("swap_to")
-    if isinstance(record, Hardware):
-        _drop_idle_hardware(record, plain)
-        if record.tables is not None:  # what is in the file counts, not where it lies
-            from simulator.devices.measured.parquet import content_hash
-
-            plain["tables"] = content_hash(Path(record.tables))
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
-
-
-def hash_sections(texts: dict[str, str]) -> str:
-    """The design's key from the `section_text` of each of its sections."""
-    text = ",".join(f'"{section}":{texts[section]}' for section in sorted(texts))
-    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:24]
-
-
-def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
-    """Takes out of a hardware's plain data what changes nothing beside the rest of it."""
-    pim = hardware.pim
-    if pim.placement == "none":
-        plain.pop("pim")
-        plain.pop("decode_attention")
-    else:
-        idle = {"local": {"link_bandwidth", "link_latency"}, "pooled": set(),
-                "shared": {"link_bandwidth", "link_latency", "kind", "stacks_per_npu"}}[pim.placement]
-        if pim.placement != "shared" and pim.commands != "newton":
-            idle |= {"row_buffer"}
-        if pim.commands == "newton" or pim.unit == "buffer" or pim.stack_power_w is not None:
-            idle |= {"power_limited"}
-        if hardware.pim_and_npu_in_turn:
-            idle |= {"sub_batches"}
-        if not hardware.attention_on_pim:
-            idle |= {"unit", "commands", "row_buffer", "power_limited", "stack_power", "mapping", "sub_batches"}
-        plain["pim"] = {key: value for key, value in plain["pim"].items() if key not in idle}
-        plain["decode_attention"] = hardware.attention_on_pim
-    if hardware.gpu is not None:
-        for name in {"sglang", "trtllm"} - {hardware.gpu.kernels}:
-            plain["gpu"].pop(name, None)
-        if hardware.gpu.kernels != "vllm":
-            plain["gpu"].pop("attention")
-            plain["gpu"].pop("quantise")
 
 
 def find_config(name: Any, catalogue: str, folder: Path | None, *, file: str | None = None,

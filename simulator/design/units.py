@@ -165,3 +165,11 @@ def show(value: float, unit: str) -> str:
             if parse(text, unit) == value:
                 return text
     return f"{value!r} {unit}"
+
+
+def show_seconds(value: float) -> str:
+    """A time for people: four digits and a unit."""
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if value >= scale:
+            return f"{value / scale:.4g} {unit}"
+    return f"{value * 1e9:.0f} ns" if value else "0"

@@ -22,12 +22,13 @@ from simulator.engine.kernels import (
     queues_for,
     readonly,
 )
+from simulator.engine.result import EngineResult, StepLog
 from simulator.pricing.lookup import StepTables
 from simulator.pricing.step import StepCosts
-from simulator.results import order_statistics
 from simulator.scheduler import limits
-from simulator.scheduler.config import EngineResult, SchedulerConfig, Segments, StepLog, Trace
+from simulator.scheduler.config import SchedulerConfig
 from simulator.workload.block_identities import BlockIdentities, block_identities
+from simulator.workload.trace import Segments, Trace
 
 _NONE_I32, _NONE_I64 = np.zeros(0, np.int32), np.zeros(0, np.int64)
 
@@ -67,17 +68,15 @@ def run(
 
 
 def load() -> None:
-    """Starts the compiler's runtime (0.2 s of CPU time) and loads what every run needs; other kernels come when needed."""
+    """Starts the compiler's runtime (0.2 s of CPU time) and loads the kernel that most runs need; others come when needed."""
     compiled(variant())
-    order_statistics.warm()
 
 
 def warm() -> None:
-    """Compiles everything, or loads it from numba's cache (in `__pycache__` beside the sources; where that cannot be
+    """Compiles every kernel, or loads it from numba's cache (in `__pycache__` beside the sources; where that cannot be
     written, in the user's cache directory or NUMBA_CACHE_DIR). Called once before workers start, it spares them all."""
     for kernel in (variant(), variant(caching=True), fast_plain, fast_general):
         compiled(kernel)
-    order_statistics.warm()
     shared = Segments(*(np.array(column, np.int64) for column in ([0, 1, 2], [0, 0], [0, 0], [4, 4])))
     pair = np.array([4, 4], np.int32)
     trace = Trace(np.zeros(2, np.int64), pair, pair, segments=shared)

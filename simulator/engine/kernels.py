@@ -13,7 +13,7 @@ from simulator.engine.fast_pool import Pool, new_pool
 from simulator.engine.fast_queues import Queues, new_queues
 from simulator.inputs.errors import InputError
 from simulator.pricing.lookup import StepTables, step_tables
-from simulator.pricing.step import StepCosts
+from simulator.pricing.step import StepCosts, check_costs
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
 
@@ -28,7 +28,7 @@ def checked_tables(config: SchedulerConfig, costs: StepCosts) -> StepTables:
             f"the fast engine does not run {config.scheduler}: use simulator.engine.reference.run", key="scheduler"
         )
     limits.check_config(config)
-    limits.check_costs(config, costs)
+    check_costs(config, costs)
     columns: Any = (readonly(a) if isinstance(a, np.ndarray) else a for a in step_tables(costs))
     return StepTables(*columns)
 

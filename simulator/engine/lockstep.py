@@ -16,15 +16,17 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from simulator.engine.record import Record
+from simulator.engine.record import Recorder
+from simulator.engine.result import EngineResult
 from simulator.engine.step_time import StepTime, step_time
 from simulator.pricing.lookup import StepTables, step_tables
-from simulator.pricing.step import StepCosts
+from simulator.pricing.step import StepCosts, check_costs
 from simulator.scheduler import limits
-from simulator.scheduler.config import EngineResult, Int64, SchedulerConfig, Trace
+from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.requests import Batch, Request
 from simulator.scheduler.scheduler import Scheduler
 from simulator.workload.block_identities import block_identities
+from simulator.workload.trace import Int64, Trace
 
 PUBLISHED_NS = 100_000_000  # v1/engine/coordinator.py: min_stats_update_interval_ms = 100
 WAITING_WEIGHT = 4  # core_client.py: score = waiting * 4 + running
@@ -77,7 +79,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, gathered_ns: In
     stage only.
     """
     limits.check_config(config)
-    limits.check_costs(config, costs)
+    check_costs(config, costs)
     limits.check_trace(trace)
     assert config.pipeline_parallel_size == 1 and not trace.concurrency
     tables = step_tables(costs)
@@ -90,7 +92,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, gathered_ns: In
     group = Engines([Scheduler(config, identities) for _ in range(engines)])
     whole = replace(config, max_num_batched_tokens=config.max_num_batched_tokens * engines,
                     max_num_seqs=config.max_num_seqs * engines)
-    record = Record(len(trace), whole, log, gaps=False)
+    record = Recorder(len(trace), whole, log, gaps=False)
     depth = 2 if config.async_scheduling else 1
     in_flight: deque[tuple[Batch, list[Batch]]] = deque()
     clock = device_free = 0

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
 from simulator.pricing.step import StepCosts
-from simulator.scheduler.config import PRIVATE_STREAM, EngineResult, SchedulerConfig, Segments, Trace
+from simulator.scheduler.config import SchedulerConfig
+from simulator.workload.trace import PRIVATE_STREAM, Segments, Trace
 
 Json = dict[str, Any]
 

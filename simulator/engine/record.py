@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from simulator.engine.gap_histogram import BINS, gap_bin
+from simulator.engine.result import EngineResult, StepLog
 from simulator.engine.step_time import StepTime
-from simulator.scheduler.config import EngineResult, SchedulerConfig, StepLog
+from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.requests import Batch, Request
 from simulator.scheduler.scheduler import Scheduler
 
 COLUMNS = ("scheduled_ns", "start_ns", "end_ns", "n", "tokens", "free_blocks", "waiting", "running")
 
 
-class Record:
+class Recorder:
     """Collects `EngineResult` for `n` requests; see there for the meaning of every total."""
 
     def __init__(self, n: int, config: SchedulerConfig, log: bool, gaps: bool) -> None:

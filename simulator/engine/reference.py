@@ -15,16 +15,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from simulator.engine.record import Record
+from simulator.engine.record import Recorder
+from simulator.engine.result import EngineResult
 from simulator.engine.step_time import StepTime, step_time
 from simulator.pricing.lookup import StepTables, step_tables
-from simulator.pricing.step import StepCosts
+from simulator.pricing.step import StepCosts, check_costs
 from simulator.scheduler import limits
-from simulator.scheduler.config import EngineResult, SchedulerConfig, Trace
+from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.policies.registry import SCHEDULERS
 from simulator.scheduler.requests import Batch, Entry, Request
 from simulator.scheduler.scheduler import Scheduler
 from simulator.workload.block_identities import BlockIdentities, block_identities
+from simulator.workload.trace import Trace
 
 Pricer = Callable[[Sequence[Entry], StepTables, int], StepTime]
 SchedulerFactory = Callable[[SchedulerConfig, BlockIdentities | None, int], Scheduler]
@@ -49,7 +51,7 @@ def run(
     `limits.most_idle_preemptions`).
     """
     limits.check_config(config)
-    limits.check_costs(config, costs)
+    check_costs(config, costs)
     limits.check_trace(trace)
     tables = step_tables(costs)
     outputs = limits.served_outputs(trace, config)
@@ -60,7 +62,7 @@ def run(
         strict=True)]
     arrivals = deque(request for request in requests if request.wanted)
     engine = (scheduler or SCHEDULERS[config.scheduler])(config, identities, tables.channels)
-    record = Record(len(trace), config, log, gaps)
+    record = Recorder(len(trace), config, log, gaps)
 
     depth = 2 if config.async_scheduling else config.pipeline_parallel_size
     in_flight: deque[Batch] = deque()

@@ -17,10 +17,12 @@ from simulator.engine.engine import result_of
 from simulator.engine.fast_arrays import Limits, Outcome, Requests, new_outcome
 from simulator.engine.fast_compile import compiled
 from simulator.engine.fast_variants import variant
+from simulator.engine.result import EngineResult
 from simulator.engine.stream_window import extended, renumber, under_way
 from simulator.pricing.step import StepCosts
 from simulator.scheduler import limits
-from simulator.scheduler.config import EngineResult, Int32, Int64, SchedulerConfig, Trace
+from simulator.scheduler.config import SchedulerConfig
+from simulator.workload.trace import Int32, Int64, Trace
 
 _OPEN = 1 << 60  # clients
 

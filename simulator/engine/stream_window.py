@@ -11,7 +11,7 @@ import numpy as np
 from simulator.engine import fast_plain_state, fast_queues
 from simulator.engine.fast_plain_state import FREE_SLOTS, REQUEST, STACK, WHO, Plain
 from simulator.engine.fast_queues import FLYING, OLDEST, RUNNING, WAITING, Queues
-from simulator.scheduler.config import Int64
+from simulator.workload.trace import Int64
 
 BY_REQUEST = ("computed", "delivered", "pending", "in_flight", "slot", "swapped", "channel")  # of Queues
 

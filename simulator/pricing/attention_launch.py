@@ -11,7 +11,7 @@ from simulator.pricing import grids
 from simulator.pricing.curves import Curve
 
 
-def once_per_step(curves: list[Curve], launch_s: float, max_rows: int) -> list[Curve]:
+def split_off_launch(curves: list[Curve], launch_s: float, max_rows: int) -> list[Curve]:
     """`curves` with `launch_s` taken out of both attention operators and made an operator of its own.
 
     Engines add up the prices of a step's chunks and decodes. An attention kernel takes them all in one launch (vLLM's

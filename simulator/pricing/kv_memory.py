@@ -40,7 +40,7 @@ GRAPH_LAYER_BYTES = 150e3
 
 
 @dataclass(frozen=True)
-class Capacity:
+class KvMemory:
     """Bytes of one device of the fullest pipeline stage, and the KV blocks of a replica."""
 
     memory_bytes: float  # what the utilisation limit leaves of the device's memory
@@ -53,14 +53,14 @@ class Capacity:
 
 
 def predict(arch: Architecture, precision: Precision, hardware: Hardware, parallelism: Parallelism,
-            serving: Serving, data: int = 1) -> Capacity:
+            serving: Serving, data: int = 1) -> KvMemory:
     """The memory of a design. The KV cache lives in the PIM stacks where there are any of their own, else beside the weights.
     data: engines that share one set of experts; the capacity is one engine's."""
     layers = stage_layers(arch.layers, parallelism.pipeline)
     memory = capacity_bytes(hardware.memory) * serving.memory_utilization
     activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs, data=data,
                                   expert_parallel=parallelism.expert_parallel)
-    worst: Capacity | None = None
+    worst: KvMemory | None = None
     weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline, data)
     reserve = _reserve_bytes(arch, hardware, parallelism, serving, data)
     for count, weights in zip(layers, weights_of, strict=True):
@@ -72,7 +72,7 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
         blocks = int(room // block) if room > 0 else 0
         if serving.num_gpu_blocks != "auto":
             blocks = serving.num_gpu_blocks
-        found = Capacity(memory, weights, activation, reserve, room, block, blocks)
+        found = KvMemory(memory, weights, activation, reserve, room, block, blocks)
         fuller = worst is None or (blocks, -(weights + activation)) < (
             worst.num_gpu_blocks, -(worst.weight_bytes + worst.activation_bytes))
         worst = found if fuller else worst

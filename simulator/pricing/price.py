@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.devices.build import Devices, build
 from simulator.devices.device import Device
 from simulator.devices.measured import parquet
@@ -23,12 +23,12 @@ from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
 from simulator.model.sharding import stage_layers
 from simulator.pricing import grids, kv_memory, step_tables, swap
-from simulator.pricing.attention_launch import once_per_step
+from simulator.pricing.attention_launch import split_off_launch
 from simulator.pricing.cache import CostCache
 from simulator.pricing.cuda_graphs import capture_sizes
 from simulator.pricing.curves import Curve, RowCurves, price_all, row_curves
 from simulator.pricing.idle_gaps import kernel_gaps
-from simulator.pricing.kv_memory import Capacity
+from simulator.pricing.kv_memory import KvMemory
 from simulator.pricing.step import StepCosts
 from simulator.pricing.step_tables import Int64, Sums
 from simulator.scheduler.config import SchedulerConfig
@@ -51,13 +51,13 @@ class OperatorPrices:
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricedDesign:
     """A design made ready to run: its tables, its limits, its price."""
 
     costs: StepCosts
     scheduler: SchedulerConfig
     prices: OperatorPrices
-    capacity: Capacity
+    capacity: KvMemory
 
     @property
     def curves(self) -> list[Curve]:
@@ -72,7 +72,7 @@ class Priced:
         return self.prices.bill
 
 
-def price(design: Design, cache: CostCache, table: OperatorTable | None = None, data: int = 1) -> Priced:
+def price(design: Design, cache: CostCache, table: OperatorTable | None = None, data: int = 1) -> PricedDesign:
     """Prices every operator of the design and derives the step tables and scheduler limits.
 
     table: measured operators, in place of the file that `hardware.tables` names. data: engines that share one set of
@@ -92,7 +92,7 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None, 
                               serving.max_num_batched_tokens, serving.max_num_seqs, prices.channels, extras=prices.extras,
                               capture_sizes=sizes,
                               swap_block_s=swap.block_s(arch, design.precision, hardware, parallelism, serving))
-    return Priced(costs, _scheduler(design, room.num_gpu_blocks), prices, room)
+    return PricedDesign(costs, _scheduler(design, room.num_gpu_blocks), prices, room)
 
 
 def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | None, sizes: Sequence[int],
@@ -110,7 +110,7 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     curves = price_all(ops, functools.partial(_device_of, devices), cache, max_tokens, max_sequences)
     extras = attention_extras(devices.decode, ops, max_sequences, grids.context_knots())
     launch_s = devices.attention_launch_s if extras is None else extras.launch_s
-    curves = once_per_step(curves, launch_s, max_tokens)
+    curves = split_off_launch(curves, launch_s, max_tokens)
     if table is not None:
         curves += kernel_gaps(ops, table, sizes, grids.row_knots(max_tokens))
     decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))

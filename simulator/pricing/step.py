@@ -32,6 +32,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.inputs.errors import InputError
+from simulator.scheduler.config import SchedulerConfig
+
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
@@ -70,3 +73,18 @@ class StepCosts:
     beside_knots: Float64 | None = None  # ascending chunk lengths
     beside_ns: Float64 | None = None  # [beside knots, n_max + 1, context knots]
     beside_spread_ns: Float64 | None = None  # [n_max + 1], in place of decode_spread_ns
+
+
+def check_costs(config: SchedulerConfig, costs: StepCosts) -> None:
+    """Raises InputError where a table is shorter than the batches that `config` allows."""
+    stages, tokens, sequences = len(costs.stage_layers), config.max_num_batched_tokens + 1, config.max_num_seqs + 1
+    if stages != config.pipeline_parallel_size:
+        raise InputError(f"has {stages} stages, pipeline_parallel_size is {config.pipeline_parallel_size}",
+                         key="stage_layers")
+    shapes = {"linear_ns": (tokens,), "stage_tokens_ns": (stages, tokens), "stage_sequences_ns": (stages, sequences),
+              "host_ns": (sequences,), "decode_ns": (sequences, 1), "decode_spread_ns": (sequences,),
+              "half_before_ns": (tokens,), "half_after_ns": (tokens,)}
+    for key, least in shapes.items():
+        table = getattr(costs, key)
+        if table is not None and (table.ndim != len(least) or any(np.less(table.shape, least))):
+            raise InputError(f"has shape {table.shape}, these scheduler limits need at least {least}", key=key)

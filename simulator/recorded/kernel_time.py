@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
 from simulator.recorded.vllm_run import RecordedRun
-from simulator.scheduler.config import EngineResult
 
 SHARE = 1 / 3
 SEARCHED = (0.8, 1.25)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simulator.design.load import Design, resolve
+from simulator.design.design import Design
+from simulator.design.load import resolve
 from simulator.devices.measured.table import OperatorTable
 from simulator.engine import engine, lockstep
+from simulator.engine.result import EngineResult
 from simulator.importers import llmservingsim
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
 from simulator.pricing.cuda_graphs import capture_sizes
-from simulator.pricing.price import Priced, price
+from simulator.pricing.price import PricedDesign, price
 from simulator.recorded.vllm_run import RecordedRun, design_of, preset_named
-from simulator.scheduler.config import EngineResult, Trace
+from simulator.workload.trace import Trace
 
 
 def prepared(run: RecordedRun, tables: Path, *, hardware: str | None = None,
@@ -49,7 +51,7 @@ def beyond(design: Design, table: OperatorTable, trace: Trace) -> list[str]:
             for name, most, known in limits if most > known.max(initial=0)]
 
 
-def replay(design: Design, table: OperatorTable, trace: Trace, data: int, cache: CostCache) -> tuple[Priced, EngineResult]:
+def replay(design: Design, table: OperatorTable, trace: Trace, data: int, cache: CostCache) -> tuple[PricedDesign, EngineResult]:
     """Prices and serves `trace`, every step logged. data: engines that share one set of experts."""
     priced = price(design, cache, table, data)
     if data == 1:

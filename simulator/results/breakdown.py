@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.devices.device import Bound
+from simulator.engine.result import EngineResult
 from simulator.pricing import grids
 from simulator.pricing.curves import Curve
 from simulator.pricing.price import OperatorPrices
-from simulator.scheduler.config import EngineResult
 
 Float64 = NDArray[np.float64]
 

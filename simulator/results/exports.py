@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from simulator.inputs.errors import InputError
-from simulator.simulate import Result
+from simulator.result import Result
 
 
 def requests_table(result: Result) -> pa.Table:

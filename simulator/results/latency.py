@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.engine.gap_histogram import MANTISSA_BITS
+from simulator.engine.result import EngineResult
 from simulator.results.order_statistics import (
     BINS,
     E2E,
@@ -31,7 +32,7 @@ from simulator.results.order_statistics import (
     measure,
     percentiles,
 )
-from simulator.scheduler.config import EngineResult, Int64, Trace
+from simulator.workload.trace import Int64, Trace
 
 PERCENTILES = (50, 90, 95, 99)
 

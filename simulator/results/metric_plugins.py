@@ -16,12 +16,12 @@ from simulator.inputs.errors import InputError
 from simulator.results.metrics import ALL_METRICS, Metric
 
 if TYPE_CHECKING:
-    from simulator.design.load import Design
-    from simulator.simulate import Result
+    from simulator.design.design import Design
+    from simulator.result import Result
 
 
 @dataclass(frozen=True)
-class OwnMetric:
+class MetricPlugin:
     """unit: one of the built-in metrics' units; doc: its meaning in a sentence; value: a pure function, in that unit."""
 
     unit: str
@@ -30,7 +30,7 @@ class OwnMetric:
 
 
 @cache
-def own_metrics() -> Mapping[str, OwnMetric]:
+def metric_plugins() -> Mapping[str, MetricPlugin]:
     """The metrics that installed packages declare, by name; from then on `ALL_METRICS` has them. Raises InputError where
     one cannot be loaded or has a name or a unit that does not go."""
     found = {name: _load(name) for name in plugins.declared(plugins.METRICS_GROUP)}
@@ -41,7 +41,7 @@ def own_metrics() -> Mapping[str, OwnMetric]:
 def measure(design: Design, result: Result) -> dict[str, float]:
     """Their values for a result. Raises InputError naming the metric whose function fails."""
     values = {}
-    for name, own in own_metrics().items():
+    for name, own in metric_plugins().items():
         try:
             values[name] = float(own.value(design, result))
         except Exception as error:
@@ -49,7 +49,7 @@ def measure(design: Design, result: Result) -> dict[str, float]:
     return values
 
 
-def _load(name: str) -> OwnMetric:
+def _load(name: str) -> MetricPlugin:
     if name in ALL_METRICS or not name.isidentifier():
         raise InputError(f"metric plug-in '{name}' needs a name of letters, digits and _ that no built-in metric has")
     try:
@@ -58,8 +58,9 @@ def _load(name: str) -> OwnMetric:
         raise
     except Exception as error:
         raise InputError(f"metric plug-in '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(own, OwnMetric):
-        raise InputError(f"metric plug-in '{name}' must be a simulator.results.metric_plugins.OwnMetric, got {type(own).__name__}")
+    if not isinstance(own, MetricPlugin):
+        raise InputError(f"metric plug-in '{name}' must be a simulator.results.metric_plugins.MetricPlugin, "
+                         f"got {type(own).__name__}")
     units = {metric.unit for metric in ALL_METRICS.values()}
     if own.unit not in units:
         raise InputError(f"metric plug-in '{name}' has the unit '{own.unit}', expected one of: "

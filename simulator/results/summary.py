@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from simulator.design.load import Design
+from simulator.design.design import Design
+from simulator.engine.result import EngineResult
 from simulator.results.breakdown import Work
 from simulator.results.latency import Latency, Statistics
 from simulator.results.latency import latency as latency_of
-from simulator.scheduler.config import EngineResult, SchedulerConfig, Trace
+from simulator.scheduler.config import SchedulerConfig
 from simulator.silicon.money import Bill, cost_per_hour_usd
+from simulator.workload.trace import Trace
 
 Runs = Sequence[tuple[Trace, EngineResult]]
 

@@ -8,7 +8,7 @@ from simulator.engine.stream import Served
 from simulator.results.histogram import add_to_histogram, new_histogram, percentiles_ns
 from simulator.results.latency import PERCENTILES, Latency, Statistics, gap_statistics
 from simulator.results.order_statistics import E2E, KINDS, QUEUEING, TPOT, TTFT
-from simulator.scheduler.config import Int64
+from simulator.workload.trace import Int64
 
 
 class Tally:

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.engine import reference
+from simulator.engine.result import EngineResult, StepLog
 from simulator.engine.step_time import StepTime, step_time
 from simulator.pricing import grids
 from simulator.pricing.cuda_graphs import capture_sizes, exposed_launches_ns, padded
 from simulator.pricing.lookup import StepTables
-from simulator.scheduler.config import EngineResult, StepLog
+from simulator.pricing.price import PricedDesign
+from simulator.result import Replica
 from simulator.scheduler.requests import Entry
-from simulator.simulate import Priced, Replica
 
 Event = dict[str, Any]
 PARTS = ("embed", "before", "attention", "after", "send", "head")  # in the order in which a stage runs them
@@ -37,7 +38,7 @@ class Share:
     seconds: float
 
 
-def events(design: Design, priced: Priced, replicas: Sequence[Replica], steps: int, requests: int) -> Iterator[Event]:
+def events(design: Design, priced: PricedDesign, replicas: Sequence[Replica], steps: int, requests: int) -> Iterator[Event]:
     """The first `steps` steps and `requests` requests of every replica, which was run with a log; a process each."""
     for number, replica in enumerate(replicas, 1):
         log = replica.run.log
@@ -55,7 +56,7 @@ class _EnoughError(Exception):
     """The reference engine has priced as many steps as are wanted."""
 
 
-def step_times(replica: Replica, priced: Priced, count: int) -> list[StepTime]:
+def step_times(replica: Replica, priced: PricedDesign, count: int) -> list[StepTime]:
     """What each of the first `count` steps with tokens takes, stage by stage: as the reference engine prices it."""
     times: list[StepTime] = []
 
@@ -70,7 +71,7 @@ def step_times(replica: Replica, priced: Priced, count: int) -> list[StepTime]:
     return times
 
 
-def shares(design: Design, priced: Priced, time: StepTime, sequences: int, stage: int) -> list[Share]:
+def shares(design: Design, priced: PricedDesign, time: StepTime, sequences: int, stage: int) -> list[Share]:
     """The operators of a step on one stage, in order, those that take time."""
     layers = priced.costs.stage_layers
     part_of_layers, stages = float(layers[stage]) / float(layers.sum()), len(layers)
@@ -96,7 +97,7 @@ def shares(design: Design, priced: Priced, time: StepTime, sequences: int, stage
     return [share for part in PARTS for share in found[part] if share.seconds > 0]
 
 
-def _names(design: Design, priced: Priced, process: int) -> Iterator[Event]:
+def _names(design: Design, priced: PricedDesign, process: int) -> Iterator[Event]:
     hardware = design.hardware
     compute = "NPU" if hardware.npu is not None else "GPU" if hardware.gpu is not None else hardware.name
     called = {"device": compute, "pim": "PIM", "link": "links"}
@@ -116,7 +117,7 @@ def _lane(stage: int, device: str) -> int:
     return 10 * (stage + 1) + LANES[device]
 
 
-def _steps(design: Design, priced: Priced, log: StepLog, times: list[StepTime], shown: int, process: int) -> Iterator[Event]:
+def _steps(design: Design, priced: PricedDesign, log: StepLog, times: list[StepTime], shown: int, process: int) -> Iterator[Event]:
     """The host's decisions, and every stage's part of a step with its operators inside."""
     stage_free = [0] * len(priced.costs.stage_layers)
     priced_steps = iter(times)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError, nearest
-from simulator.pricing.step import StepCosts
-from simulator.scheduler.config import Int64, SchedulerConfig, Trace
+from simulator.scheduler.config import SchedulerConfig
+from simulator.workload.trace import Int64, Trace
 
 WHOLE_PROMPTS = ("static", "orca", "vllm_v0")  # policies that never split a prompt
 SCHEDULER_NAMES = ("vllm_v1", "sarathi", *WHOLE_PROMPTS)
@@ -46,21 +46,6 @@ def check_config(config: SchedulerConfig) -> None:
     if config.scheduler == "orca" and _blocks(config.max_model_len, config) > config.num_gpu_blocks - 1:
         raise InputError(f"orca reserves max_model_len ({config.max_model_len}) tokens per request, more than the "
                          f"KV cache holds", key="num_gpu_blocks")
-
-
-def check_costs(config: SchedulerConfig, costs: StepCosts) -> None:
-    """Raises InputError where a table is shorter than the batches that `config` allows."""
-    stages, tokens, sequences = len(costs.stage_layers), config.max_num_batched_tokens + 1, config.max_num_seqs + 1
-    if stages != config.pipeline_parallel_size:
-        raise InputError(f"has {stages} stages, pipeline_parallel_size is {config.pipeline_parallel_size}",
-                         key="stage_layers")
-    shapes = {"linear_ns": (tokens,), "stage_tokens_ns": (stages, tokens), "stage_sequences_ns": (stages, sequences),
-              "host_ns": (sequences,), "decode_ns": (sequences, 1), "decode_spread_ns": (sequences,),
-              "half_before_ns": (tokens,), "half_after_ns": (tokens,)}
-    for key, least in shapes.items():
-        table = getattr(costs, key)
-        if table is not None and (table.ndim != len(least) or any(np.less(table.shape, least))):
-            raise InputError(f"has shape {table.shape}, these scheduler limits need at least {least}", key=key)
 
 
 def check_trace(trace: Trace) -> None:

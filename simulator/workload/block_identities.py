@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError
-from simulator.scheduler.config import OUTPUT_STREAM, Int32, Int64, Segments, Trace
+from simulator.workload.trace import OUTPUT_STREAM, Int32, Int64, Segments, Trace
 
 
 @dataclass(frozen=True)

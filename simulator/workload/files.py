@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from simulator.inputs.errors import InputError, nearest
-from simulator.scheduler.config import Trace
+from simulator.workload.trace import Trace
 
 PLAIN = ("arrival_s", "prompt_tokens", "output_tokens")
 AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")

@@ -12,8 +12,8 @@ import numpy as np
 
 from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError
-from simulator.scheduler.config import Trace
 from simulator.workload.load import load_trace
+from simulator.workload.trace import Trace
 
 
 def replicates(workload: Workload, trace: Trace, count: int) -> list[Trace]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.design.records.workload import Arrivals, Lengths, Workload
 from simulator.inputs.errors import InputError
-from simulator.scheduler.config import Trace
+from simulator.workload.trace import Trace
 
 MAX_TOKENS = 2**27  # per request; beyond any model's context
 

@@ -18,8 +18,8 @@ def script(program: str, shell: str) -> str:
     """The completion script of `program` (sweeper or simulator) for a shell."""
     import shtab
 
-    from simulator.__main__ import build_parser as simulator_parser
-    from sweeper.__main__ import build_parser as sweeper_parser
+    from simulator.command_line import build_parser as simulator_parser
+    from sweeper.command_line import build_parser as sweeper_parser
 
     parser = {"sweeper": sweeper_parser, "simulator": simulator_parser}[program]()
     parser.prog = program

@@ -16,8 +16,9 @@ from sweeper.run.status import clock
 from sweeper.run.sweep import Ending
 from sweeper.space.parameters import label
 from sweeper.space.space import Space
-from sweeper.study.folder import Settings
-from sweeper.study.results import best_trial, ties_both_ways
+from sweeper.study.front import best_trial
+from sweeper.study.results import ties_both_ways
+from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import Trial
 
 WIDE = 120  # columns of a terminal that has room for parameters beside the objectives
@@ -32,7 +33,7 @@ _ENDS = {
 }
 
 
-def print_ending(console: Console, folder: Path, space: Space, settings: Settings, ending: Ending) -> None:
+def print_ending(console: Console, folder: Path, space: Space, settings: SweepSettings, ending: Ending) -> None:
     """Prints the end of a sweep to stdout."""
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=not console.is_terminal)

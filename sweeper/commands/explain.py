@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.analysis.roofline_view import Position, positions
-from simulator.commands.run import show_seconds
+from simulator.design.units import show_seconds
+from simulator.result import Infeasible
 from simulator.results.metrics import ALL_METRICS
-from simulator.simulate import Infeasible, simulate
+from simulator.simulate import simulate
 from sweeper.commands.noise import metric_noise, objective_noise, shown, verdict
 from sweeper.commands.show import load_study
 from sweeper.commands.trials import found_trial

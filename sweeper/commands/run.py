@@ -29,8 +29,9 @@ from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
 from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
-from sweeper.study.folder import COSTS_FILE, Settings
+from sweeper.study.folder import COSTS_FILE
 from sweeper.study.ledger import Ledger
+from sweeper.study.settings import SweepSettings, settings_of
 from sweeper.workers.cluster import check_address
 
 AUTO_MAX = 200_000  # designs; `auto` does not consider enumerating more
@@ -66,14 +67,14 @@ def run(args: Namespace) -> int:
                              "--cache", key="--warm-start")
         note = "\n".join([*([note] if note else []), f"warm start: {len(warm.taken):,} results taken over, "
                                                      f"{len(warm.seeds):,} designs tried first"])
-    settings = Settings(
+    settings = SweepSettings(
         trials=trials + len(warm.taken),
         workers=workers,
         seed=spec.seed if args.seed is None else _seed(args.seed),
         sampler=sampler,
         deterministic=args.deterministic,
         timeout_s=timeout_s,
-        trial_timeout_s=trial_timeout_s or Settings.trial_timeout_s,
+        trial_timeout_s=trial_timeout_s or SweepSettings.trial_timeout_s,
         tracking_uri=uri,
         storage=storage,
         seeds=tuple(warm.seeds),
@@ -90,12 +91,12 @@ def resume(args: Namespace) -> int:
     folder = Path(args.folder)
     space, book = study_folder.reopen(folder)
     try:
-        settings = study_folder.settings_of(
+        settings = settings_of(
             book.header, trials=_positive(args.trials, "--trials"), workers=_positive(args.workers, "--workers"),
             trial_timeout_s=_seconds(args.trial_timeout, "--trial-timeout"),
             tracking_uri=None if args.tracking_uri is None else check_uri(args.tracking_uri),
             storage=None if args.storage is None else check_storage(args.storage))
-        settings = Settings(**{**settings.__dict__, "timeout_s": _seconds(args.timeout)})
+        settings = SweepSettings(**{**settings.__dict__, "timeout_s": _seconds(args.timeout)})
         costs_path = folder / COSTS_FILE
         costs = cache.load(costs_path) if costs_path.exists() else cache.empty()
         if args.cache:
@@ -106,7 +107,7 @@ def resume(args: Namespace) -> int:
     return _sweep(folder, space, book, settings, costs, args)
 
 
-def _sweep(folder: Path, space: Space, book: Ledger, settings: Settings, costs: Snapshot, args: Namespace,
+def _sweep(folder: Path, space: Space, book: Ledger, settings: SweepSettings, costs: Snapshot, args: Namespace,
            note: str = "") -> int:
     from sweeper.run.sweep import Sweep
     from sweeper.workers.pool_errors import PoolError
@@ -150,7 +151,7 @@ def _choose(space: Space, trials: int, workers: int, *, fixed: bool, quiet: bool
 
 
 def _sampler(name: str) -> str:
-    from sweeper.search.build import check_name
+    from sweeper.space.sampler_names import check_name
 
     try:
         return check_name(name)

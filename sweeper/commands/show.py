@@ -15,7 +15,8 @@ from sweeper.space.space import Space, describe
 from sweeper.study import folder as study_folder
 from sweeper.study import ledger
 from sweeper.study.digest import Digest, digest
-from sweeper.study.results import best_trial, write_best, write_results
+from sweeper.study.front import best_trial
+from sweeper.study.results import write_best, write_results
 
 
 def report(args: Namespace) -> int:

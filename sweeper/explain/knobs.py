@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.inputs.errors import InputError
+from sweeper.space.objectives import Objective
 from sweeper.space.parameters import Choices, Parameter
-from sweeper.space.space import Objective, Space
+from sweeper.space.space import Space
 from sweeper.study.trial import Trial
 from sweeper.workers.evaluator import SimEvaluator
 from sweeper.workers.worker import Task, run_task

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from simulator.inputs.errors import InputError
-from simulator.simulate import Infeasible, simulate
+from simulator.result import Infeasible
+from simulator.simulate import simulate
 from sweeper.space.space import Space
 from sweeper.study.results import trial_design
 from sweeper.study.trial import Trial

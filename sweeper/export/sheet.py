@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from simulator.commands.hardware import facts
-from simulator.design.load import Design
+from simulator.analysis.hardware_facts import facts
+from simulator.design.design import Design
 from simulator.devices.peaks import peaks
 from simulator.silicon.money import bill
 

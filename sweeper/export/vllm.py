@@ -9,7 +9,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.design.records.model import Precision
 from simulator.inputs.errors import InputError
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.design.load import Design
+from simulator.design.design import Design
+from simulator.engine.result import StepLog
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
-from simulator.scheduler.config import StepLog
-from simulator.simulate import Infeasible, Replica, Result, simulate
+from simulator.result import Infeasible, Replica, Result
+from simulator.simulate import simulate
 from sweeper.report.simulations import Budget
 from sweeper.space.space import Space
 from sweeper.study.results import trial_design

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from sweeper.report.simulations import Budget, Simulations
+from sweeper.space.objectives import Objective
 from sweeper.space.parameters import Choices, Parameter, label
-from sweeper.space.space import Objective, Space
+from sweeper.space.space import Space
 from sweeper.study import ledger
 from sweeper.study.digest import Digest
 from sweeper.study.trial import Trial

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeper.space.space import Objective
-from sweeper.study.front import Points, points
-from sweeper.study.results import best_trial
+from sweeper.space.objectives import Objective
+from sweeper.study.front import Points, best_trial, points
 from sweeper.study.trial import Trial
 
 WIDE = 10.0  # objectives that span more than this factor on the front are compared by their logarithm

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.run.loop import DRAIN_SECONDS, POLL_SECONDS, End
-from sweeper.search.proposals import broken_rule
 from sweeper.space.enumeration import Enumeration
+from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
 from sweeper.study.trial import Trial
 from sweeper.workers.spans import Rows, Span

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.run.screen import screen
-from sweeper.run.status import Status, describe
+from sweeper.run.status import ShownStatus, describe
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
@@ -85,7 +85,7 @@ class Progress:
         """Trials begin now: time and rate count from here."""
         self._started_s = time.monotonic()
 
-    def show(self, status: Status) -> None:
+    def show(self, status: ShownStatus) -> None:
         """The numbers now."""
         if self._quiet:
             return

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from sweeper.run.status import Status, clock
+from sweeper.run.status import ShownStatus, clock
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NARROW, _BAR = 20, 40  # columns of the bar on a terminal of 80 columns and a wider one
 _CURVE = 24  # columns of the hypervolume's curve
 
 
-def screen(status: Status, rate: float, curve: Sequence[float], *, elapsed_s: float, width: int) -> Text:
+def screen(status: ShownStatus, rate: float, curve: Sequence[float], *, elapsed_s: float, width: int) -> Text:
     """At most 7 lines of at most `width` columns. `curve`: the hypervolume so far, evenly over the run."""
     lines = [_heading(status, elapsed_s, rate), _bar(status, rate, width), _counts(status), _front(status, curve),
              *_best(status, width), _cache(status)]
@@ -44,21 +44,21 @@ def _label(name: str) -> tuple[str, str]:
     return (f"{name:10}", "dim")
 
 
-def _heading(status: Status, elapsed_s: float, rate: float) -> Text:
+def _heading(status: ShownStatus, elapsed_s: float, rate: float) -> Text:
     left = status.total - status.done
     ends = f", ETA {clock(left / rate)}" if rate > 0 and left > 0 else ""
     return Text.assemble((status.title, "bold"), f"  {status.workers} worker{'s' if status.workers != 1 else ''}, "
                          f"{clock(elapsed_s)} elapsed{ends}")
 
 
-def _bar(status: Status, rate: float, width: int) -> Text:
+def _bar(status: ShownStatus, rate: float, width: int) -> Text:
     columns = _NARROW if width < 100 else _BAR
     filled = min(columns, round(columns * status.done / max(1, status.total)))
     return Text.assemble(("━" * filled, "green"), ("━" * (columns - filled), "dim"),
                          f" {status.done:,}/{status.total:,} trials  {rate:.1f} trials/s")
 
 
-def _counts(status: Status) -> Text:
+def _counts(status: ShownStatus) -> Text:
     text = Text.assemble(_label("designs"), f"{status.feasible:,} feasible, {status.infeasible:,} infeasible")
     if status.pruned:
         text.append(f", {status.pruned:,} ruled out early")
@@ -67,12 +67,12 @@ def _counts(status: Status) -> Text:
     return text
 
 
-def _front(status: Status, curve: Sequence[float]) -> Text:
+def _front(status: ShownStatus, curve: Sequence[float]) -> Text:
     return Text.assemble(_label("front"), f"{status.front} designs, hypervolume {status.hypervolume:.4g}  ",
                          (sparkline(thinned(curve)), "cyan"))
 
 
-def _best(status: Status, width: int) -> list[Text]:
+def _best(status: ShownStatus, width: int) -> list[Text]:
     """The best of each objective, in as many lines as they need."""
     lines: list[Text] = []
     for shown in status.best:
@@ -83,5 +83,5 @@ def _best(status: Status, width: int) -> list[Text]:
     return lines
 
 
-def _cache(status: Status) -> Text:
+def _cache(status: ShownStatus) -> Text:
     return Text.assemble(_label("cache"), f"{status.hit_rate:.0%} of operator prices found, {status.saved_s:.1f} s saved")

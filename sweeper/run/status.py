@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Status:
+class ShownStatus:
     """Numbers of a running sweep."""
 
     done: int
@@ -24,7 +24,7 @@ class Status:
     best: tuple[str, ...] = ()  # 'tpot_p95 12.3 ms', by objective
 
 
-def describe(status: Status, rate: float, *, elapsed_s: float) -> str:
+def describe(status: ShownStatus, rate: float, *, elapsed_s: float) -> str:
     """One line: '120/200 trials, 80 feasible (2 failed), front 14, hypervolume 1.2e+03, 43 trials/s, ...'."""
     failed = f", {status.failed} failed" if status.failed else ""
     left = status.total - status.done

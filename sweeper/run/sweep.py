@@ -20,14 +20,14 @@ from threadpoolctl import threadpool_limits
 
 from simulator.pricing import cache
 from simulator.pricing.cache import Snapshot
-from simulator.scheduler.config import Trace
+from simulator.workload.trace import Trace
 from sweeper.run.exhaustive import Plan, SpanLoop, run_spans
 from sweeper.run.ladder.ladder import Ladder, Rungs
 from sweeper.run.ladder.ladder import run_free as run_up
 from sweeper.run.ladder.ladder import run_in_step as run_up_in_step
 from sweeper.run.loop import Loop, run_free, run_in_step
 from sweeper.run.progress import Progress
-from sweeper.run.status import Status as ShownStatus
+from sweeper.run.status import ShownStatus
 from sweeper.run.warm_start import Seeded
 from sweeper.search.build import build_search, resumed_seed
 from sweeper.search.proposals import Proposals
@@ -39,10 +39,11 @@ from sweeper.space.enumeration import Enumeration
 from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
 from sweeper.study.digest import Digest, digest
-from sweeper.study.folder import COSTS_FILE, SUMMARY_FILE, Settings
+from sweeper.study.folder import COSTS_FILE, SUMMARY_FILE
 from sweeper.study.front import signs
 from sweeper.study.ledger import Ledger
 from sweeper.study.live_front import LiveFront
+from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import BOUND, SHORT, Status, Trial
 from sweeper.workers.cluster import connected
 from sweeper.workers.evaluator import SimEvaluator, load_traces, warm
@@ -72,7 +73,7 @@ class Ending:
 class Sweep:
     """Runs a study. Collects trials, writes them to the ledger first, then tells progress and MLflow."""
 
-    def __init__(self, folder: Path, space: Space, book: Ledger, settings: Settings, progress: Progress) -> None:
+    def __init__(self, folder: Path, space: Space, book: Ledger, settings: SweepSettings, progress: Progress) -> None:
         self._folder, self._space, self._book, self._settings = folder, space, book, settings
         self._progress = progress
         self._exhaustive = settings.sampler == "exhaustive"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simulator.design.load import design_key
+from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
 from simulator.version import simulator_version
 from sweeper.search.base import Point, Proposal, Search

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.inputs import plugins
-from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.errors import InputError
 from sweeper.search.base import Search, Skip
 from sweeper.search.simple import Random
+from sweeper.space.sampler_names import NAMES, check_name
 from sweeper.space.space import Space
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-
-NAMES = ("gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc")
-ALL_NAMES = ("auto", "exhaustive", *NAMES)
 
 
 def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Skip) -> Search:
@@ -39,14 +37,6 @@ def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Sk
     if name == "random":
         return Random(space, seed)
     return _optuna(name, space, seed, in_flight, skip)
-
-
-def check_name(name: str) -> str:
-    """The name, where a sampler has it. Raises InputError with the nearest one otherwise."""
-    known = [*ALL_NAMES, *plugins.declared(plugins.SAMPLERS_GROUP)]
-    if name not in known:
-        raise InputError(f"unknown sampler '{name}'; {nearest(name, known)}", key="study.sampler")
-    return name
 
 
 def _plugin(name: str, space: Space, seed: int, skip: Skip) -> Search:

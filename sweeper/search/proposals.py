@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.search.base import Proposal, Search
-from sweeper.space.expressions.expression import UndefinedError
+from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
 from sweeper.study.trial import Trial
 
@@ -77,18 +77,3 @@ class Proposals:
                 self._known[key] = None
                 return Proposal(point)
         return None
-
-
-def broken_rule(space: Space, point: Mapping[str, Any]) -> str | None:
-    """The name of a constraint that the point misses by its settings alone; None where it must be evaluated."""
-    static = space.static_constraints
-    if not static:
-        return None
-    flat = space.flat(point)
-    for constraint in static:
-        try:
-            if constraint.expression.violation(flat) > 0:
-                return constraint.name
-        except UndefinedError:  # the worker, which builds the design, will say what is wrong
-            continue
-    return None

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.design.load import Design, apply_overrides, expand_section, hash_sections, section_text, validate_section
+from simulator.design.design import Design
+from simulator.design.load import apply_overrides, expand_section, validate_section
 from simulator.design.records.base import Record
+from simulator.design_key import hash_sections, section_text
 from simulator.inputs.errors import InputError
 
 MAX_KEPT = 20_000  # variants of one section, some kB each
@@ -19,7 +21,7 @@ MAX_KEPT = 20_000  # variants of one section, some kB each
 _Built = tuple[Record, str]  # a section and its part in the design's key
 
 
-class Sections:
+class DesignCache:
     """Builds designs from `base` (expanded plain data) and dotted overrides."""
 
     def __init__(self, base: dict[str, Any], file: str) -> None:

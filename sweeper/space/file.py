@@ -19,9 +19,10 @@ from sweeper.space.expressions import expression as expressions
 from sweeper.space.expressions.checking import base_unit
 from sweeper.space.expressions.grammar import FUNCTIONS, KEYWORDS, Name
 from sweeper.space.expressions.symbols import Flat, Symbol, all_symbols, design_symbols, flatten
+from sweeper.space.objectives import Constraint, Objective
 from sweeper.space.parameters import Parameter, domain
 from sweeper.space.schema import CapacitySpec, ObjectiveSpec, ParameterSpec, SpaceFile
-from sweeper.space.space import Baseline, Constraint, Objective, Space, reads
+from sweeper.space.space import Baseline, Space, reads
 
 SPACES = CONFIGS.parent / "search_spaces"
 _SHORT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")

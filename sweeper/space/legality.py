@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from simulator.inputs.errors import InputError
 from sweeper.space.expressions.expression import Expression, UndefinedError
 from sweeper.space.expressions.grammar import Compare, Logic, Name, Node, Number
 from sweeper.space.expressions.symbols import Flat, design_symbols, read_leaf
+from sweeper.space.objectives import Constraint
 from sweeper.space.parameters import Choices, Grid, Parameter, label
-from sweeper.space.space import Constraint, Space, Values, is_structural, reads
+from sweeper.space.space import Space, Values, is_structural, reads
 
 MAX_COMBINATIONS = 50_000  # of the parameters that one group of constraints reads
 TRIES = 60  # random completions tried before a choice counts as impossible
@@ -217,3 +219,18 @@ def _bounds(tree: Node) -> Iterator[tuple[str, str, float]]:
             yield name, op, value
         case Compare(op, Number(value), Name(name)):
             yield name, _MIRROR[op], value
+
+
+def broken_rule(space: Space, point: Mapping[str, Any]) -> str | None:
+    """The name of a constraint that the point misses by its settings alone; None where it must be evaluated."""
+    static = space.static_constraints
+    if not static:
+        return None
+    flat = space.flat(point)
+    for constraint in static:
+        try:
+            if constraint.expression.violation(flat) > 0:
+                return constraint.name
+        except UndefinedError:  # the worker, which builds the design, will say what is wrong
+            continue
+    return None

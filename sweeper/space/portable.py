@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from simulator.design.load import CONFIGS, Design, expand
+from simulator.design.design import Design
+from simulator.design.load import CONFIGS, expand
 from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from simulator.design.load import Design, validate
+from simulator.design.design import Design
+from simulator.design.load import validate
 from simulator.inputs.yaml_file import load_yaml
 from sweeper.space.portable import portable_plain
 from sweeper.space.space import Space

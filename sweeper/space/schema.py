@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from simulator.design import units
 from simulator.design.records.base import Count, Fraction, PositiveInt, Record
 from simulator.inputs.errors import InputError
+from sweeper.space.sampler_names import check_name
 
 
 def _number(value: object) -> object:
@@ -42,8 +43,6 @@ def _texts(value: object) -> object:
 
 
 def _sampler(value: str) -> str:
-    from sweeper.search.build import check_name
-
     try:
         return check_name(value)
     except InputError as error:

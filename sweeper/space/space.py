@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from simulator.analysis.rate_search import Target
-from simulator.design.load import Design, apply_overrides, expand, validate
+from simulator.design.design import Design
+from simulator.design.load import apply_overrides, expand, validate
 from simulator.inputs.errors import InputError, nearest
-from sweeper.space.design_cache import Sections
+from sweeper.space.design_cache import DesignCache
 from sweeper.space.expressions.expression import Expression, UndefinedError
 from sweeper.space.expressions.symbols import Flat, Symbol, design_symbols, flatten, read_leaf
+from sweeper.space.objectives import Constraint, Objective
 from sweeper.space.parameters import Parameter, label
 from sweeper.space.portable import portable_plain
 from sweeper.space.schema import StudySpec
@@ -32,35 +34,6 @@ if TYPE_CHECKING:
 Values = dict[str, Any]
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 MAX_COUNTED = 200_000  # combinations of parameters that conditions read, before size() gives up
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is sought. Its value is held in `unit`; `scale` base units are one `unit`."""
-
-    name: str
-    direction: Literal["minimize", "maximize"]
-    expression: Expression
-    unit: str
-    scale: float
-
-    def value(self, values: Mapping[str, Any]) -> float:
-        """In `unit`, always finite. Raises UndefinedError with the reason otherwise."""
-        number = float(self.expression.value(values))
-        return number if self.scale == 1.0 else number / self.scale
-
-    @property
-    def label(self) -> str:
-        """Name and unit for people: 'ttft_p99 (s)'."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """What must hold; `expression.violation` says by how much it does not."""
-
-    name: str
-    expression: Expression
 
 
 @dataclass(frozen=True)
@@ -104,8 +77,8 @@ class Space:
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
-    def _sections(self) -> Sections:
-        return Sections(self.base, self.file)
+    def _sections(self) -> DesignCache:
+        return DesignCache(self.base, self.file)
 
     @cached_property
     def static_constraints(self) -> tuple[Constraint, ...]:
@@ -168,7 +141,7 @@ class Space:
         return self._sections.build(self.overrides(values))[0]
 
     def keyed_design(self, values: Mapping[str, Any]) -> tuple[Design, str]:
-        """As `design`, with its `simulator.design.load.design_key`. Raises InputError."""
+        """As `design`, with its `simulator.design_key.design_key`. Raises InputError."""
         return self._sections.build(self.overrides(values))
 
     def design_with(self, overrides: dict[str, Any]) -> Design:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sweeper.space.space import Space
 from sweeper.study import ledger
-from sweeper.study.front import front
+from sweeper.study.front import best_trial, front
 from sweeper.study.replication import Replicated
 from sweeper.study.trial import BOUND, Status, Trial
 
@@ -107,8 +107,6 @@ class _Gathered:
 
     def sort_out(self) -> None:
         """Keeps of the latest trials what is on the front or the best of an objective."""
-        from sweeper.study.results import best_trial
-
         for objective in self._objectives:
             held = self.best.get(objective.name)
             best = best_trial([*self._batch, *([held] if held else [])], objective)

@@ -10,9 +10,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from simulator.inputs.errors import InputError
 from simulator.version import simulator_version
@@ -21,6 +20,7 @@ from sweeper.space.resolved_yaml import resolved_yaml
 from sweeper.space.space import Space
 from sweeper.study import ledger
 from sweeper.study.ledger import Header, Ledger
+from sweeper.study.settings import SweepSettings
 
 SPACE_FILE = "space.yaml"
 COSTS_FILE = "costs.npz"
@@ -28,24 +28,7 @@ SUMMARY_FILE = "summary.json"
 ARTIFACTS = (SPACE_FILE, "pareto.csv", "trials.parquet", "report.html", SUMMARY_FILE, "best")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a space is searched; kept in the ledger so that resume does the same."""
-
-    trials: int
-    workers: int
-    seed: int
-    sampler: str
-    deterministic: bool = False
-    timeout_s: float | None = None
-    trial_timeout_s: float = 300.0  # wall time of a design after which its worker is taken for hung
-    tracking_uri: str | None = None
-    seeds: tuple[dict[str, Any], ...] = ()  # points that are proposed first (a warm start)
-    storage: str | None = None  # of Optuna, to which finished trials are copied (sweeper.sinks.optuna_storage)
-    ladder: dict[str, Any] | None = None  # sweeper.run.ladder.ladder.Rungs; None: every design is simulated in full
-
-
-def create(folder: Path, space: Space, settings: Settings) -> Ledger:
+def create(folder: Path, space: Space, settings: SweepSettings) -> Ledger:
     """A new study. Raises InputError where the folder holds one already, saying what to do about it."""
     path = folder / ledger.FILE_NAME
     if path.exists() and path.stat().st_size:
@@ -81,11 +64,3 @@ def space_of(folder: Path, header: Header) -> Space:
         raise InputError("is not the space that this study began with (it, or a file in configs/ that it names, was "
                          "changed); undo that, or start a new study with --out", file=str(folder / SPACE_FILE))
     return space
-
-
-def settings_of(header: Header, **changes: Any) -> Settings:
-    """The settings in a ledger's header, with those `changes` that are not None."""
-    try:
-        return Settings(**{**header.settings, **{k: v for k, v in changes.items() if v is not None}})
-    except TypeError as error:
-        raise InputError(f"the header's settings are damaged: {error}", file=ledger.FILE_NAME) from error

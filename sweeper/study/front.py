@@ -11,7 +11,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.space.space import Objective
+from sweeper.space.objectives import Objective
 from sweeper.study.trial import Trial
 
 Points = NDArray[np.float64]
@@ -85,3 +85,9 @@ def convergence(trials: Sequence[Trial], objectives: Sequence[Objective]) -> lis
         best = np.vstack([best[~np.all(row <= best, axis=1)], row])
         steps.append((trial.number, hypervolume(best, reference)))
     return steps
+
+
+def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
+    """The eligible trial with the best value of one objective (the earliest of equals); None without any."""
+    sign = 1.0 if objective.direction == "minimize" else -1.0
+    return min(eligible(trials), key=lambda t: (sign * t.objectives[objective.name], t.number), default=None)

@@ -13,14 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from simulator.design.load import Design
+from simulator.design.design import Design
 from simulator.results.metrics import ALL_METRICS
 from sweeper.space.expressions.grammar import Name
+from sweeper.space.objectives import Objective
 from sweeper.space.parameters import Choices, Grid, Parameter, label
 from sweeper.space.portable import portable_plain
-from sweeper.space.space import Objective, Space
+from sweeper.space.space import Space
 from sweeper.study.digest import Digest
-from sweeper.study.front import eligible, front
+from sweeper.study.front import best_trial, front
 from sweeper.study.trial import Trial
 
 try:  # libyaml writes the same text eight times as fast
@@ -174,12 +175,6 @@ def write_best(folder: Path, space: Space, trials: Sequence[Trial]) -> list[Path
     for name, trial in chosen.items():
         (folder / name).write_text(design_yaml(space, trial, f"best/{name}"), encoding="utf-8")
     return [folder / name for name in chosen]
-
-
-def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
-    """The eligible trial with the best value of one objective (the earliest of equals); None without any."""
-    sign = 1.0 if objective.direction == "minimize" else -1.0
-    return min(eligible(trials), key=lambda t: (sign * t.objectives[objective.name], t.number), default=None)
 
 
 def trial_design(space: Space, trial: Trial) -> Design:

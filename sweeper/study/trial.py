@@ -38,7 +38,7 @@ class Trial:
     objectives: dict[str, float] = field(default_factory=dict)
     constraints: dict[str, float] = field(default_factory=dict)
     reason: str = ""
-    design_key: str = ""  # simulator.design.load.design_key: equal keys have equal results
+    design_key: str = ""  # simulator.design_key.design_key: equal keys have equal results
     seconds: float = 0.0  # wall time of the evaluation
     worker: str = ""
     attempt: int = 1
@@ -47,7 +47,7 @@ class Trial:
     rung: str = ""  # how far up the ladder it came: `bound`, `short` (trace), "" for all the way
     half_widths: dict[str, float] = field(default_factory=dict)  # of the metrics' 95 % intervals; absent ones do not vary
     samples: dict[str, list[float]] = field(default_factory=dict)  # by replicate: metrics that the space reads and that vary
-    replicates: dict[str, list[float]] = field(default_factory=dict)  # objectives by replicate (`sweeper.study.uncertainty`)
+    replicates: dict[str, list[float]] = field(default_factory=dict)  # objectives by replicate (`sweeper.study.replication`)
     unsure: list[str] = field(default_factory=list)  # constraints whose 95 % interval has the limit inside
 
     @property

@@ -13,22 +13,24 @@ from typing import Any
 from simulator.analysis.bounds import bounds, mean_bounds
 from simulator.analysis.confidence import half_widths, mean_metrics
 from simulator.analysis.rate_search import capacity
-from simulator.design.load import Design, load_hardware
+from simulator.design.design import Design
+from simulator.design.load import load_hardware
 from simulator.design.records.workload import Workload
-from simulator.engine import engine
-from simulator.feasibility import Infeasible, violations
+from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
-from simulator.scheduler.config import Trace
-from simulator.simulate import price, serve, simulate
+from simulator.pricing.price import price
+from simulator.result import Infeasible
+from simulator.simulate import load, serve, simulate
 from simulator.workload.load import head, load_trace
 from simulator.workload.replicates import replicates
-from sweeper.search.proposals import broken_rule
+from simulator.workload.trace import Trace
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.expressions.symbols import Flat
+from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space, Values
+from sweeper.study.replication import read_samples
 from sweeper.study.trial import BOUND, SHORT, Trial
-from sweeper.study.uncertainty import read_samples
 from sweeper.workers.proof import proved
 from sweeper.workers.verdict import Verdict, check, check_design, impossible, judge
 from sweeper.workers.worker import Task, run_task
@@ -51,7 +53,7 @@ class SimEvaluator:
         self._last: tuple[Workload | None, Any] = (None, None)  # the workload before and its trace
         self._replicated: dict[str, list[Trace]] = {}  # by `workload_key`
         self._baselines = {baseline.name: baseline.design for baseline in space.baselines}
-        engine.load()
+        load()
 
     @cached_property
     def _enumeration(self) -> Enumeration:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from sweeper.space.expressions import intervals
 from sweeper.space.expressions.intervals import Interval
 from sweeper.space.expressions.symbols import Flat
-from sweeper.space.space import Objective, Space
+from sweeper.space.objectives import Objective
+from sweeper.space.space import Space
 from sweeper.workers.verdict import Verdict
 
 Rival = tuple[int, tuple[float, ...]]  # a simulated design on the front: trial number, objectives in their units

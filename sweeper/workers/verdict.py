@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from simulator.design.load import Design, design_key
-from simulator.feasibility import Violation
+from simulator.design.design import Design
+from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
+from simulator.result import Violation
 from sweeper.space.expressions.expression import UndefinedError
 from sweeper.space.expressions.symbols import Flat, flatten
-from sweeper.space.space import Constraint, Space
+from sweeper.space.objectives import Constraint
+from sweeper.space.space import Space
+from sweeper.study.replication import Samples, objective_shares, undecided_constraints
 from sweeper.study.trial import Status
-from sweeper.study.uncertainty import Samples, objective_shares, unsure_constraints
 
 ILLEGAL = "legal_combination"  # the constraint that the schema's own rules stand for
 
@@ -68,12 +70,12 @@ def judge(space: Space, flat: Flat, metrics: Mapping[str, float], samples: Sampl
     """The verdict after a simulation. `flat`: the design's keys (`Checked.flat`); metrics in their own units.
 
     Objectives of infeasible designs are kept where they have a value; an objective without one fails the trial.
-    samples: of a design with replicates, whose `metrics` are means (`sweeper.study.uncertainty`); the means decide.
+    samples: of a design with replicates, whose `metrics` are means (`sweeper.study.replication`); the means decide.
     """
     values = {**metrics, **flat}
     if space.replicates > 1:
         verdict = _judge_values(space, values)
-        widths = unsure_constraints(space, values, samples or {}, space.replicates)
+        widths = undecided_constraints(space, values, samples or {}, space.replicates)
         shares = objective_shares(space, values, samples or {}, space.replicates)
         return replace(verdict, reason=_with_noise(verdict, widths), replicates=shares, unsure=list(widths))
     return _judge_values(space, values)

@@ -10,14 +10,15 @@ import pytest
 
 from simulator.analysis.bounds import bounds
 from simulator.design.load import CONFIGS, load_design
-from simulator.feasibility import Infeasible
 from simulator.feasibility import violations as static_violations
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
+from simulator.pricing.price import price
+from simulator.result import Infeasible
 from simulator.results.metrics import METRICS
-from simulator.scheduler.config import Trace
-from simulator.simulate import price, serve
+from simulator.simulate import serve
 from simulator.workload.load import load_trace
+from simulator.workload.trace import Trace
 from tests.devices.measured import bundles
 
 CACHE = CostCache()

@@ -11,9 +11,9 @@ from simulator.__main__ import main
 from simulator.analysis.rate_search import LATENCIES, Target, capacity, default_target, limits_of
 from simulator.analysis.threshold import highest
 from simulator.design.load import load_design
-from simulator.feasibility import Infeasible
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
+from simulator.result import Infeasible
 from simulator.results.metrics import CAPACITY_METRICS
 from simulator.simulate import simulate
 from simulator.workload.load import at_rate, load_trace

@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from simulator.__main__ import main
-from simulator.design.load import CONFIGS, Design, apply_overrides, design_key, load_design, parse_override, resolve
+from simulator.design.design import Design
+from simulator.design.load import CONFIGS, apply_overrides, load_design, parse_override, resolve
+from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
 
 GOOD = """

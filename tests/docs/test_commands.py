@@ -20,11 +20,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator.__main__ import build_parser as simulator_parser
 from simulator.__main__ import main as simulator
+from simulator.command_line import build_parser as simulator_parser
 from simulator.design.load import CONFIGS
-from sweeper.__main__ import build_parser as sweeper_parser
 from sweeper.__main__ import main as sweeper
+from sweeper.command_line import build_parser as sweeper_parser
 from tests.docs.blocks import Block, blocks, inline, strays
 from tests.shared import shared_file
 

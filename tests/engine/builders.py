@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from simulator.pricing.step import StepCosts
-from simulator.scheduler.config import SchedulerConfig, Trace
+from simulator.scheduler.config import SchedulerConfig
+from simulator.workload.trace import Trace
 
 
 def trace(*requests: tuple[int, int, int], **columns: Any) -> Trace:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.scheduler.config import EngineResult, SchedulerConfig, Trace
+from simulator.engine.result import EngineResult
+from simulator.scheduler.config import SchedulerConfig
+from simulator.workload.trace import Trace
 
 
 def check(trace: Trace, config: SchedulerConfig, result: EngineResult) -> None:

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
+from simulator.engine.result import EngineResult
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
-from simulator.scheduler.config import OUTPUT_STREAM, PRIVATE_STREAM, EngineResult, SchedulerConfig, Segments, Trace
+from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.limits import WHOLE_PROMPTS
+from simulator.workload.trace import OUTPUT_STREAM, PRIVATE_STREAM, Segments, Trace
 
 Integer = Callable[[int, int], int]
 

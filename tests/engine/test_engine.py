@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from simulator.engine import engine, oracle, reference
+from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
-from simulator.scheduler.config import EngineResult
 from tests.engine.builders import affine_costs, config, oracle_folder, trace
 from tests.engine.scenarios import Scenario, outcome, random_scenario, scenarios
 

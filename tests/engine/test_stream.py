@@ -7,7 +7,7 @@ import numpy as np
 
 from simulator.engine import engine, reference
 from simulator.engine.stream import Preempted, Stream
-from simulator.scheduler.config import Trace
+from simulator.workload.trace import Trace
 from tests.engine.scenarios import outcome, random_scenario
 from tests.engine.test_engine import difference, plain
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from simulator.__main__ import main
-from simulator.design.load import CONFIGS, design_key, load_design, load_hardware
+from simulator.design.load import CONFIGS, load_design, load_hardware
 from simulator.design.records.serving import Parallelism
+from simulator.design_key import design_key
 from simulator.devices.build import build
 from simulator.devices.device import Bound
 from simulator.devices.peaks import work
@@ -18,7 +19,8 @@ from simulator.model.layers import operators
 from simulator.model.operators import Gemm
 from simulator.pricing import grids
 from simulator.pricing.cache import CostCache, load, save
-from simulator.simulate import price, simulate
+from simulator.pricing.price import price
+from simulator.simulate import simulate
 
 EXAMPLES = CONFIGS.parent / "examples" / "devices"
 CHIP = str(EXAMPLES / "dataflow-chip.yaml")

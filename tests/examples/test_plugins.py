@@ -9,7 +9,7 @@ import pytest
 from simulator.design.load import CONFIGS, load_design
 from simulator.inputs.errors import InputError
 from simulator.results import metric_plugins
-from simulator.results.metric_plugins import OwnMetric
+from simulator.results.metric_plugins import MetricPlugin
 from simulator.results.metrics import ALL_METRICS
 from simulator.simulate import simulate
 from sweeper.search.build import build_search
@@ -36,13 +36,13 @@ def declare(tmp_path, monkeypatch):
         install(tmp_path / "site", entry_points)
         monkeypatch.syspath_prepend(str(EXAMPLES))
         monkeypatch.syspath_prepend(str(tmp_path / "site"))
-        metric_plugins.own_metrics.cache_clear()
+        metric_plugins.metric_plugins.cache_clear()
 
     before = dict(ALL_METRICS)
     yield declared
     ALL_METRICS.clear()
     ALL_METRICS.update(before)
-    metric_plugins.own_metrics.cache_clear()
+    metric_plugins.metric_plugins.cache_clear()
     for name in [n for n in sys.modules if n.startswith("my_plugins")]:
         del sys.modules[name]
 
@@ -98,13 +98,13 @@ def test_an_unknown_sampler_names_the_nearest(installed, capsys):
 @pytest.mark.parametrize(("points", "words"), [
     ({"llm_serving_sweeper.metrics": {"goodput": "my_plugins.metrics:ttft_spread"}}, "no built-in metric has"),
     ({"llm_serving_sweeper.metrics": {"mine": "my_plugins.metrics:nothing"}}, "cannot be loaded"),
-    ({"llm_serving_sweeper.metrics": {"mine": "my_plugins.metrics:Result"}}, "must be a simulator.results.metric_plugins.OwnMetric"),
+    ({"llm_serving_sweeper.metrics": {"mine": "my_plugins.metrics:Result"}}, "must be a simulator.results.metric_plugins.MetricPlugin"),
     ({"llm_serving_sweeper.samplers": {"mine": "my_plugins.metrics:Result"}}, "cannot be built"),
 ])
 def test_broken_plugins_are_told_in_one_line(declare, points, words):
     declare(points)
     with pytest.raises(InputError) as error:
-        metric_plugins.own_metrics()
+        metric_plugins.metric_plugins()
         build_search("mine", load_space("quick"), seed=0, in_flight=1, skip=lambda point: False)
     assert words in str(error.value)
 
@@ -113,6 +113,6 @@ def test_a_metric_that_fails_names_itself(declare, monkeypatch):
     declare({"llm_serving_sweeper.metrics": {"mine": "my_plugins.metrics:ttft_spread"}})
     import my_plugins.metrics as module
 
-    monkeypatch.setattr(module, "ttft_spread", OwnMetric("s", "always fails", lambda design, result: 1 / 0))
+    monkeypatch.setattr(module, "ttft_spread", MetricPlugin("s", "always fails", lambda design, result: 1 / 0))
     with pytest.raises(InputError, match="metric plug-in 'mine' failed: ZeroDivisionError"):
         simulate(load_design("npu-chat", {"workload": "chat-200"}))

@@ -10,8 +10,8 @@ from simulator.model.layers import operators
 from simulator.model.operators import DecodeAttention, PrefillAttention
 from simulator.pricing.cache import CostCache
 from simulator.pricing.lookup import step_tables
+from simulator.pricing.price import price
 from simulator.scheduler.requests import Entry
-from simulator.simulate import price
 
 
 def tables(name, **overrides):

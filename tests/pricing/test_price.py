@@ -5,7 +5,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from simulator.design.load import Design, load_design
+from simulator.design.design import Design
+from simulator.design.load import load_design
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import price
 from simulator.simulate import simulate

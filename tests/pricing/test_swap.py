@@ -2,10 +2,12 @@
 
 import pytest
 
-from simulator.design.load import design_key, load_design
+from simulator.design.load import load_design
+from simulator.design_key import design_key
 from simulator.feasibility import violations
 from simulator.pricing.cache import CostCache
-from simulator.simulate import price, simulate
+from simulator.pricing.price import price
+from simulator.simulate import simulate
 
 SWAP = {"serving.preemption": "swap", "workload": "chat-200"}
 

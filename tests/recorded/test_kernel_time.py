@@ -10,7 +10,8 @@ from simulator.inputs.errors import InputError
 from simulator.pricing.step import StepCosts
 from simulator.recorded.kernel_time import kernel_time, window_s
 from simulator.recorded.vllm_run import RecordedRun
-from simulator.scheduler.config import SchedulerConfig, Trace
+from simulator.scheduler.config import SchedulerConfig
+from simulator.workload.trace import Trace
 
 REQUESTS = 40
 CONFIG = SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=256, block_size=16, num_gpu_blocks=500, max_model_len=2048)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.results.latency import PERCENTILES, latency
-from simulator.scheduler.config import Trace
+from simulator.workload.trace import Trace
 
 SPREADS = {"equal": lambda rng, n: np.full(n, 7), "few values": lambda rng, n: rng.integers(0, 3, n),
            "uniform": lambda rng, n: rng.integers(0, 10**9, n), "mostly 0": lambda rng, n: rng.integers(0, 2, n) * 10**6,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulator.engine.reference import run
-from simulator.scheduler.config import EngineResult
+from simulator.engine.result import EngineResult
 from tests.engine.builders import affine_costs, config, trace
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from scripts import search_peers
-from sweeper.search.proposals import broken_rule
+from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
 from sweeper.study.trial import Trial
 from tests.sweeper.spaces import OBJECTIVES, space_of

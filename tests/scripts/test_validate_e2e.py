@@ -13,8 +13,8 @@ from scripts.validate_e2e import ONE_WAY_NS, SEED, _settled, closed_loop
 from simulator.design.load import resolve
 from simulator.engine import engine
 from simulator.pricing.cache import CostCache
-from simulator.scheduler.config import Trace
-from simulator.simulate import price
+from simulator.pricing.price import price
+from simulator.workload.trace import Trace
 from tests.shared import ROOT
 
 SCRIPT = ROOT / "scripts" / "validate_e2e.py"

@@ -15,7 +15,7 @@ from sweeper.run import sweep as study
 from sweeper.run.progress import Progress
 from sweeper.run.sweep import Sweep
 from sweeper.study import folder as study_folder
-from sweeper.study.folder import Settings
+from sweeper.study.settings import SweepSettings, settings_of
 from sweeper.study.trial import Trial
 from sweeper.workers.spans import Rows, Span
 from sweeper.workers.worker import Task
@@ -68,11 +68,11 @@ def main(place: Path, sampler: str, trials: int, pause_s: float) -> None:
     """Starts the study, or resumes it where it is there."""
     if (place / "trials.jsonl").exists() and (place / "trials.jsonl").stat().st_size:
         space, book = study_folder.reopen(place)
-        settings = study_folder.settings_of(book.header)
+        settings = settings_of(book.header)
     else:
         place.mkdir(parents=True, exist_ok=True)
         space = machine(place)
-        settings = Settings(trials, 2, 3, sampler, deterministic=True)
+        settings = SweepSettings(trials, 2, 3, sampler, deterministic=True)
         book = study_folder.create(place, space, settings)
     FastSweep.pause_s = pause_s
     study.write_report = lambda *_: None  # type: ignore[assignment]

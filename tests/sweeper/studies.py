@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sweeper.space.space import Space, Values
 from sweeper.study import folder as study_folder
+from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import Trial
 from sweeper.workers.evaluator import SimEvaluator, load_traces
 from sweeper.workers.worker import Task
@@ -14,7 +15,7 @@ from sweeper.workers.worker import Task
 
 def finished(folder: Path, space: Space, points: Sequence[Values]) -> list[Trial]:
     """Writes the study's ledger and space: the baselines, then the points."""
-    book = study_folder.create(folder, space, study_folder.Settings(len(points), 1, 0, "random"))
+    book = study_folder.create(folder, space, SweepSettings(len(points), 1, 0, "random"))
     evaluator = SimEvaluator(space, load_traces(space))
     tasks = [Task(i, {}, baseline=b.name) for i, b in enumerate(space.baselines)]
     tasks += [Task(len(tasks) + i, point) for i, point in enumerate(points)]

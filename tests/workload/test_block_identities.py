@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator.inputs.errors import InputError
-from simulator.scheduler.config import OUTPUT_STREAM, PRIVATE_STREAM, Segments, Trace
 from simulator.workload.block_identities import block_identities
+from simulator.workload.trace import OUTPUT_STREAM, PRIVATE_STREAM, Segments, Trace
 from tests.engine.builders import trace
 from tests.engine.scenarios import scenarios
 

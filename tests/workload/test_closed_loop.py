@@ -7,9 +7,9 @@ import pytest
 
 from simulator.design.load import resolve
 from simulator.engine import engine, reference
+from simulator.engine.result import with_arrivals
 from simulator.inputs.errors import InputError
 from simulator.simulate import simulate
-from simulator.workload.closed_loop import with_arrivals
 from simulator.workload.load import head, load_trace, split
 from tests.engine.scenarios import outcome, random_scenario
 from tests.engine.test_engine import difference, private

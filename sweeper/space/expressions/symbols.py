@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from simulator.design import units
-from simulator.design.load import CATALOGUE, Design
+from simulator.design.design import CATALOGUE, Design
 from simulator.inputs.errors import InputError, nearest
-from simulator.results.metric_plugins import own_metrics
+from simulator.results.metric_plugins import metric_plugins
 from simulator.results.metrics import ALL_METRICS
 
 Kind = Literal["number", "text", "flag", "list", "record"]
@@ -42,7 +42,7 @@ def design_symbols() -> Mapping[str, Symbol]:
 
 def all_symbols() -> dict[str, Symbol]:
     """Design keys and metrics; where a name is both, the design's (it needs no simulation)."""
-    own_metrics()
+    metric_plugins()
     metrics = {name: Symbol("number", metric.unit, metric=True) for name, metric in ALL_METRICS.items()}
     return {**metrics, **design_symbols()}
 

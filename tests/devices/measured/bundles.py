@@ -2,7 +2,8 @@
 
 from functools import lru_cache
 
-from simulator.design.load import Design, resolve
+from simulator.design.design import Design
+from simulator.design.load import resolve
 from simulator.devices.build import build
 from simulator.devices.measured.bind import measured_devices
 from simulator.devices.measured.device import MeasuredDevice

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from simulator.design.load import design_key, resolve
+from simulator.design.load import resolve
+from simulator.design_key import design_key
 from simulator.devices.measured.parquet import content_hash, read_tables, write_table
 from simulator.devices.measured.table import from_columns
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
-from simulator.simulate import price
+from simulator.pricing.price import price
 
 
 def gemm(seconds, **noise):

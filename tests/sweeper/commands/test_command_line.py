@@ -14,10 +14,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from simulator.__main__ import build_parser as simulator_parser
+from simulator.command_line import build_parser as simulator_parser
 from simulator.design.load import CONFIGS
-from sweeper.__main__ import build_parser as sweeper_parser
 from sweeper.__main__ import main
+from sweeper.command_line import build_parser as sweeper_parser
 from sweeper.commands.completion import script
 from sweeper.commands.schema import KINDS, schema_of
 from sweeper.space.file import SPACES

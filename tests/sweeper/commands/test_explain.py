@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from simulator.analysis.roofline_view import positions
-from simulator.design.load import Design, load_design
+from simulator.design.design import Design
+from simulator.design.load import load_design
 from simulator.simulate import simulate
 from sweeper.__main__ import main
 from sweeper.api import Study

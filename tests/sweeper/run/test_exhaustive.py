@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.design.load import design_key, validate
+from simulator.design.load import validate
+from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
 from sweeper.run.exhaustive import Plan, SpanLoop, run_spans
-from sweeper.search.proposals import broken_rule
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
+from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
 from sweeper.study.front import front, signs
 from sweeper.study.live_front import LiveFront

@@ -13,7 +13,7 @@ from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
 from sweeper.space.space import Space
 from sweeper.study import folder, ledger
-from sweeper.study.folder import Settings
+from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import Trial
 from sweeper.workers.worker import Task
 from tests.sweeper.fast_driver import FastSweep
@@ -42,7 +42,7 @@ class Broken:
 
 def sweep(place: Path, **changes: object) -> tuple[Ending, str]:
     space = load_space("quick")
-    settings = Settings(**{"trials": 24, "workers": 2, "seed": 0, "sampler": "exhaustive", **changes})
+    settings = SweepSettings(**{"trials": 24, "workers": 2, "seed": 0, "sampler": "exhaustive", **changes})
     book = folder.create(place, space, settings)
     console = Console(record=True, width=200)
     with Progress(console, quiet=False) as progress:
@@ -83,7 +83,7 @@ def test_the_search_has_one_thread_for_linear_algebra_wherever_it_is_called_from
             return "complete"
 
     space = machine(tmp_path)
-    settings = Settings(8, 2, 0, "gp")
+    settings = SweepSettings(8, 2, 0, "gp")
     book = folder.create(tmp_path, space, settings)
     with threadpool_limits(2, "blas"), Progress(Console(), quiet=True) as progress:
         Looking(tmp_path, space, book, settings, progress)._evaluate(empty(), None, False)

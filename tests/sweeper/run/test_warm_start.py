@@ -8,7 +8,7 @@ from simulator.inputs.errors import InputError
 from sweeper.run.warm_start import Seeded, warm_start
 from sweeper.search.simple import Random
 from sweeper.study import folder as study_folder
-from sweeper.study.folder import Settings
+from sweeper.study.settings import SweepSettings
 from sweeper.workers.evaluator import SimEvaluator, load_traces
 from sweeper.workers.worker import Task
 from tests.sweeper.spaces import space_of
@@ -28,7 +28,7 @@ def earlier(tmp_path) -> Path:
     place = tmp_path / "old"
     place.mkdir()
     space = space_of(place, TENSOR, design=DESIGN, rest=REST)
-    book = study_folder.create(place, space, Settings(5, 1, 0, "random"))
+    book = study_folder.create(place, space, SweepSettings(5, 1, 0, "random"))
     evaluator = SimEvaluator(space, load_traces(space))
     for task in (Task(0, baseline="base"), Task(1, baseline="pim"),
                  *(Task(n, {"parallelism.tensor": tensor}) for n, tensor in ((2, 4), (3, 1), (4, 2)))):

@@ -10,7 +10,7 @@ import pytest
 
 from sweeper.search.codes import ABSENT, Coder
 from sweeper.search.gaussian import NOISE, fit, kernel, length_scales
-from sweeper.search.proposals import broken_rule
+from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
 from sweeper.study.front import points
 from sweeper.workers.worker import Task

@@ -18,7 +18,8 @@ from simulator.analysis.bounds import bounds, mean_bounds
 from simulator.analysis.rate_search import capacity
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
-from simulator.simulate import price, simulate
+from simulator.pricing.price import price
+from simulator.simulate import simulate
 from sweeper.api import Space, Study, run
 from sweeper.commands.ending import print_ending
 from sweeper.commands.noise import objective_noise
@@ -28,10 +29,10 @@ from sweeper.run.warm_start import warm_start
 from sweeper.sinks.mlflow_labels import interval_ends
 from sweeper.space.file import load_space
 from sweeper.study.digest import digest
-from sweeper.study.folder import Settings
+from sweeper.study.replication import pseudo_values
 from sweeper.study.results import write_results
+from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import from_json_line
-from sweeper.study.uncertainty import pseudo_values
 from sweeper.workers.evaluator import SimEvaluator, load_traces
 from sweeper.workers.worker import Task
 from tests.sweeper.spaces import space_of
@@ -195,7 +196,7 @@ def test_ties_reach_files_api_report_and_screens(study, capsys):
                "trials_per_s": 18.0, "rejected": {}, "pruned_by_bounds": 0, "pruned_by_short_trace": 0, "cache_hits": 0,
                "cache_misses": 0, "cache_bytes": 0, "cache_computed_s": 0.0, "cache_saved_s": 0.0}
     console = Console(width=140)
-    print_ending(console, folder, space, Settings(18, 1, 0, "random"), Ending("complete", found, summary))
+    print_ending(console, folder, space, SweepSettings(18, 1, 0, "random"), Ending("complete", found, summary))
     said = capsys.readouterr().out
     assert f"{first.objectives['tpot_p95']:.4g} ± {first.half_width('tpot_p95'):.2g}" in said
     assert "ties with" in said

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from simulator.design.load import design_key, load_design
+from simulator.design.load import load_design
+from simulator.design_key import design_key
 from sweeper.report.page import library, write_report
 from sweeper.report.picks import knee
 from sweeper.report.simulations import Simulations

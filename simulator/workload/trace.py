@@ -1,0 +1,51 @@
+"""A request trace as plain arrays, and what its prompts contain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Prompt content for prefix caching: request i is the concatenation of segments offsets[i]..offsets[i+1].
+
+    Two tokens are equal exactly when (stream, position in the stream) are equal. The k-th token that request i
+    generates is (OUTPUT_STREAM + i, k); prompts of later turns may quote it.
+    """
+
+    offsets: Int64  # [n + 1]
+    stream: Int64  # [segments]
+    start: Int64  # [segments] first position in the stream
+    length: Int64  # [segments]
+
+
+OUTPUT_STREAM = 2_000_000  # stream of generated tokens, as in the scheduler oracle's format
+PRIVATE_STREAM = 1_000_000  # stream of a request's private prompt when there are no segments
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Requests in order of arrival (ties keep their order; a request's id is its index). Shapes [n].
+
+    Either `segments` or `prompt_ids` (token ids, CSR by `prompt_id_offsets`) may say what the prompts contain;
+    with neither, every prompt is private and prefix caching never hits.
+    """
+
+    arrival_ns: Int64
+    prompt_tokens: Int32
+    output_tokens: Int32
+    priority: Int32 | None = None
+    segments: Segments | None = None
+    prompt_ids: Int32 | None = None
+    prompt_id_offsets: Int64 | None = None
+    concurrency: int = 0  # clients of a closed loop (`closed_loop`), whose arrivals are all 0; 0: open loop
+
+    def __len__(self) -> int:
+        return len(self.arrival_ns)

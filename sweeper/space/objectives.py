@@ -1,0 +1,38 @@
+"""What a space seeks and what must hold there, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sweeper.space.expressions.expression import Expression
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is sought. Its value is held in `unit`; `scale` base units are one `unit`."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+    expression: Expression
+    unit: str
+    scale: float
+
+    def value(self, values: Mapping[str, Any]) -> float:
+        """In `unit`, always finite. Raises UndefinedError with the reason otherwise."""
+        number = float(self.expression.value(values))
+        return number if self.scale == 1.0 else number / self.scale
+
+    @property
+    def label(self) -> str:
+        """Name and unit for people: 'ttft_p99 (s)'."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What must hold; `expression.violation` says by how much it does not."""
+
+    name: str
+    expression: Expression

@@ -1,0 +1,35 @@
+"""How a space is searched: the settings of a sweep, which its ledger keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.inputs.errors import InputError
+from sweeper.study import ledger
+from sweeper.study.ledger import Header
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a space is searched; kept in the ledger so that resume does the same."""
+
+    trials: int
+    workers: int
+    seed: int
+    sampler: str
+    deterministic: bool = False
+    timeout_s: float | None = None
+    trial_timeout_s: float = 300.0  # wall time of a design after which its worker is taken for hung
+    tracking_uri: str | None = None
+    seeds: tuple[dict[str, Any], ...] = ()  # points that are proposed first (a warm start)
+    storage: str | None = None  # of Optuna, to which finished trials are copied (sweeper.sinks.optuna_storage)
+    ladder: dict[str, Any] | None = None  # sweeper.run.ladder.ladder.Rungs; None: every design is simulated in full
+
+
+def settings_of(header: Header, **changes: Any) -> SweepSettings:
+    """The settings in a ledger's header, with those `changes` that are not None."""
+    try:
+        return SweepSettings(**{**header.settings, **{k: v for k, v in changes.items() if v is not None}})
+    except TypeError as error:
+        raise InputError(f"the header's settings are damaged: {error}", file=ledger.FILE_NAME) from error
