@@ -1,7 +1,7 @@
 """One design and a trace too long to keep: what `simulate` measures, in memory that does not grow with the trace.
 
-Requests are drawn or read a piece at a time, served in one continuous run of the engine (`serving.stream`), and counted
-when they are through (`serving.tally`). The schedule is the one of `simulate`, bit for bit; percentiles are read off
+Requests are drawn or read a piece at a time, served in one continuous run of the engine (`engine.stream`), and counted
+when they are through (`results.tally`). The schedule is the one of `simulate`, bit for bit; percentiles are read off
 histograms. Memory holds a piece, and the requests under way: a queue that grows without end still grows in it.
 """
 

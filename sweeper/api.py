@@ -34,9 +34,9 @@ from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
 from sweeper.space.space import Space as _Space
 from sweeper.study import folder as study_folder
-from sweeper.study import ledger
 from sweeper.study.digest import Digest, digest
 from sweeper.study.folder import COSTS_FILE
+from sweeper.study.ledger import FILE_NAME, Ledger, read_header
 from sweeper.study.results import trial_design
 from sweeper.study.settings import SweepSettings, settings_of
 from sweeper.study.trial import Trial
@@ -87,9 +87,9 @@ class Study:
     def __init__(self, folder: str | Path) -> None:
         """Raises InputError where there is no study, or its space was changed."""
         self.folder = Path(folder)
-        self._path = self.folder / ledger.FILE_NAME
-        self.settings: SweepSettings = settings_of(ledger.read_header(self._path))
-        self.space = Space(study_folder.space_of(self.folder, ledger.read_header(self._path)))
+        self._path = self.folder / FILE_NAME
+        self.settings: SweepSettings = settings_of(read_header(self._path))
+        self.space = Space(study_folder.space_of(self.folder, read_header(self._path)))
 
     def trials(self) -> Iterator[Trial]:
         """All trials finished so far, by number, one at a time."""
@@ -132,11 +132,11 @@ class Study:
     def resume(self, *, trials: int | None = None, workers: int | None = None, address: str | None = None,
                quiet: bool = True) -> Study:
         """Evaluates what is missing (of `trials` in all). Raises InputError where another sweep holds the folder."""
-        space, book = study_folder.reopen(self.folder)
-        settings = settings_of(book.header, trials=trials, workers=workers)
+        space, ledger = study_folder.reopen(self.folder)
+        settings = settings_of(ledger.header, trials=trials, workers=workers)
         costs_path = self.folder / COSTS_FILE
         costs = cache.load(costs_path) if costs_path.exists() else cache.empty()
-        _sweep(self.folder, space, book, settings, costs, address, quiet, elastic=address is not None and workers is None)
+        _sweep(self.folder, space, ledger, settings, costs, address, quiet, elastic=address is not None and workers is None)
         return self
 
     def _digest(self) -> Digest:
@@ -167,27 +167,27 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
     rungs, _ = resolve(inner, ladder or inner.study.ladder, sampler)
     known = warm_start([Path(other) for other in warm], inner)
     settings = SweepSettings(wanted + len(known.taken), workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
-                        tracking_uri=tracking_uri, seeds=tuple(known.seeds),
-                        storage=None if storage is None else check_storage(storage),
-                        ladder=None if rungs is None else asdict(rungs))
-    book = study_folder.create(Path(folder), inner, settings)
+                             tracking_uri=tracking_uri, seeds=tuple(known.seeds),
+                             storage=None if storage is None else check_storage(storage),
+                             ladder=None if rungs is None else asdict(rungs))
+    ledger = study_folder.create(Path(folder), inner, settings)
     for trial in known.taken:
-        book.append(trial)
-    _sweep(Path(folder), inner, book, settings, cache.empty(), address, quiet,
+        ledger.append(trial)
+    _sweep(Path(folder), inner, ledger, settings, cache.empty(), address, quiet,
            elastic=address is not None and workers is None)
     return Study(folder)
 
 
-def _sweep(folder: Path, space: _Space, book: ledger.Ledger, settings: SweepSettings, costs: cache.Snapshot,
+def _sweep(folder: Path, space: _Space, ledger: Ledger, settings: SweepSettings, costs: cache.Snapshot,
            address: str | None, quiet: bool, *, elastic: bool) -> None:
     from sweeper.run.sweep import Sweep
     from sweeper.workers.pool_errors import PoolError
 
     try:
         with Progress(Console(stderr=True), quiet=quiet) as progress:
-            Sweep(folder, space, book, settings, progress).run(
+            Sweep(folder, space, ledger, settings, progress).run(
                 address=address, costs=costs, elastic=elastic)
     except PoolError as error:
         raise InputError(str(error)) from error
     finally:
-        book.close()
+        ledger.close()

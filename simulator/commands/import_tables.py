@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simulator.commands.table_report import told
+from simulator.commands.table_report import report_findings
 from simulator.design.load import resolve
 from simulator.design.records.model import Architecture, Precision
 from simulator.devices.measured.parquet import write_table
@@ -29,7 +29,7 @@ def import_command(form: str, source: str, destination: Path, *, model: str | No
     for name, table in tables.items():
         file = destination / f"{name}.parquet"
         write_table(table, file)
-        told(table, file, hardware)
+        report_findings(table, file, hardware)
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simulator.commands.table_report import told as report
+from simulator.commands.table_report import report_findings as report
 from simulator.design.load import resolve
 from simulator.design.records.model import Architecture
 from simulator.devices.measured.parquet import write_table
@@ -87,10 +87,10 @@ def _progress(live: bool) -> Callable[[int, int, Point], None]:
     """Tells every point on a terminal, every new operator elsewhere."""
     names: set[str] = set()
 
-    def told(done: int, of: int, point: Point) -> None:
+    def show_progress(done: int, of: int, point: Point) -> None:
         if live or point.name not in names:
             names.add(point.name)
             line = f"{done:5} of {of}  {point.name} {' x '.join(map(str, point.axes))}"
             print(f"\r{line}".ljust(79) if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
 
-    return told
+    return show_progress

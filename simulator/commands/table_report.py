@@ -20,7 +20,7 @@ from simulator.inputs.errors import InputError
 from simulator.recorded.vllm_run import preset_named
 
 
-def told(table: OperatorTable, file: Path, hardware: str | None) -> list[Finding]:
+def report_findings(table: OperatorTable, file: Path, hardware: str | None) -> list[Finding]:
     """Checks `table`, just written to `file`, against itself and the roofline of `hardware` (default: the preset that
     its metadata name, else that of its device's name); prints and stores the report."""
     preset = hardware or table.meta.get("hardware") or _preset(table.meta.get("device", ""))

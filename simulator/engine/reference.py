@@ -61,7 +61,7 @@ def run(
         range(len(trace)), trace.arrival_ns.tolist(), trace.prompt_tokens.tolist(), outputs.tolist(), priorities,
         strict=True)]
     arrivals = deque(request for request in requests if request.wanted)
-    engine = (scheduler or SCHEDULERS[config.scheduler])(config, identities, tables.channels)
+    chosen = (scheduler or SCHEDULERS[config.scheduler])(config, identities, tables.channels)
     record = Recorder(len(trace), config, log, gaps)
 
     depth = 2 if config.async_scheduling else config.pipeline_parallel_size
@@ -71,23 +71,23 @@ def run(
     clients = trace.concurrency or len(trace)  # of a closed loop, those that wait for nothing
     while True:
         while arrivals and arrivals[0].arrival_ns <= clock and clients:
-            engine.enqueue(arrivals.popleft())
+            chosen.enqueue(arrivals.popleft())
             clients -= 1
 
-        if engine.running or engine.waiting:
-            batch, decided = engine.schedule(), clock
+        if chosen.running or chosen.waiting:
+            batch, decided = chosen.schedule(), clock
             start = batch.end_ns = max(clock, stage_free[-1])
             time = None
             if batch.entries:
-                time = pricer(batch.entries, tables, engine.swapped_blocks)
-                engine.swapped_blocks = 0
+                time = pricer(batch.entries, tables, chosen.swapped_blocks)
+                chosen.swapped_blocks = 0
                 clock += time.host_ns
                 start = end = max(clock, stage_free[0])
                 for stage, duration in enumerate(time.stage_ns):
                     end = stage_free[stage] = max(end, stage_free[stage]) + duration
                 batch.end_ns = end
             if batch.entries or batch.preempted:
-                record.step(batch, engine, decided, start, time)
+                record.step(batch, chosen, decided, start, time)
             in_flight.append(batch)
             if len(in_flight) < depth:
                 continue
@@ -95,13 +95,13 @@ def run(
         if any(batch.entries or batch.preempted for batch in in_flight):
             oldest = in_flight.popleft()
             clock = max(clock, oldest.end_ns)
-            receivers = engine.deliver(oldest)
+            receivers = chosen.deliver(oldest)
             record.tokens_out(receivers, oldest.end_ns)
             clients += sum(request.outputs == request.wanted for request in receivers)
         elif arrivals and clients:
             in_flight.clear()
             clock = max(clock, arrivals[0].arrival_ns)
-        elif engine.running or engine.waiting:
-            raise RuntimeError(f"the scheduler leaves {len(engine.waiting)} requests waiting for ever")
+        elif chosen.running or chosen.waiting:
+            raise RuntimeError(f"the scheduler leaves {len(chosen.waiting)} requests waiting for ever")
         else:
             return record.result(requests)

@@ -39,7 +39,7 @@ class EngineResult:
     peak_used_blocks: int  # after any decision
     waiting_ns: int  # sum over steps of queue length after the decision x time until the next step's decision
     log: StepLog | None = None
-    gap_counts: Int64 | None = None  # histogram of the gaps between successive tokens of a request (see `gaps`)
+    gap_counts: Int64 | None = None  # histogram of the gaps between successive tokens of a request (see `gap_histogram`)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Sums:
     """The curves of a design added up by part, and attention; seconds, repeats included. Shapes: rows [knots],
-    prefill_ns [chunk knots, context knots]. `kept` holds dense tables by the limits that they were made for."""
+    prefill_ns [chunk knots, context knots]. `dense_tables` holds tables by the limits that they were made for."""
 
     rows: Float64  # knots
     before: Float64
@@ -36,7 +36,7 @@ class Sums:
     head: Float64
     decode: Curve
     prefill_ns: Float64
-    kept: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
+    dense_tables: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def sums(curves: list[Curve], rows: Float64, beside: list[Curve] | None) -> Sums:
@@ -49,7 +49,7 @@ def sums(curves: list[Curve], rows: Float64, beside: list[Curve] | None) -> Sums
                 _sum(curves, "head", rows), _attention(curves, decode=True), prefill.seconds * prefill.repeats * 1e9)
 
 
-def step_costs(of: Sums, hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
+def step_costs(sums: Sums, hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
                channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
                capture_sizes: Sequence[int] = (), swap_block_s: float = 0.0) -> StepCosts:
     """The step tables of a design.
@@ -64,26 +64,26 @@ def step_costs(of: Sums, hardware: Hardware, stage_layers: Sequence[int], max_to
     host = hardware.host
     overlap = _overlap(hardware)
     mixed = _beside(extras, layers)
-    by_tokens = _kept(of, (stages, max_tokens, *capture_sizes), lambda: _by_tokens(of, stages, max_tokens, capture_sizes))
+    by_tokens = _kept(sums, (stages, max_tokens, *capture_sizes), lambda: _by_tokens(sums, stages, max_tokens, capture_sizes))
     stage_tokens = by_tokens.stage_ns
     if host.graphless_layer_s:
         stage_tokens = stage_tokens + exposed_launches_ns(by_tokens.linear_ns, stage_layers, host.graphless_layer_s, capture_sizes)
     stage_sequences = np.zeros((stages, max_sequences + 1), dtype=np.int64)
-    stage_sequences[-1] = _kept(of, ("head", max_sequences), lambda: _dense(
-        of.rows, of.head, np.arange(max_sequences + 1, dtype=float)))
+    stage_sequences[-1] = _kept(sums, ("head", max_sequences), lambda: _dense(
+        sums.rows, sums.head, np.arange(max_sequences + 1, dtype=float)))
     stage_sequences[0, 1:] += _ns(host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1))
     half_before = half_after = None
     if overlap in (INTERLEAVED, BEST):
-        half_before, half_after = _kept(of, ("halves", max_tokens, *capture_sizes), lambda: [
-            _dense(of.rows, half, by_tokens.rows / 2) for half in (of.half_before, of.half_after)])
+        half_before, half_after = _kept(sums, ("halves", max_tokens, *capture_sizes), lambda: [
+            _dense(sums.rows, half, by_tokens.rows / 2) for half in (sums.half_before, sums.half_after)])
     return StepCosts(
         linear_ns=by_tokens.linear_ns,
-        decode_ns=_kept(of, ("decode", max_sequences), lambda: _per_batch(of.decode, max_sequences)),
+        decode_ns=_kept(sums, ("decode", max_sequences), lambda: _per_batch(sums.decode, max_sequences)),
         decode_spread_ns=np.zeros(max_sequences + 1) if extras is None else extras.spread_s * layers * 1e9,
         channels=channels[0] if channels else 0,
         channel_request_ns=channels[1] * layers * 1e9 if channels else 0.0,
         channel_token_ns=channels[2] * layers * 1e9 if channels else 0.0,
-        prefill_ns=of.prefill_ns,
+        prefill_ns=sums.prefill_ns,
         chunk_knots=grids.chunk_knots(),
         context_knots=grids.context_knots(),
         stage_layers=np.asarray(stage_layers, dtype=np.int64),
@@ -107,19 +107,19 @@ class _ByTokens:
     stage_ns: Int64  # [stages, tokens]
 
 
-def _by_tokens(of: Sums, stages: int, max_tokens: int, capture_sizes: Sequence[int]) -> _ByTokens:
+def _by_tokens(sums: Sums, stages: int, max_tokens: int, capture_sizes: Sequence[int]) -> _ByTokens:
     tokens = padded(np.arange(max_tokens + 1), capture_sizes)
     stage_tokens = np.zeros((stages, max_tokens + 1), dtype=np.int64)
-    stage_tokens[0] += _dense(of.rows, of.embed, tokens)
+    stage_tokens[0] += _dense(sums.rows, sums.embed, tokens)
     if stages > 1:  # every stage but the last sends its rows on; one send was counted for each of them
-        stage_tokens[:-1] += _dense(of.rows, of.send / (stages - 1), tokens)
-    return _ByTokens(tokens, _dense(of.rows, of.before + of.after, tokens), stage_tokens)
+        stage_tokens[:-1] += _dense(sums.rows, sums.send / (stages - 1), tokens)
+    return _ByTokens(tokens, _dense(sums.rows, sums.before + sums.after, tokens), stage_tokens)
 
 
-def _kept(of: Sums, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
-    found = of.kept.get(key)
+def _kept(sums: Sums, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
+    found = sums.dense_tables.get(key)
     if found is None:
-        found = of.kept[key] = compute()
+        found = sums.dense_tables[key] = compute()
     return found
 
 

@@ -24,15 +24,16 @@ MeasureAll = Callable[[list[Point]], list[dict[str, Any]]]
 
 
 def profile(points: list[Point], journal: Journal, measure: Measure, together: MeasureAll,
-            told: Callable[[int, int, Point], None]) -> None:
+            show_progress: Callable[[int, int, Point], None]) -> None:
     """Measures the points that `journal` lacks, each kept as soon as it is known.
 
-    together: measures the collectives of one kind at once, since their processes start slowly. told: (done, of, next point).
+    together: measures the collectives of one kind at once, since their processes start slowly. show_progress: (done, of, next
+    point).
     """
     for done, point in enumerate(points):
         if point.key in journal.finished:
             continue
-        told(done, len(points), point)
+        show_progress(done, len(points), point)
         if isinstance(point.operator, Collective):
             alike = [p for p in points[done:] if p.operator == point.operator and p.key not in journal.finished]
             for one, result in zip(alike, together(alike), strict=True):

@@ -173,19 +173,19 @@ def _print_times(console: Console, a: Trial, b: Trial, left: list[Position], rig
 
 def _plain(space: Space, trial: Trial, roofline: list[Position], knobs: list[Change], other: Trial | None,
            other_roofline: list[Position]) -> dict[str, Any]:
-    def told(t: Trial, rows: list[Position]) -> dict[str, Any]:
+    def to_json(t: Trial, rows: list[Position]) -> dict[str, Any]:
         return {"trial": t.number, "status": t.status, "reason": t.reason, "parameters": t.parameters,
                 "objectives": t.objectives, "metrics": {ALL_METRICS[m].column: v for m, v in t.metrics.items()
                                                         if m in ALL_METRICS}, "operators": [asdict(row) for row in rows]}
 
     best = {o.name: best_change(knobs, o.name) for o in space.objectives}
-    plain = told(trial, roofline)
+    plain = to_json(trial, roofline)
     plain["knobs"] = [{"parameter": c.parameter, "from": c.before, "to": c.after, "gains": c.gains, "reason": c.reason,
                        "status": c.trial.status if c.trial else "does not exist"} for c in knobs]
     plain["helps_most"] = {name: None if c is None else {"parameter": c.parameter, "to": c.after, "gain": c.gains[name]}
                            for name, c in best.items()}
     if other is not None:
-        plain["against"] = told(other, other_roofline)
+        plain["against"] = to_json(other, other_roofline)
         if noise := objective_noise(space, trial, other):
             plain["against"]["noise_half_widths"] = noise
     return plain

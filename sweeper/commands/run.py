@@ -80,19 +80,19 @@ def run(args: Namespace) -> int:
         seeds=tuple(warm.seeds),
         ladder=None if rungs is None else asdict(rungs))
     folder = Path(args.out) if args.out else Path("runs") / space.name
-    book = study_folder.create(folder, space, settings)
+    ledger = study_folder.create(folder, space, settings)
     for trial in warm.taken:
-        book.append(trial)
-    return _sweep(folder, space, book, settings, costs, args, note)
+        ledger.append(trial)
+    return _sweep(folder, space, ledger, settings, costs, args, note)
 
 
 def resume(args: Namespace) -> int:
     """Continues a study; nothing that finished is evaluated again."""
     folder = Path(args.folder)
-    space, book = study_folder.reopen(folder)
+    space, ledger = study_folder.reopen(folder)
     try:
         settings = settings_of(
-            book.header, trials=_positive(args.trials, "--trials"), workers=_positive(args.workers, "--workers"),
+            ledger.header, trials=_positive(args.trials, "--trials"), workers=_positive(args.workers, "--workers"),
             trial_timeout_s=_seconds(args.trial_timeout, "--trial-timeout"),
             tracking_uri=None if args.tracking_uri is None else check_uri(args.tracking_uri),
             storage=None if args.storage is None else check_storage(args.storage))
@@ -102,23 +102,23 @@ def resume(args: Namespace) -> int:
         if args.cache:
             costs = cache.merge([costs, cache.load(Path(args.cache))])
     except BaseException:
-        book.close()
+        ledger.close()
         raise
-    return _sweep(folder, space, book, settings, costs, args)
+    return _sweep(folder, space, ledger, settings, costs, args)
 
 
-def _sweep(folder: Path, space: Space, book: Ledger, settings: SweepSettings, costs: Snapshot, args: Namespace,
+def _sweep(folder: Path, space: Space, ledger: Ledger, settings: SweepSettings, costs: Snapshot, args: Namespace,
            note: str = "") -> int:
     from sweeper.run.sweep import Sweep
     from sweeper.workers.pool_errors import PoolError
 
     try:
-        with closing(book), Progress(Console(stderr=True), quiet=args.quiet) as progress:
+        with closing(ledger), Progress(Console(stderr=True), quiet=args.quiet) as progress:
             if note:
                 progress.say(note)
-            if book.header.code_version != simulator_version():
+            if ledger.header.code_version != simulator_version():
                 progress.say("note: earlier trials of this study were simulated by another version of the simulator")
-            ending = Sweep(folder, space, book, settings, progress).run(
+            ending = Sweep(folder, space, ledger, settings, progress).run(
                 address=args.address, costs=costs, elastic=args.address is not None and args.workers is None)
     except KeyboardInterrupt:
         print(f"interrupted; continue with `python -m sweeper resume {folder}`", file=sys.stderr)
@@ -128,8 +128,9 @@ def _sweep(folder: Path, space: Space, book: Ledger, settings: SweepSettings, co
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        raise InputError(f"cannot be written: {os.strerror(error.errno)}; every finished trial is in {book.path}; mend that, then "
-                         f"`python -m sweeper resume {folder}` completes the study", file=str(error.filename or folder)) from error
+        raise InputError(f"cannot be written: {os.strerror(error.errno)}; every finished trial is in {ledger.path}; mend that, "
+                         f"then `python -m sweeper resume {folder}` completes the study",
+                         file=str(error.filename or folder)) from error
     if not args.quiet:
         print_ending(Console(width=None if sys.stdout.isatty() else 160), folder, space, settings, ending)
     return EXIT_CODES.get(ending.why, 0)

@@ -102,14 +102,14 @@ def _anatomy(space: Space, found: Digest, a: Any) -> dict[str, Any]:
 
 
 def _slice(space: Space, found: Any) -> dict[str, Any]:
-    def told(step: Any) -> dict[str, Any]:
+    def to_json(step: Any) -> dict[str, Any]:
         trial = step.trial
         if trial is None:
             return {"value": label(step.value), "status": "impossible", "reason": step.reason[:columns.MAX_REASON], "values": None}
         values = [trial.objectives.get(o.name) for o in space.objectives] if trial.objectives else None
         return {"value": label(step.value), "status": trial.status, "reason": trial.reason[:columns.MAX_REASON], "values": values}
 
-    return {"number": found.number, "parameter": found.parameter, "own": found.own, "steps": [told(s) for s in found.steps]}
+    return {"number": found.number, "parameter": found.parameter, "own": found.own, "steps": [to_json(s) for s in found.steps]}
 
 
 def _shown_rows(found: Digest, table: pa.Table) -> Any:

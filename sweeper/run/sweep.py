@@ -73,8 +73,8 @@ class Ending:
 class Sweep:
     """Runs a study. Collects trials, writes them to the ledger first, then tells progress and MLflow."""
 
-    def __init__(self, folder: Path, space: Space, book: Ledger, settings: SweepSettings, progress: Progress) -> None:
-        self._folder, self._space, self._book, self._settings = folder, space, book, settings
+    def __init__(self, folder: Path, space: Space, ledger: Ledger, settings: SweepSettings, progress: Progress) -> None:
+        self._folder, self._space, self._ledger, self._settings = folder, space, ledger, settings
         self._progress = progress
         self._exhaustive = settings.sampler == "exhaustive"
         self._trials: list[Trial] = []  # all of them for a search, which learns from them; else only their numbers
@@ -83,7 +83,7 @@ class Sweep:
         self._counts: Counter[Status] = Counter()
         self._rejected: Counter[str] = Counter()  # points illegal as written, by the constraint they miss
         self._cheap: Counter[str] = Counter()  # designs that ended below the full simulation, by rung
-        for trial in book.trials():
+        for trial in ledger.trials():
             self._counts[trial.status] += 1
             self._cheap[trial.rung] += bool(trial.rung)
             self._front.add(trial)
@@ -97,11 +97,11 @@ class Sweep:
         self._cpu_s = self._loop_cpu_s = 0.0  # of the driver while trials ran: all threads, and the loop's own
         self._why = ""
         self._pool: Any = None  # sweeper.workers.pool.Pool
-        labels = labels_of(space, folder, book.header)
+        labels = labels_of(space, folder, ledger.header)
         uri = settings.tracking_uri or default_uri(folder)
         self._tracker = Tracker(uri, labels, progress.warn,
                                 earlier=[trial for trial in self._trials if not trial.rung])
-        self._mirror = (Mirror(settings.storage, space, book.header.study_id, book.path, progress.warn)
+        self._mirror = (Mirror(settings.storage, space, ledger.header.study_id, ledger.path, progress.warn)
                         if settings.storage else None)
 
     def run(self, *, address: str | None, costs: Snapshot, elastic: bool = False) -> Ending:
@@ -118,7 +118,7 @@ class Sweep:
                 costs = self._evaluate(costs, address, elastic)
             else:
                 self._why = "complete"
-            self._book.sync()
+            self._ledger.sync()
             return self._finish(costs, new=self._done - before)
 
     @property
@@ -211,7 +211,7 @@ class Sweep:
         settings = self._settings
         ladder = Ladder(self._space, rungs)
         done = {trial.number: trial for trial in self._trials}
-        shorts = self._book.interim()
+        shorts = self._ledger.interim()
         if settings.deterministic:
             for trial in warm:
                 ladder.learn(trial)
@@ -227,7 +227,7 @@ class Sweep:
                       settings.trials - self._done, first, waiting)
 
     def _record(self, trial: Trial) -> None:
-        self._book.append(trial)
+        self._ledger.append(trial)
         if trial.interim:
             return
         self._cheap[trial.rung] += bool(trial.rung)
@@ -247,7 +247,7 @@ class Sweep:
                 "cache_misses": float(counters.misses)}
 
     def _record_rows(self, rows: Rows) -> None:
-        self._book.append_lines(rows.lines)
+        self._ledger.append_lines(rows.lines)
         for status, count in zip(STATUSES, np.bincount(rows.statuses, minlength=len(STATUSES)).tolist(), strict=True):
             self._counts[status] += count
         complete = np.flatnonzero(rows.statuses == COMPLETE)
@@ -264,7 +264,7 @@ class Sweep:
 
     def _tick(self) -> bool:
         """Whether to stop; looks after everything that is due now and then."""
-        self._book.tick()
+        self._ledger.tick()
         now_s = time.monotonic()
         if self._progress.due:
             self._show()
@@ -294,7 +294,7 @@ class Sweep:
         from sweeper.study.results import write_results
 
         self._save_costs(costs)
-        found = digest(self._space, self._book.path)
+        found = digest(self._space, self._ledger.path)
         write_results(self._folder, self._space, found)
         summary = self._summary(costs, new)
         if new or not (self._folder / SUMMARY_FILE).exists():  # a resume that finds nothing to do keeps the last one

@@ -77,7 +77,7 @@ class Space:
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
-    def _sections(self) -> DesignCache:
+    def _design_cache(self) -> DesignCache:
         return DesignCache(self.base, self.file)
 
     @cached_property
@@ -138,11 +138,11 @@ class Space:
 
     def design(self, values: Mapping[str, Any]) -> Design:
         """The design at a canonical point. Raises InputError for a combination that the schema refuses."""
-        return self._sections.build(self.overrides(values))[0]
+        return self._design_cache.build(self.overrides(values))[0]
 
     def keyed_design(self, values: Mapping[str, Any]) -> tuple[Design, str]:
         """As `design`, with its `simulator.design_key.design_key`. Raises InputError."""
-        return self._sections.build(self.overrides(values))
+        return self._design_cache.build(self.overrides(values))
 
     def design_with(self, overrides: dict[str, Any]) -> Design:
         """The base design with any dotted overrides. Raises InputError."""

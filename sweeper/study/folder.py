@@ -49,11 +49,11 @@ def create(folder: Path, space: Space, settings: SweepSettings) -> Ledger:
 
 def reopen(folder: Path) -> tuple[Space, Ledger]:
     """The study in a folder, locked. Raises InputError where it is missing, in use, or its space was changed."""
-    book = ledger.reopen(folder / ledger.FILE_NAME)
+    reopened = ledger.reopen(folder / ledger.FILE_NAME)
     try:
-        return space_of(folder, book.header), book
+        return space_of(folder, reopened.header), reopened
     except BaseException:
-        book.close()
+        reopened.close()
         raise
 
 

@@ -86,7 +86,7 @@ class MeasuredDevice:
         least = count * (3.0 * operator.n * operator.k * operator.weight_bits / 8) / self.peaks.bytes_per_s  # weights once
         return Priced(np.maximum((start + wanted) / at, least), base.joules, base.bound, fidelity)
 
-    def knows(self, operator: Operator) -> bool:
+    def covers(self, operator: Operator) -> bool:
         """Whether the table has measurements of this operator."""
         return self.table.points(*identity_of(operator, self.names.get(operator, ""))) is not None
 

@@ -14,7 +14,7 @@ from sweeper.run.screen import screen, sparkline, thinned
 from sweeper.run.status import ShownStatus
 
 STATUS = ShownStatus(120, 200, 80, 38, 2, 14, 1234.0, 0.98, 3.2, pruned=5, workers=2, title="npu_pim, gp",
-                best=("tpot_p95 12.3 ms", "goodput 33.1 requests/s", "cost_per_hour 3.21 USD/h"))
+                     best=("tpot_p95 12.3 ms", "goodput 33.1 requests/s", "cost_per_hour 3.21 USD/h"))
 
 
 def _console(*, terminal: bool, width: int = 100) -> Console:
