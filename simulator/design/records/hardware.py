@@ -1,7 +1,7 @@
 """The hardware of a design: a compute device (NPU or GPU), its memory, PIM, links, host and prices.
 
 `name` and `source` are labels; everything else is a knob. `hardware.npus_per_...` arithmetic lives with the models
-in `simulator/hardware`; this file only says what can be written.
+in `simulator/devices`; this file only says what can be written.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Hardware(Record):
     npu: Npu | None = None
     gpu: Gpu | None = None
     device: PluginDevice | None = None
-    tables: str | None = None  # measured operators (parquet, see simulator.hardware.measured) before the datasheet's model
+    tables: str | None = None  # measured operators (parquet, see simulator.devices.measured) before the datasheet's model
     # Time of a kernel while serving, over its time in the tables: a profiler's short bursts run at other clocks than hours
     # of load under a power limit. `python -m simulator calibrate` finds it.
     kernel_time: float = Field(default=1.0, ge=0.5, le=2.0)
