@@ -1,7 +1,5 @@
 """Replicates of a design: how exact its objectives and constraints are, and which trials tie.
 
-How exact objectives and constraints are that were measured on several replicates: the jackknife.
-
 An objective is an expression over metrics, worth what it says of their means. Its share of each replicate is the
 jackknife's pseudo-value, n f(all) - (n - 1) f(without that replicate) (Miller, "The jackknife - a review", Biometrika 61,
 1974): of a plain metric just the replicate's value, of a ratio or a product what makes Student's interval hold for the
@@ -29,6 +27,7 @@ from sweeper.study.ties import Measured, close, measured
 from sweeper.study.trial import Trial
 
 Samples = Mapping[str, Sequence[float]]  # metric -> its value in each replicate; those that vary
+
 
 class Replicated:
     """What one pass over a ledger has seen; nothing of trials without replicates."""
