@@ -11,17 +11,18 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError
+from simulator.pricing.numbers import index, inlined
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Float64 = NDArray[np.float64]
 
-STRIDE = 16  # the index of an axis has one entry per 16 units
+STRIDE_BITS = 4
+STRIDE = 1 << STRIDE_BITS  # the index of an axis has one entry per so many units
 
 
 class StepTables(NamedTuple):
@@ -137,104 +138,101 @@ def _knot_index(raw: bytes) -> Int32:
     return index
 
 
-@register_jitable
-def cell(x, knots, index):  # type: ignore[no-untyped-def]
+@inlined
+def cell(x, knots, marks):  # type: ignore[no-untyped-def]
     """The cell [knots[c], knots[c + 1]) that holds `x`; the first or last one for `x` outside. O(1) where knots are
-    at least STRIDE apart."""
-    last = len(knots) - 2
-    mark = int(x) // STRIDE
-    if mark >= len(index):
+    at least STRIDE apart. `marks`: the `knot_index` of the knots."""
+    last = index(len(knots) - 2)
+    mark = index(int(x) >> STRIDE_BITS)
+    if mark >= index(len(marks)):
         return last
-    c = index[mark]
-    while c < last and x >= knots[c + 1]:
-        c += 1
+    c = index(marks[mark])
+    while c < last and x >= knots[index(c + 1)]:
+        c = index(c + 1)
     return c
 
 
-@register_jitable
-def decode_cell(batch, context_sum, knots, index, inverse):  # type: ignore[no-untyped-def]
+@inlined
+def decode_cell(batch, context_sum, knots, marks, inverse):  # type: ignore[no-untyped-def]
     """`cell` of the mean context, without a division: `inverse` is 1 / batch."""
-    last = len(knots) - 2
-    mark = int(context_sum * inverse) // STRIDE
-    if mark >= len(index):
+    last = index(len(knots) - 2)
+    mark = index(int(context_sum * inverse) >> STRIDE_BITS)
+    if mark >= index(len(marks)):
         return last
-    c = index[mark]
-    while c < last and context_sum >= knots[c + 1] * batch:
-        c += 1
+    c = index(marks[mark])
+    while c < last and context_sum >= knots[index(c + 1)] * batch:
+        c = index(c + 1)
     return c
 
 
-@register_jitable
-def in_decode_cell(c, batch, context_sum, knots):  # type: ignore[no-untyped-def]
-    """Whether `decode_cell` would find cell `c`."""
-    return (c == 0 or context_sum >= knots[c] * batch) and (c == len(knots) - 2 or context_sum < knots[c + 1] * batch)
-
-
-@register_jitable
-def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, knots, index):  # type: ignore[no-untyped-def]
+@inlined
+def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, knots, marks):  # type: ignore[no-untyped-def]
     """Decode attention of `batch` >= 1 one-token entries with `context_sum` tokens in all and `longest` in one.
 
     Linear in the mean context between its knots, plus `spread[batch]` ns per token by which the longest exceeds it.
     """
-    c = decode_cell(batch, context_sum, knots, index, inverse[batch])
-    return decode_in_cell_ns(context_sum, longest, base[batch, c], slope[batch, c], spread[batch], inverse[batch])
+    b = index(batch)
+    c = decode_cell(batch, context_sum, knots, marks, inverse[b])
+    return decode_in_cell_ns(context_sum, longest, base[b, c], slope[b, c], spread[b], inverse[b])
 
 
-@register_jitable
+@inlined
 def decode_in_cell_ns(context_sum, longest, base, slope, spread, inverse):  # type: ignore[no-untyped-def]
     """`decode_time_ns` once its cell is known."""
     return int(max(base + slope * context_sum + spread * (longest - context_sum * inverse), 0.0) + 0.5)
 
 
-@register_jitable
+@inlined
 def decode_on_line_ns(context_sum, base, slope):  # type: ignore[no-untyped-def]
     """`decode_in_cell_ns` where the spread costs nothing, without its longer way through the processor."""
     return int(max(base + slope * context_sum, 0.0) + 0.5)
 
 
-@register_jitable
-def beside_time_ns(batch, context_sum, longest, chunk, beside_knots, table, spread, knots, index):  # type: ignore[no-untyped-def]
+@inlined
+def beside_time_ns(batch, context_sum, longest, chunk, beside_knots, table, spread, knots, marks):  # type: ignore[no-untyped-def]
     """Decode attention beside prefill chunks, the longest of them `chunk` tokens: as `decode_time_ns`, lerp along chunk
     (ends held)."""
-    mean = context_sum / batch
-    c = cell(mean, knots, index)
-    along = (mean - knots[c]) / (knots[c + 1] - knots[c])
-    r = 0
-    while r < len(beside_knots) - 2 and chunk >= beside_knots[r + 1]:
-        r += 1
-    at_mean = table[r, batch, c] + (table[r, batch, c + 1] - table[r, batch, c]) * along
+    mean, b = context_sum / batch, index(batch)
+    c = cell(mean, knots, marks)
+    above = index(c + 1)
+    along = (mean - knots[c]) / (knots[above] - knots[c])
+    r = index(0)
+    while r + 2 < len(beside_knots) and chunk >= beside_knots[index(r + 1)]:
+        r = index(r + 1)
+    at_mean = table[r, b, c] + (table[r, b, above] - table[r, b, c]) * along
     if len(beside_knots) > 1 and chunk > beside_knots[r]:
-        share = min((chunk - beside_knots[r]) / (beside_knots[r + 1] - beside_knots[r]), 1.0)
-        upper = table[r + 1, batch, c] + (table[r + 1, batch, c + 1] - table[r + 1, batch, c]) * along
+        s = index(r + 1)
+        share = min((chunk - beside_knots[r]) / (beside_knots[s] - beside_knots[r]), 1.0)
+        upper = table[s, b, c] + (table[s, b, above] - table[s, b, c]) * along
         at_mean += (upper - at_mean) * share
-    return int(max(at_mean + spread[batch] * (longest - mean), 0.0) + 0.5)
+    return int(max(at_mean + spread[b] * (longest - mean), 0.0) + 0.5)
 
 
-@register_jitable
+@inlined
 def channel_time_ns(requests, context, request_ns, token_ns):  # type: ignore[no-untyped-def]
     """Decode attention on PIM with whole requests on channels: `requests[c]` one-token entries with `context[c]`
     tokens in all on channel c; the busiest channel counts."""
     busiest = 0.0
-    for c in range(len(requests)):
+    for c in range(index(len(requests))):
         busiest = max(busiest, request_ns * requests[c] + token_ns * context[c])
     return int(busiest + 0.5)
 
 
-@register_jitable
-def prefill_time_ns(chunk, context, table, chunks, chunk_index, per_chunk, contexts, context_index, per_context):  # type: ignore[no-untyped-def]
+@inlined
+def prefill_time_ns(chunk, context, table, chunks, chunk_marks, per_chunk, contexts, context_marks, per_context):  # type: ignore[no-untyped-def]
     """Prefill attention of one chunk of `chunk` tokens with `context` tokens before it: bilinear, context first.
 
     `per_chunk` and `per_context` are the inverse widths of the cells of the knots `chunks` and `contexts`.
     """
-    r = cell(chunk, chunks, chunk_index)
-    c = cell(context, contexts, context_index)
+    r, c = cell(chunk, chunks, chunk_marks), cell(context, contexts, context_marks)
+    upper, right = index(r + 1), index(c + 1)
     along = (context - contexts[c]) * per_context[c]
-    low = table[r, c] + (table[r, c + 1] - table[r, c]) * along
-    high = table[r + 1, c] + (table[r + 1, c + 1] - table[r + 1, c]) * along
+    low = table[r, c] + (table[r, right] - table[r, c]) * along
+    high = table[upper, c] + (table[upper, right] - table[upper, c]) * along
     return int(max(low + (high - low) * ((chunk - chunks[r]) * per_chunk[r]), 0.0) + 0.5)
 
 
-@register_jitable
+@inlined
 def blocks_time_ns(overlap, linear, prefill, decode, half_before, half_after, layers):  # type: ignore[no-untyped-def]
     """All decoder blocks: linear operators combined with attention as `overlap` says. Integers in, integer out."""
     if overlap == SERIAL:
@@ -252,7 +250,7 @@ def blocks_time_ns(overlap, linear, prefill, decode, half_before, half_after, la
     return min(concurrent, interleaved)
 
 
-@register_jitable
+@inlined
 def stage_time_ns(blocks, stage_layers, layers, tokens_ns, sequences_ns):  # type: ignore[no-untyped-def]
     """One pipeline stage: its share of the decoder blocks, rounded up, and what only it does (embedding, head...)."""
     return -(-blocks * stage_layers // layers) + tokens_ns + sequences_ns

@@ -1,0 +1,105 @@
+"""Admission (10-15): requests from the head of the queue while tokens, seats and blocks suffice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.costs.numbers import index, inlined
+from simulator.engine.kernel.prefix_cache import find_prefix, publish, share_prefix, take_blocks
+from simulator.engine.kernel.queue import push, take
+from simulator.engine.kernel.records import PROMPT, Core, Flights, Log, Pool, Queue, Requests, Served
+from simulator.engine.kernel.running import append_slot, blocks_for
+from simulator.engine.kernel.serve import longest_chunk
+
+
+@inlined
+def admit(core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log) -> None:
+    """Admits requests in the order of the queue; those that are part of a batch in flight are stepped over."""
+    run, waiters = core.run, queue.waiters
+    cap, place, aside = longest_chunk(core), run.stack - 1, np.int64(0)
+    while run.budget > 0 and run.running < run.max_num_seqs:
+        if run.by_priority:
+            if run.stack == 0:
+                break
+            place = np.int64(0)
+            r = index(waiters[index(0)])
+            if queue.due[r] > run.delivered:
+                take(place, core, requests, queue)
+                aside += 1
+                waiters[index(len(waiters) - aside)] = r
+                continue
+        else:
+            while place >= 0 and queue.due[index(waiters[index(place)])] > run.delivered:
+                place -= 1
+            if place < 0 and run.head >= run.joined:
+                break
+            r = index(waiters[index(place)]) if place >= 0 else index(run.head)
+        if not _start(r, cap, core, requests, queue, flights, served, pool, log):
+            break
+        if place >= 0:
+            take(place, core, requests, queue)
+            place -= 1
+        else:
+            run.head += 1
+    for k in range(aside):
+        push(waiters[index(len(waiters) - 1 - k)], core, requests, queue)
+
+
+@inlined
+def _start(
+    r: int, cap: int, core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log
+) -> bool:
+    """Admits request r if it fits (11-15), with the blocks it finds in the prefix cache and its first chunk."""
+    run = core.run
+    known = np.int64(requests.prompt[r]) + queue.done[r]
+    found = idle = own = computed = np.int64(0)
+    if run.caching:
+        most = np.int64(index(known - 1) // index(run.block_size))
+        found, idle, own = find_prefix(r, most, core, requests, pool)
+        computed = (found + own) * run.block_size
+    swapped = np.int64(0)
+    if run.swap:
+        swapped = np.int64(queue.swapped[r])
+        computed = max(computed, swapped)
+    new, run.blocked = min(known - computed, cap), 0
+    if new > run.budget:
+        if not run.chunked:
+            return False
+        new = run.budget
+    hits = found + own
+    need = blocks_for(computed + new, core) - hits
+    whole = blocks_for(known, core) - hits if run.full_gate else need
+    margin = run.margin_blocks if run.running > 0 else np.int64(0)
+    if whole + idle + own + margin > run.free:
+        run.blocked = 1
+        return False
+    run.free -= need + idle + own
+    slot = append_slot(r, core)
+    row = core.slots[slot]
+    row.kind, row.known, row.computed, row.chunk = PROMPT, known, computed, new
+    core.entries[index(run.entries)] = slot
+    run.entries += 1
+    run.prompts += 1
+    run.budget -= new
+    if swapped > 0:
+        if swapped > hits * run.block_size:
+            run.swapped_blocks += blocks_for(swapped, core) - hits
+        queue.swapped[r] = 0
+    if run.channels:
+        least = index(0)
+        for c in range(index(1), index(run.channels)):
+            if flights.channel_tokens[c] < flights.channel_tokens[least]:
+                least = c
+        row.channel = least
+        flights.channel_tokens[least] += known
+    if run.caching:
+        share_prefix(slot, r, found, own, core, pool)
+        take_blocks(need, core, pool)
+        publish(slot, np.int64(index(computed + new) // index(run.block_size)), core, requests, pool)
+    if served.first_scheduled_ns[r] < 0:
+        served.cached_tokens[r] = computed
+    if run.logging:
+        k = index(run.logged_admissions)
+        log.admissions[k, 0], log.admissions[k, 1], log.admissions[k, 2] = run.steps, r, computed
+    run.logged_admissions += 1
+    return True

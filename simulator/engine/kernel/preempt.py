@@ -1,0 +1,104 @@
+"""Preemption (8, 21): a running request gives up its blocks and goes back to the head of the queue."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.costs.numbers import index, inlined
+from simulator.engine.kernel.prefix_cache import release
+from simulator.engine.kernel.queue import push
+from simulator.engine.kernel.records import ALL, LATE, LEAVING, PROMPT, Core, Flights, Log, Pool, Queue, Requests, Served
+from simulator.engine.kernel.running import blocks_for, computed_of, drop_slot, leave_group
+
+
+@inlined
+def find_victim(core: Core, requests: Requests) -> int:
+    """Whom to preempt (8): the request admitted last, or the one served last by (priority, arrival), of equal ones the first."""
+    slots, anchor = core.slots, index(core.run.max_num_seqs)
+    worst = index(slots[anchor].before)
+    if core.run.by_priority:
+        slot = worst
+        while slot != anchor:
+            a, b = index(slots[slot].request), index(slots[worst].request)
+            first, second = requests.priority[a], requests.priority[b]
+            if first > second or (first == second and requests.arrival_ns[a] >= requests.arrival_ns[b]):
+                worst = slot
+            slot = index(slots[slot].before)
+    return worst
+
+
+@inlined
+def published_tokens(slot: int, computed: int, core: Core) -> int:
+    """Tokens of a running request whose full blocks have been published: with asynchronous scheduling not the newest one,
+    which was not known when it was scheduled."""
+    run, row = core.run, core.slots[slot]
+    if row.kind == LEAVING:
+        return np.int64(row.computed)
+    if run.asynchronous and row.kind >= 0 and row.joined != core.groups[index(row.kind)].pass_:
+        return computed - 1
+    return computed
+
+
+@inlined
+def preempt(slot: int, core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log) -> None:
+    """Preempts the request in a slot. What it will get from batches in flight counts as done, because it cannot be resumed before
+    that. Its tokens in the batch being made return to the budget."""
+    run, row = core.run, core.slots[slot]
+    r, kind = index(row.request), np.int64(row.kind)
+    new = np.int64(row.chunk) if row.stamp == run.decided else np.int64(0)
+    last, prompt = row.last, np.int64(requests.prompt[r])
+    if kind >= 0:
+        group = core.groups[index(kind)]
+        computed, last = computed_of(slot, core), group.last_decision
+        done = requests.output[r] - (row.last_pass - group.pass_ + 1)
+        if run.gaps:
+            served.last_token_ns[r] = group.last_token_ns
+    elif kind == LEAVING:
+        computed, done = np.int64(row.total), np.int64(requests.output[r])
+    elif kind == LATE:
+        computed = np.int64(row.computed)
+        done = computed + 1 - prompt
+    else:
+        computed = np.int64(row.computed)
+        done = row.known - prompt
+    if run.channels:
+        c, known = index(row.channel), prompt + done
+        if kind != PROMPT and last > run.delivered:
+            known -= 1
+            flights.yields_on[index(last % run.depth), c] -= 1
+        flights.channel_tokens[c] -= known
+        if kind >= 0:
+            flights.on_channels[index(kind), 0, c] -= 1
+            flights.on_channels[index(kind), 1, c] -= computed
+    held = blocks_for(computed + new, core)
+    if run.caching:
+        full = np.int64(row.published)
+        if not run.by_priority:
+            full = np.int64(index(published_tokens(slot, computed, core)) // index(run.block_size))
+        run.free += release(slot, held, full, np.int64(r) + 1, core, pool)
+    else:
+        run.free += held
+    if run.swap:
+        queue.swapped[r] = computed
+        run.swapped_blocks += blocks_for(computed, core)
+    if kind >= 0:
+        leave_group(index(kind), slot, computed, core)
+    elif kind == LATE:
+        run.lates -= 1
+    elif kind == PROMPT:
+        run.prompts -= 1
+    queue.done[r], queue.due[r] = done, last
+    if kind == LEAVING:
+        queue.done[r] = ALL
+        run.leaving_queue += 1
+    drop_slot(slot, core)
+    push(r, core, requests, queue)
+    served.preemptions[r] += 1
+    if run.logging:
+        log.preempted[index(run.preemptions), 0] = run.steps
+        log.preempted[index(run.preemptions), 1] = r
+    run.preemptions += 1
+    run.preempted += 1
+    run.idle_preemptions += 1
+    run.budget += new
+    run.blocked = 0

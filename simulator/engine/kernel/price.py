@@ -1,0 +1,76 @@
+"""Time of a batch, from counters of the decodes in step and the list of the other entries (see `StepCosts`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.costs.lookup import (
+    beside_time_ns,
+    blocks_time_ns,
+    channel_time_ns,
+    decode_time_ns,
+    prefill_time_ns,
+)
+from simulator.costs.numbers import index, inlined
+from simulator.engine.kernel.records import ChunkTables, Core, DecodeTables, Flights, StageTables
+from simulator.engine.kernel.running import longest_context
+
+
+@inlined
+def blocks_ns(g: int, core: Core, flights: Flights, stages: StageTables, decodes: DecodeTables, chunks: ChunkTables) -> int:
+    """Time of all decoder blocks for the batch that was decided; adds to the totals."""
+    run, group = core.run, core.groups[g]
+    batch, context = run.decodes, group.context + run.decodes
+    prefill = longest = longest_chunk = np.int64(0)
+    for k in range(index(run.entries)):
+        row = core.slots[index(core.entries[k])]
+        chunk, before = np.int64(row.chunk), np.int64(row.computed)
+        if chunk == 1:  # priced like a decode
+            batch += 1
+            context += before + 1
+            longest = max(longest, before + 1)
+            continue
+        longest_chunk = max(longest_chunk, chunk)
+        prefill += prefill_time_ns(chunk, before, chunks.prefill_ns, chunks.chunk_knots, chunks.chunk_marks, chunks.per_chunk,
+                                   decodes.knots, decodes.marks, chunks.per_context)
+        run.prefill_chunks += 1
+        run.prefill_tokens += chunk
+        run.prefill_context += before
+        run.prefill_pairs += chunk * before + chunk * (chunk + 1) // 2
+    decode = np.int64(0)
+    if batch > 0:
+        if run.spread and run.decodes > 0:
+            longest = max(longest, longest_context(g, core) + 1)
+        if run.channels:
+            decode = _busiest_ns(g, core, flights)
+        elif longest_chunk > 0 and run.has_beside:
+            decode = beside_time_ns(batch, context, longest, longest_chunk, chunks.beside_knots, chunks.beside_ns,
+                                    chunks.beside_spread_ns, decodes.knots, decodes.marks)
+        else:
+            decode = decode_time_ns(batch, context, longest, decodes.base_ns, decodes.slope_ns, decodes.spread_ns,
+                                    decodes.inverse, decodes.knots, decodes.marks)
+        run.decode_sequences += batch
+        run.decode_context += context
+        run.decode_ns += decode
+    run.prefill_ns += prefill
+    tokens = index(run.tokens)
+    blocks = blocks_time_ns(run.overlap, stages.linear_ns[tokens], prefill, decode, stages.half_before_ns[tokens],
+                            stages.half_after_ns[tokens], run.layers)
+    blocks += run.swapped_blocks * run.swap_block_ns
+    run.swapped_blocks = 0
+    run.blocks_ns += blocks
+    return blocks
+
+
+@inlined
+def _busiest_ns(g: int, core: Core, flights: Flights) -> int:
+    """Decode attention of the busiest PIM channel."""
+    run, load, on = core.run, flights.load, flights.on_channels
+    for c in range(index(run.channels)):
+        load[index(0), c], load[index(1), c] = on[g, index(0), c], on[g, index(1), c] + on[g, index(0), c]
+    for k in range(index(run.entries)):
+        row = core.slots[index(core.entries[k])]
+        if row.chunk == 1:
+            load[index(0), index(row.channel)] += 1
+            load[index(1), index(row.channel)] += row.computed + 1
+    return channel_time_ns(load[0], load[1], run.channel_request_ns, run.channel_token_ns)

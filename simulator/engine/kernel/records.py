@@ -1,0 +1,186 @@
+"""What the kernel works on: records of counters and arrays of records, all plain numpy memory.
+
+A run's whole state lies in the arrays named here, so a copy of them is a snapshot and `advance` goes on from it.
+Slots, groups, nodes and requests are named by unsigned numbers, which spares the test for negative indices.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Record = Any  # a row of a record array: attributes are the fields
+
+NEVER = 1 << 62  # as a time or an event: does not come
+ANCHOR = 0  # node of the prefix cache that closes its list; as a node: none
+UNKNOWN = -(1 << 60)  # as `longest`: to be looked for
+ALL = -1  # as `done` of a waiting request: its last token is in flight
+SLOT_BITS = 20  # of an event; events are (pass << SLOT_BITS) | slot
+PART_BITS = 4  # slots whose earliest event is kept together
+# `kind` of a slot; 0 and above: a decode of this group
+PROMPT, LATE, LEAVING, EMPTY = -1, -2, -3, -4
+
+_SHAPES = """slot_places parts context_cells context_knots context_marks chunk_knots chunk_marks beside_knots token_counts
+    sequence_counts hash_entries waiter_places node_places"""
+_LIMITS = """max_num_seqs token_budget block_size usable_blocks threshold margin_blocks depth asynchronous chunked caching
+    by_priority full_gate swap clients most_idle_preemptions requests channels layers stages overlap swap_block_ns spread
+    has_beside gaps logging"""
+_COUNTERS = """clock free running prompts lates stack head joined finished decided delivered order
+    nonempty_in_flight blocked leaving_queue idle_preemptions swapped_blocks fresh_blocks free_nodes
+    last_decision_ns last_waiting last_start_ns last_end_ns last_used
+    entries budget preempted decodes tokens start_ns end_ns"""
+_TOTALS = """steps makespan_ns blocks_ns decode_ns prefill_ns decode_sequences decode_context prefill_chunks prefill_tokens
+    prefill_context prefill_pairs used_block_ns peak_used_blocks waiting_ns"""
+TOTALS = tuple(_TOTALS.split())  # in the order of EngineResult
+
+
+def _record(int64: str, *others: tuple[str, Any]) -> np.dtype[Any]:
+    return np.dtype([(name, np.int64) for name in int64.split()] + list(others), align=True)
+
+
+# The limits (see SchedulerConfig and StepTables), the state of the loop and the totals of one replica.
+RUN = _record(f"{_SHAPES} {_LIMITS} {_COUNTERS} {_TOTALS} logged_entries logged_admissions preemptions",
+              ("channel_request_ns", np.float64), ("channel_token_ns", np.float64))
+
+# Decodes that advance together, by one token in every pass of theirs. `context`: their computed tokens in all; `phase`:
+# the pass modulo the block size; `next`: the first event; `longest`: computed tokens of the longest, less the pass.
+GROUP = _record("count context pass_ phase next longest last_token_ns last_decision")
+
+# A running request. `total`: KV tokens at its end; `known`: of a prompt, tokens to compute before it yields one;
+# `computed`: valid for PROMPT and LATE, for LEAVING the published tokens; `last`: decision that held it (not of a group's);
+# `stamp`: decision that served it by itself; `chunk`: tokens that it then got; `key`: the phase in which it needs a block; `joined`: its group's first pass with it; `published`: leading blocks that are nodes of their own.
+SLOT = _record("last stamp order joined last_pass", *((name, np.int32) for name in
+               ("total", "known", "computed", "chunk", "kind", "key", "channel", "published")),
+               *((name, np.uint32) for name in ("request", "before", "after")))
+
+# A batch in flight. `yields`: requests that get a token at its end; `dones`: those that get their last one
+FLIGHT = _record("end_ns decision yields dones nonempty")
+
+# A block of the prefix cache that can be hit, or a run of blocks that only their `owner` (request + 1; 0: nobody) can hit.
+# `users`: 0 idle, below 0 minus the length of an idle run. `older`, `newer`: in order of release; twins: equal contents.
+NODE = np.dtype([("identity", np.int64), ("users", np.int32)]
+                + [(name, np.uint32) for name in ("owner", "older", "newer", "twin_older", "twin_newer")], align=True)
+KEY = np.dtype([("identity", np.int64), ("first", np.uint32), ("last", np.uint32)], align=True)  # of the hash table
+
+STEP = _record("scheduled_ns start_ns end_ns", *((name, np.int32) for name in
+               ("n", "tokens", "free_blocks", "waiting", "running")))
+
+
+class Core(NamedTuple):
+    """The running requests. G groups, S slots."""
+
+    run: Record  # RUN
+    groups: Array  # GROUP [G]
+    slots: Array  # SLOT [S + 1]; the last one closes the list in order of admission
+    free_slots: Array  # uint32 [S]; the first S - running are free
+    events: Array  # int64 [G, S rounded up to 16]: when a decode's last token or next publication comes; NEVER: not of the group
+    least: Array  # int64 [G, parts]: the first event of 16 slots
+    residues: Array  # int32 [G, block size]: decodes that need a block in this phase
+    entries: Array  # uint32 [S]: requests of the decision that are not decodes in step
+
+
+class Requests(NamedTuple):
+    """The trace. Shapes [n]; `priority` and the identities only where they are used."""
+
+    arrival_ns: Array  # int64
+    prompt: Array  # int32
+    output: Array  # int32 tokens that it will get
+    priority: Array  # int32
+    identity_offsets: Array  # int64 [n + 1], `shared`, `unique`: see BlockIdentities
+    shared: Array  # int64
+    unique: Array  # int64
+
+
+class Queue(NamedTuple):
+    """Requests that wait. FCFS: a stack of preempted ones, head last, before the range head..joined of the trace; by priority:
+    a heap. What a preempted request brings back is kept by request."""
+
+    waiters: Array  # int32
+    done: Array  # int32 [n] tokens that it has when it can be resumed, or ALL
+    due: Array  # int32 [n] decision whose batch must have ended before that
+    swapped: Array  # int32 [n] tokens whose KV lies in host memory; only with swap
+
+
+class Flights(NamedTuple):
+    """Batches in flight, in a ring by decision modulo depth D, and what lies on C PIM channels."""
+
+    ring: Array  # FLIGHT [D]
+    dones: Array  # uint32 [D, S]
+    on_channels: Array  # int64 [G, 2, C] decodes of a group and their computed tokens
+    channel_tokens: Array  # int64 [C] known tokens of running requests
+    yields_on: Array  # int64 [D, C] running requests that get a token
+    load: Array  # int64 [2, C] scratch
+    stage_free_ns: Array  # int64 [stages]
+
+
+class Served(NamedTuple):
+    """What a run writes: request times, shapes [n], and counts of steps (see EngineResult)."""
+
+    first_scheduled_ns: Array  # int64
+    first_token_ns: Array
+    finish_ns: Array
+    preemptions: Array  # int32
+    cached_tokens: Array
+    last_token_ns: Array  # int64 [n], only where gaps are counted
+    by_tokens: Array  # int64
+    by_sequences: Array
+    gaps: Array  # int64 [gaps.BINS], only where gaps are counted
+
+
+class Pool(NamedTuple):
+    """The prefix cache (see `prefix_cache`); B usable blocks, W leading blocks of a request that are nodes of their own."""
+
+    nodes: Array  # NODE [B + 1], 0 is the ANCHOR
+    free: Array  # uint32 [B], the first `free_nodes`
+    keys: Array  # KEY [power of two]
+    table: Array  # uint32 [S, W] nodes of a running request
+    found: Array  # uint32 [W] scratch
+    own_run: Array  # uint32 [n] node of a waiting request's idle run
+
+
+class Log(NamedTuple):
+    """The step log; see StepLog."""
+
+    steps: Array  # STEP
+    batch: Array  # int32 [entries, 2] request, new tokens
+    admissions: Array  # int32 [admissions, 3]
+    preempted: Array  # int32 [preemptions, 2]
+
+
+class StageTables(NamedTuple):
+    """Fields of StepTables that price a batch but for attention."""
+
+    linear_ns: Array
+    half_before_ns: Array
+    half_after_ns: Array
+    stage_layers: Array
+    stage_tokens_ns: Array
+    stage_sequences_ns: Array
+    host_ns: Array
+
+
+class DecodeTables(NamedTuple):
+    """Fields of StepTables that price decode attention; `marks` are the `context_index`."""
+
+    base_ns: Array
+    slope_ns: Array
+    spread_ns: Array
+    inverse: Array
+    knots: Array
+    marks: Array
+
+
+class ChunkTables(NamedTuple):
+    """Fields of StepTables that price prefill attention, and decode attention beside it."""
+
+    prefill_ns: Array
+    chunk_knots: Array
+    chunk_marks: Array
+    per_chunk: Array
+    per_context: Array
+    beside_knots: Array
+    beside_ns: Array
+    beside_spread_ns: Array

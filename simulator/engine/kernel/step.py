@@ -1,0 +1,259 @@
+"""One decision: what it schedules, when its batch ends, what every request in it does next, and the batch's delivery."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.costs.lookup import stage_time_ns
+from simulator.costs.numbers import index, inlined
+from simulator.engine.kernel.admit import admit
+from simulator.engine.kernel.prefix_cache import publish, release
+from simulator.engine.kernel.price import blocks_ns
+from simulator.engine.kernel.queue import drop_finished, waiting_count
+from simulator.engine.kernel.records import (
+    LATE,
+    LEAVING,
+    PROMPT,
+    SLOT_BITS,
+    ChunkTables,
+    Core,
+    DecodeTables,
+    Flights,
+    Log,
+    Pool,
+    Queue,
+    Requests,
+    Served,
+    StageTables,
+)
+from simulator.engine.kernel.running import blocks_for, clear_event, drop_slot, join_group, leave_group
+from simulator.engine.kernel.serve import serve_running, set_next_event, sort_by_admission
+from simulator.results.gaps import gap_bin
+
+
+@inlined
+def decide(
+    core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log,
+    stages: StageTables, decodes: DecodeTables, chunks: ChunkTables
+) -> None:
+    """One pass; its batch, though it be empty, is the newest in flight."""
+    run = core.run
+    run.decided += 1
+    place = index(run.decided % run.depth)
+    g = index(0) if run.asynchronous else place
+    decided_ns = run.clock
+    serve_running(g, core, requests, queue, flights, served, pool, log)
+    run.decodes = core.groups[g].count
+    if run.preempted == 0 and run.budget > 0 and waiting_count(core) > 0 and run.running < run.max_num_seqs:  # 10
+        admit(core, requests, queue, flights, served, pool, log)
+    run.tokens = run.token_budget - run.budget
+    sequences = run.decodes + run.entries
+    if sequences > 0:
+        blocks = blocks_ns(g, core, flights, stages, decodes, chunks)
+        _pass_stages(blocks, sequences, core, flights, stages)
+    else:
+        run.start_ns = run.end_ns = max(decided_ns, flights.stage_free_ns[index(run.stages - 1)])
+    if sequences > 0 or run.preempted > 0:
+        _count(g, decided_ns, sequences, core, served, log)
+    flight = flights.ring[place]
+    flight.end_ns, flight.decision, flight.yields, flight.dones = run.end_ns, run.decided, run.decodes, 0
+    flight.nonempty = 1 if sequences > 0 or run.preempted > 0 else 0
+    run.nonempty_in_flight += flight.nonempty
+    if run.channels:
+        for c in range(index(run.channels)):
+            flights.yields_on[place, c] = flights.on_channels[g, index(0), c]
+            flights.on_channels[g, index(1), c] += flights.on_channels[g, index(0), c]
+    if sequences > 0:
+        _advance_decodes(g, place, core, requests, flights, served)
+        for k in range(index(run.entries)):
+            _advance_entry(g, place, index(core.entries[k]), core, requests, flights, served)
+
+
+@inlined
+def _pass_stages(blocks: int, sequences: int, core: Core, flights: Flights, stages: StageTables) -> None:
+    """Passes the batch through the host and the stages."""
+    run, free = core.run, flights.stage_free_ns
+    tokens, n = index(run.tokens), index(sequences)
+    run.clock += stages.host_ns[n]
+    run.start_ns = end = max(run.clock, free[0])
+    if run.stages == 1:
+        end += blocks + stages.stage_tokens_ns[index(0), tokens] + stages.stage_sequences_ns[index(0), n]
+        free[0] = end
+    else:
+        for s in range(index(run.stages)):
+            duration = stage_time_ns(blocks, stages.stage_layers[s], run.layers, stages.stage_tokens_ns[s, tokens],
+                                     stages.stage_sequences_ns[s, n])
+            end = max(end, free[s]) + duration
+            free[s] = end
+    run.end_ns = end
+
+
+@inlined
+def _count(g: int, decided_ns: int, sequences: int, core: Core, served: Served, log: Log) -> None:
+    """Totals and the log's row of a decision that scheduled a token or preempted somebody."""
+    run = core.run
+    used = run.usable_blocks - run.free
+    run.waiting_ns += run.last_waiting * (decided_ns - run.last_decision_ns)
+    run.last_decision_ns, run.last_waiting = decided_ns, waiting_count(core)
+    run.peak_used_blocks = max(run.peak_used_blocks, used)
+    served.by_tokens[index(run.tokens)] += 1
+    served.by_sequences[index(sequences)] += 1
+    run.makespan_ns = max(run.makespan_ns, run.end_ns)
+    if sequences > 0:
+        run.used_block_ns += run.last_used * (min(run.start_ns, run.last_end_ns) - run.last_start_ns)
+        run.last_start_ns, run.last_end_ns, run.last_used = run.start_ns, run.end_ns, used
+    if run.logging:
+        _log_step(g, decided_ns, sequences, core, log)
+    run.logged_entries += sequences
+    run.steps += 1
+
+
+@inlined
+def _log_step(g: int, decided_ns: int, sequences: int, core: Core, log: Log) -> None:
+    """Writes a step and its batch, in order of admission, into the log."""
+    run, slots, anchor = core.run, core.slots, index(core.run.max_num_seqs)
+    row, at = log.steps[index(run.steps)], run.logged_entries
+    row.scheduled_ns, row.start_ns, row.end_ns = decided_ns, run.start_ns, run.end_ns
+    row.n, row.tokens, row.free_blocks = sequences, run.tokens, run.free
+    row.waiting, row.running = waiting_count(core), run.running
+    for k in range(index(run.entries)):
+        slots[index(core.entries[k])].stamp = run.decided
+    slot = index(slots[anchor].after)
+    while slot != anchor:
+        if slots[slot].kind == g or slots[slot].stamp == run.decided:
+            log.batch[index(at), 0] = slots[slot].request
+            log.batch[index(at), 1] = 1 if slots[slot].kind == g else slots[slot].chunk
+            at += 1
+        slot = index(slots[slot].after)
+
+
+@inlined
+def _advance_decodes(g: int, place: int, core: Core, requests: Requests, flights: Flights, served: Served) -> None:
+    """The decodes in step have computed a token more; those that have all of theirs leave."""
+    run, group = core.run, core.groups[g]
+    if run.gaps and group.count > 0:
+        served.gaps[index(gap_bin(run.end_ns - group.last_token_ns))] += group.count
+    now = group.pass_
+    group.last_token_ns, group.last_decision = run.end_ns, run.decided
+    group.context += group.count
+    group.pass_ = now + 1
+    group.phase += 1
+    if group.phase == run.block_size:
+        group.phase = 0
+    while group.next >> SLOT_BITS == now:
+        slot = index(group.next & ((1 << SLOT_BITS) - 1))
+        row = core.slots[slot]
+        total = np.int64(row.total)
+        if row.last_pass == now:
+            leave_group(g, slot, total, core)
+            if run.channels:
+                flights.on_channels[g, index(0), index(row.channel)] -= 1
+                flights.on_channels[g, index(1), index(row.channel)] -= total
+            _leave(slot, total - run.asynchronous, place, core, flights, served)
+        else:  # has published a block
+            clear_event(g, slot, core)
+            set_next_event(g, slot, total - (row.last_pass - now), core, requests)
+
+
+@inlined
+def _leave(slot: int, published: int, place: int, core: Core, flights: Flights, served: Served) -> None:
+    """The request's last token comes with this batch."""
+    row, flight = core.slots[slot], flights.ring[place]
+    row.kind, row.computed, row.last = LEAVING, published, core.run.decided
+    served.finish_ns[index(row.request)] = core.run.end_ns
+    flights.dones[place, index(flight.dones)] = slot
+    flight.dones += 1
+
+
+@inlined
+def _advance_entry(g: int, place: int, slot: int, core: Core, requests: Requests, flights: Flights, served: Served) -> None:
+    """A prompt's chunk, or a decode that had fallen behind: a complete prompt yields its first token and keeps step from now on."""
+    run, row = core.run, core.slots[slot]
+    r, computed = index(row.request), np.int64(row.computed + row.chunk)
+    if served.first_scheduled_ns[r] < 0:
+        served.first_scheduled_ns[r] = run.start_ns
+    row.computed, row.last = computed, run.decided
+    if row.kind == PROMPT:
+        if computed < row.known:
+            return
+        run.prompts -= 1
+    else:
+        run.lates -= 1
+    flights.ring[place].yields += 1
+    prompt, output = np.int64(requests.prompt[r]), np.int64(requests.output[r])
+    done = computed + 1 - prompt
+    if done == 1:
+        served.first_token_ns[r] = run.end_ns
+    elif run.gaps:
+        served.gaps[index(gap_bin(run.end_ns - served.last_token_ns[r]))] += 1
+    if run.channels:
+        flights.yields_on[place, index(row.channel)] += 1
+    if done == output:
+        row.total = computed
+        _leave(slot, computed, place, core, flights, served)
+        return
+    row.total = prompt + output - 1
+    join_group(g, slot, computed, output - done, core)
+    set_next_event(g, slot, computed, core, requests)
+    if run.channels:
+        flights.on_channels[g, index(0), index(row.channel)] += 1
+        flights.on_channels[g, index(1), index(row.channel)] += computed
+
+
+@inlined
+def deliver(core: Core, requests: Requests, queue: Queue, flights: Flights, pool: Pool) -> None:
+    """The oldest batch in flight has ended (20): its tokens count, who has all of them leaves."""
+    run = core.run
+    run.delivered += 1
+    place = index(run.delivered % run.depth)
+    flight = flights.ring[place]
+    run.clock = max(run.clock, flight.end_ns)
+    run.nonempty_in_flight -= flight.nonempty
+    if flight.yields > 0:
+        run.idle_preemptions = 0
+    if run.channels:
+        for c in range(index(run.channels)):
+            flights.channel_tokens[c] += flights.yields_on[place, c]
+    if run.caching and run.asynchronous and run.lates > 0:
+        _publish_late(core, requests, pool)
+    if flight.dones > 0:
+        if run.caching and flight.dones > 1:
+            sort_by_admission(flights.dones[place], flight.dones, core)
+        for k in range(index(flight.dones)):
+            slot = index(flights.dones[place, k])
+            if core.slots[slot].kind == LEAVING and core.slots[slot].last == run.delivered:  # not preempted
+                _finish(slot, core, requests, flights, pool)
+        run.blocked = 0
+    if run.leaving_queue > 0:
+        drop_finished(core, requests, queue)
+
+
+@inlined
+def _finish(slot: int, core: Core, requests: Requests, flights: Flights, pool: Pool) -> None:
+    """A request has all its tokens: gives back its blocks and its seat."""
+    run, row = core.run, core.slots[slot]
+    total = np.int64(row.total)
+    run.finished += 1
+    if run.caching:
+        full = np.int64(index(total) // index(run.block_size))
+        publish(slot, full, core, requests, pool)
+        if run.by_priority:
+            full = np.int64(row.published)
+        run.free += release(slot, blocks_for(total, core), full, np.int64(0), core, pool)
+    else:
+        run.free += blocks_for(total, core)
+    if run.channels:
+        flights.channel_tokens[index(row.channel)] -= total + 1
+    drop_slot(slot, core)
+
+
+@inlined
+def _publish_late(core: Core, requests: Requests, pool: Pool) -> None:
+    """Decodes that have fallen behind publish what the token just delivered has made known (18)."""
+    run, slots, anchor = core.run, core.slots, index(core.run.max_num_seqs)
+    slot = index(slots[anchor].after)
+    while slot != anchor:
+        row = slots[slot]
+        if row.kind == LATE and row.last == run.delivered:
+            publish(slot, np.int64(row.computed) // run.block_size, core, requests, pool)
+        slot = index(row.after)
