@@ -185,9 +185,9 @@ def _set_limits(
     run.has_beside = len(tables.beside_knots) > 0
     run.spread = not tables.channels and bool(tables.decode_spread_ns.any() or tables.beside_spread_ns.any())
     run.gaps, run.logging = gaps, log
-    run.slot_places = -(-config.max_num_seqs >> PART_BITS) * -(1 << PART_BITS) if False else (
-        (config.max_num_seqs + (1 << PART_BITS) - 1) >> PART_BITS << PART_BITS)
-    run.parts = run.slot_places >> PART_BITS
+    run.block_shift = config.block_size.bit_length() - 1 if config.block_size & (config.block_size - 1) == 0 else -1
+    run.parts = (config.max_num_seqs + (1 << PART_BITS) - 1) >> PART_BITS
+    run.slot_places = run.parts << PART_BITS
     run.waiter_places = (run.depth + 1) * config.max_num_seqs + 1  # FCFS: newcomers pass preempted requests only while in flight
 
 

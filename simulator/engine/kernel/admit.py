@@ -8,7 +8,7 @@ from simulator.costs.numbers import index, inlined
 from simulator.engine.kernel.prefix_cache import find_prefix, publish, share_prefix, take_blocks
 from simulator.engine.kernel.queue import push, take
 from simulator.engine.kernel.records import PROMPT, Core, Flights, Log, Pool, Queue, Requests, Served
-from simulator.engine.kernel.running import append_slot, blocks_for
+from simulator.engine.kernel.running import append_slot, blocks_for, full_blocks
 from simulator.engine.kernel.serve import longest_chunk
 
 
@@ -54,8 +54,7 @@ def _start(
     known = np.int64(requests.prompt[r]) + queue.done[r]
     found = idle = own = computed = np.int64(0)
     if run.caching:
-        most = np.int64(index(known - 1) // index(run.block_size))
-        found, idle, own = find_prefix(r, most, core, requests, pool)
+        found, idle, own = find_prefix(r, full_blocks(known - 1, core), core, requests, pool)
         computed = (found + own) * run.block_size
     swapped = np.int64(0)
     if run.swap:
@@ -95,7 +94,7 @@ def _start(
     if run.caching:
         share_prefix(slot, r, found, own, core, pool)
         take_blocks(need, core, pool)
-        publish(slot, np.int64(index(computed + new) // index(run.block_size)), core, requests, pool)
+        publish(slot, full_blocks(computed + new, core), core, requests, pool)
     if served.first_scheduled_ns[r] < 0:
         served.cached_tokens[r] = computed
     if run.logging:

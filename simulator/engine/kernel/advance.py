@@ -63,7 +63,7 @@ def advance(
         if run.nonempty_in_flight > 0:
             deliver(core, requests, queue, flights, pool)
         elif run.joined < min(run.requests, run.clients + run.finished):
-            run.delivered = run.decided
+            run.delivered, run.oldest = run.decided, run.newest
             run.clock = max(run.clock, requests.arrival_ns[index(run.joined)])
         elif run.running + waiting_count(core) > 0:
             return STUCK

@@ -8,7 +8,7 @@ from simulator.costs.numbers import index, inlined
 from simulator.engine.kernel.prefix_cache import release
 from simulator.engine.kernel.queue import push
 from simulator.engine.kernel.records import ALL, LATE, LEAVING, PROMPT, Core, Flights, Log, Pool, Queue, Requests, Served
-from simulator.engine.kernel.running import blocks_for, computed_of, drop_slot, leave_group
+from simulator.engine.kernel.running import blocks_for, computed_of, drop_slot, full_blocks, leave_group
 
 
 @inlined
@@ -74,7 +74,7 @@ def preempt(slot: int, core: Core, requests: Requests, queue: Queue, flights: Fl
     if run.caching:
         full = np.int64(row.published)
         if not run.by_priority:
-            full = np.int64(index(published_tokens(slot, computed, core)) // index(run.block_size))
+            full = full_blocks(published_tokens(slot, computed, core), core)
         run.free += release(slot, held, full, np.int64(r) + 1, core, pool)
     else:
         run.free += held

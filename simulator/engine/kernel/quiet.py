@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns
+from simulator.costs.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns, decode_on_line_ns
 from simulator.costs.numbers import index, inlined
 from simulator.costs.step import SERIAL
 from simulator.engine.kernel.prefix_cache import take_blocks
 from simulator.engine.kernel.queue import waiting_count
-from simulator.engine.kernel.records import NEVER, SLOT_BITS, Core, DecodeTables, Flights, Pool, Requests, Served, StageTables
+from simulator.engine.kernel.records import SLOT_BITS, Core, DecodeTables, Flights, Pool, Requests, Served, StageTables
 from simulator.engine.kernel.running import longest_context
 from simulator.results.gaps import gap_bin
 
@@ -27,7 +27,7 @@ def is_quiet(core: Core, flights: Flights) -> bool:
         return False
     if not run.asynchronous:
         return True
-    flight = flights.ring[index(run.decided % run.depth)]  # its end must change nothing but the clock
+    flight = flights.ring[index(run.newest)]  # its end must change nothing but the clock
     return run.decided == run.delivered + 1 and run.stack == 0 and flight.dones == 0
 
 
@@ -37,92 +37,131 @@ def decode_quietly(
     until_ns: int
 ) -> int:
     """Makes such passes; returns how many. What they add to the totals is added at their end."""
-    run, group, residues = core.run, core.groups[index(0)], core.residues
-    count, n = group.count, index(group.count)
-    horizon = min(until_ns, np.int64(NEVER))
+    run, group = core.run, core.groups[index(0)]
+    horizon = until_ns
     if run.joined < min(run.requests, run.clients + run.finished):
         horizon = min(horizon, requests.arrival_ns[index(run.joined)])
-    asynchronous, serial, gaps = run.asynchronous != 0, run.overlap == SERIAL, run.gaps != 0
+    first, free, decided_ns = group.pass_, run.free, run.clock
+    count, waiting = group.count, waiting_count(core)
+    last_decision_ns = run.last_decision_ns
+    if run.asynchronous or run.gaps or run.overlap != SERIAL or decodes.spread_ns[index(count)] != 0.0:
+        _any_steps(horizon, core, flights, served, stages, decodes)
+    else:
+        _plain_steps(horizon, core, flights, stages, decodes)
+    made, n = group.pass_ - first, index(count)
+    if made > 0:
+        run.waiting_ns += run.last_waiting * (decided_ns - last_decision_ns) + waiting * (run.last_decision_ns - decided_ns)
+        run.last_waiting = waiting
+        run.peak_used_blocks = max(run.peak_used_blocks, run.last_used)
+        run.makespan_ns = max(run.makespan_ns, run.last_end_ns)
+        run.steps += made
+        run.logged_entries += made * count
+        run.decode_sequences += made * count
+        run.decode_context += made * (group.context + count) + count * (made * (made - 1) // 2)
+        served.by_tokens[n] += made
+        served.by_sequences[n] += made
+        if run.caching:
+            take_blocks(free - run.free, core, pool)
+        flights.stage_free_ns[0] = group.last_token_ns = run.last_end_ns
+        group.context += made * count
+        run.decided += made
+        run.delivered += made
+        if run.asynchronous:
+            run.newest, run.oldest = run.decided & 1, run.delivered & 1
+        group.last_decision = run.decided
+        run.idle_preemptions = 0
+        flight = flights.ring[index(run.newest)]
+        flight.end_ns, flight.decision, flight.yields, flight.dones, flight.nonempty = run.last_end_ns, run.decided, count, 0, 1
+    return made
+
+
+@inlined
+def _plain_steps(horizon: int, core: Core, flights: Flights, stages: StageTables, decodes: DecodeTables) -> None:
+    """Passes with one batch in flight, attention after the linear operators, at no cost for the spread of contexts."""
+    run, group, residues = core.run, core.groups[index(0)], core.residues
+    count, n, size = group.count, index(group.count), index(run.block_size)
     host, linear = stages.host_ns[n], stages.linear_ns[n]
-    fixed = stages.stage_tokens_ns[index(0), n] + stages.stage_sequences_ns[index(0), n]
-    inverse, spread = decodes.inverse[n], decodes.spread_ns[n]
-    longest = np.int64(0)
-    if spread != 0.0:
-        longest = longest_context(index(0), core) + 1 - group.pass_
-    clock, stage_free, free, phase, context = run.clock, flights.stage_free_ns[0], run.free, group.phase, group.context + count
-    flying = flights.ring[index(run.decided % run.depth)].end_ns if asynchronous else stage_free
-    last_token, token_bin, in_bin = group.last_token_ns, index(0), np.int64(0)
+    fixed = linear + stages.stage_tokens_ns[index(0), n] + stages.stage_sequences_ns[index(0), n]
+    clock, free, phase, context, usable = run.clock, run.free, index(group.phase), group.context + count, run.usable_blocks
     first, now, end = group.pass_, group.pass_, group.next >> SLOT_BITS
-    used_ns = decode_ns = blocks_sum = np.int64(0)
-    last_start, last_end, last_used, decided = run.last_start_ns, run.last_end_ns, run.last_used, run.last_decision_ns
-    first_decided = clock
+    began, used_ns, duration, used = clock, np.int64(0), np.int64(0), np.int64(0)
     base = slope = 0.0
     above = -1.0  # sum of contexts at which the present cell of the table ends
     while now < end and clock < horizon:
-        taken = np.int64(residues[index(0), index(phase)])
+        taken = np.int64(residues[index(0), phase])
         if taken > free:
             break
         free -= taken
-        phase += 1
-        if phase == run.block_size:
-            phase = np.int64(0)
+        phase = index(phase + 1)
+        if phase == size:
+            phase = index(0)
         if context >= above:
-            c = decode_cell(count, context, decodes.knots, decodes.marks, inverse)
+            c = decode_cell(count, context, decodes.knots, decodes.marks, decodes.inverse[n])
             base, slope = decodes.base_ns[n, c], decodes.slope_ns[n, c]
             above = decodes.knots[index(c + 1)] * count if np.int64(c) < len(decodes.knots) - 2 else np.inf
-        decode = decode_in_cell_ns(context, longest + now, base, slope, spread, inverse)
-        blocks = linear + decode
-        if not serial:
-            blocks = blocks_time_ns(run.overlap, linear, 0, decode, stages.half_before_ns[n], stages.half_after_ns[n], run.layers)
+        duration = fixed + decode_on_line_ns(context, base, slope)
+        used = usable - free
+        used_ns += used * duration
+        clock += host + duration
+        context += count
+        now += 1
+    made = now - first
+    if made > 0:
+        run.used_block_ns += run.last_used * (run.last_end_ns - run.last_start_ns) + used_ns - used * duration
+        run.last_start_ns, run.last_end_ns, run.last_used = clock - duration, clock, used
+        run.last_decision_ns = clock - duration - host
+        attention = clock - began - made * (host + fixed)
+        run.decode_ns += attention
+        run.blocks_ns += made * linear + attention
+        run.clock, run.free, group.pass_, group.phase = clock, free, now, phase
+
+
+@inlined
+def _any_steps(horizon: int, core: Core, flights: Flights, served: Served, stages: StageTables, decodes: DecodeTables) -> None:
+    """Passes with one stage, whatever their price depends on."""
+    run, group, residues = core.run, core.groups[index(0)], core.residues
+    count, n, size = group.count, index(group.count), index(run.block_size)
+    host, linear = stages.host_ns[n], stages.linear_ns[n]
+    fixed = stages.stage_tokens_ns[index(0), n] + stages.stage_sequences_ns[index(0), n]
+    inverse, spread, longest = decodes.inverse[n], decodes.spread_ns[n], np.int64(0)
+    if spread != 0.0:
+        longest = longest_context(index(0), core) + 1 - group.pass_
+    clock, free, phase, context, usable = run.clock, run.free, index(group.phase), group.context + count, run.usable_blocks
+    stage_free = flying = flights.stage_free_ns[0]
+    if run.asynchronous:
+        flying = flights.ring[index(run.newest)].end_ns
+    now, end, decided = group.pass_, group.next >> SLOT_BITS, run.last_decision_ns
+    used_ns = decode_ns = blocks_ns = np.int64(0)
+    last_start, last_end, last_used, last_token = run.last_start_ns, run.last_end_ns, run.last_used, group.last_token_ns
+    while now < end and clock < horizon:
+        taken = np.int64(residues[index(0), phase])
+        if taken > free:
+            break
+        free -= taken
+        phase = index(phase + 1)
+        if phase == size:
+            phase = index(0)
+        c = decode_cell(count, context, decodes.knots, decodes.marks, inverse)
+        decode = decode_in_cell_ns(context, longest + now, decodes.base_ns[n, c], decodes.slope_ns[n, c], spread, inverse)
+        blocks = blocks_time_ns(run.overlap, linear, np.int64(0), decode, stages.half_before_ns[n], stages.half_after_ns[n],
+                                run.layers)
         decode_ns += decode
-        blocks_sum += blocks
+        blocks_ns += blocks
         decided = clock
         clock += host
         start = max(clock, stage_free)
         stage_free = start + blocks + fixed
         used_ns += last_used * (min(start, last_end) - last_start)
-        last_start, last_end, last_used = start, stage_free, run.usable_blocks - free
-        if gaps:
-            into = index(gap_bin(stage_free - last_token))
-            if into != token_bin:
-                served.gaps[token_bin] += in_bin
-                token_bin, in_bin = into, np.int64(0)
-            in_bin += count
+        last_start, last_end, last_used = start, stage_free, usable - free
+        if run.gaps:
+            served.gaps[index(gap_bin(stage_free - last_token))] += count
             last_token = stage_free
-        clock = max(clock, flying) if asynchronous else stage_free
+        clock = max(clock, flying) if run.asynchronous else stage_free
         flying = stage_free
         context += count
         now += 1
-    made = now - first
-    if made == 0:
-        return made
-    if gaps:
-        served.gaps[token_bin] += in_bin
-    waiting = waiting_count(core)
-    run.waiting_ns += run.last_waiting * (first_decided - run.last_decision_ns) + waiting * (decided - first_decided)
-    run.last_decision_ns, run.last_waiting = decided, waiting
     run.used_block_ns += used_ns
-    run.last_start_ns, run.last_end_ns, run.last_used = last_start, last_end, last_used
-    run.peak_used_blocks = max(run.peak_used_blocks, last_used)
-    run.makespan_ns = max(run.makespan_ns, stage_free)
-    run.steps += made
-    run.logged_entries += made * count
-    run.decode_sequences += made * count
-    run.decode_context += made * (group.context + count) + count * (made * (made - 1) // 2)
     run.decode_ns += decode_ns
-    run.blocks_ns += blocks_sum
-    served.by_tokens[n] += made
-    served.by_sequences[n] += made
-    if run.caching:
-        take_blocks(run.free - free, core, pool)
-    run.clock, run.free = clock, free
-    flights.stage_free_ns[0] = stage_free
-    group.pass_, group.phase, group.last_token_ns = now, phase, stage_free
-    group.context += made * count
-    run.decided += made
-    run.delivered += made
-    group.last_decision = run.decided
-    run.idle_preemptions = 0
-    flight = flights.ring[index(run.decided % run.depth)]
-    flight.end_ns, flight.decision, flight.yields, flight.dones, flight.nonempty = stage_free, run.decided, count, 0, 1
-    return made
+    run.blocks_ns += blocks_ns
+    run.last_start_ns, run.last_end_ns, run.last_used, run.last_decision_ns = last_start, last_end, last_used, decided
+    run.clock, run.free, group.pass_, group.phase = clock, free, now, phase

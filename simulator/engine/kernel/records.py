@@ -25,10 +25,10 @@ PROMPT, LATE, LEAVING, EMPTY = -1, -2, -3, -4
 
 _SHAPES = """slot_places parts context_cells context_knots context_marks chunk_knots chunk_marks beside_knots token_counts
     sequence_counts hash_entries waiter_places node_places"""
-_LIMITS = """max_num_seqs token_budget block_size usable_blocks threshold margin_blocks depth asynchronous chunked caching
+_LIMITS = """max_num_seqs token_budget block_size block_shift usable_blocks threshold margin_blocks depth asynchronous chunked caching
     by_priority full_gate swap clients most_idle_preemptions requests channels layers stages overlap swap_block_ns spread
     has_beside gaps logging"""
-_COUNTERS = """clock free running prompts lates stack head joined finished decided delivered order
+_COUNTERS = """clock free running prompts lates stack head joined finished decided delivered newest oldest order
     nonempty_in_flight blocked leaving_queue idle_preemptions swapped_blocks fresh_blocks free_nodes
     last_decision_ns last_waiting last_start_ns last_end_ns last_used
     entries budget preempted decodes tokens start_ns end_ns"""
@@ -37,8 +37,12 @@ _TOTALS = """steps makespan_ns blocks_ns decode_ns prefill_ns decode_sequences d
 TOTALS = tuple(_TOTALS.split())  # in the order of EngineResult
 
 
-def _record(int64: str, *others: tuple[str, Any]) -> np.dtype[Any]:
-    return np.dtype([(name, np.int64) for name in int64.split()] + list(others), align=True)
+def _record(int64: str, *others: tuple[str, Any], size: int = 0) -> np.dtype[Any]:
+    """A record of int64 fields and others, padded to `size` bytes."""
+    made = np.dtype([(name, np.int64) for name in int64.split()] + list(others), align=True)
+    padding = (size - made.itemsize) // 8
+    return made if padding <= 0 else np.dtype([*((name, made[name]) for name in made.names or ()), ("padding", np.int64, padding)],
+                                              align=True)
 
 
 # The limits (see SchedulerConfig and StepTables), the state of the loop and the totals of one replica.
@@ -52,9 +56,10 @@ GROUP = _record("count context pass_ phase next longest last_token_ns last_decis
 # A running request. `total`: KV tokens at its end; `known`: of a prompt, tokens to compute before it yields one;
 # `computed`: valid for PROMPT and LATE, for LEAVING the published tokens; `last`: decision that held it (not of a group's);
 # `stamp`: decision that served it by itself; `chunk`: tokens that it then got; `key`: the phase in which it needs a block; `joined`: its group's first pass with it; `published`: leading blocks that are nodes of their own.
-SLOT = _record("last stamp order joined last_pass", *((name, np.int32) for name in
+SLOT = _record("last last_pass", *((name, np.int32) for name in
                ("total", "known", "computed", "chunk", "kind", "key", "channel", "published")),
-               *((name, np.uint32) for name in ("request", "before", "after")))
+               *((name, np.uint32) for name in ("request", "before", "after")),
+               *((name, np.int64) for name in ("stamp", "order", "joined")), size=128)  # two cache lines, the second one rarely used
 
 # A batch in flight. `yields`: requests that get a token at its end; `dones`: those that get their last one
 FLIGHT = _record("end_ns decision yields dones nonempty")

@@ -15,8 +15,19 @@ from simulator.engine.kernel.records import EMPTY, NEVER, PART_BITS, SLOT_BITS, 
 @inlined
 def blocks_for(tokens: int, core: Core) -> int:
     """KV blocks that hold `tokens` tokens."""
-    size = index(core.run.block_size)
-    return np.int64(index(tokens + core.run.block_size - 1) // size)
+    run = core.run
+    if run.block_shift >= 0:
+        return (tokens + run.block_size - 1) >> run.block_shift
+    return np.int64(index(tokens + run.block_size - 1) // index(run.block_size))
+
+
+@inlined
+def full_blocks(tokens: int, core: Core) -> int:
+    """KV blocks that `tokens` tokens fill."""
+    run = core.run
+    if run.block_shift >= 0:
+        return tokens >> run.block_shift
+    return np.int64(index(tokens) // index(run.block_size))
 
 
 @inlined
@@ -59,16 +70,20 @@ def set_event(g: int, slot: int, at: int, core: Core) -> None:
 def clear_event(g: int, slot: int, core: Core) -> None:
     """The slot has no event in group g any more."""
     part = index(slot >> PART_BITS)
-    first = index(part << PART_BITS)
+    in_part = _least_but(core.events[g], index(part << PART_BITS), 1 << PART_BITS, slot, np.int64(NEVER))
+    core.groups[g].next = _least_but(core.least[g], index(0), core.run.parts, part, in_part)
     core.events[g, slot] = NEVER
+    core.least[g, part] = in_part
+
+
+@inlined
+def _least_but(events: np.ndarray, first: int, count: int, place: int, instead: int) -> int:
+    """The least of `count` events from `first` on, with another one at `place`. The caller writes that one afterwards: to read in
+    vectors what was written a moment ago makes the processor wait."""
     least = np.int64(NEVER)
-    for k in range(index(1 << PART_BITS)):
-        least = min(least, core.events[g, index(first + k)])
-    core.least[g, part] = least
-    least = np.int64(NEVER)
-    for k in range(index(core.least.shape[1])):
-        least = min(least, core.least[g, k])
-    core.groups[g].next = least
+    for k in range(first, index(first + count)):
+        least = min(least, instead if k == place else events[k])
+    return least
 
 
 @inlined
@@ -83,7 +98,7 @@ def join_group(g: int, slot: int, computed: int, left: int, core: Core) -> None:
     """The request decodes from the group's next pass on; `left` tokens are to come. Its event is the caller's."""
     run, group, row = core.run, core.groups[g], core.slots[slot]
     row.kind, row.joined, row.last_pass = g, group.pass_, group.pass_ + left - 1
-    key = group.phase - np.int64(index(computed) % index(run.block_size))
+    key = group.phase - (computed - full_blocks(computed, core) * run.block_size)
     if key < 0:
         key += run.block_size
     row.key = key

@@ -21,7 +21,7 @@ from simulator.engine.kernel.records import (
     Requests,
     Served,
 )
-from simulator.engine.kernel.running import blocks_for, computed_of, leave_group, set_event
+from simulator.engine.kernel.running import blocks_for, computed_of, full_blocks, leave_group, set_event
 
 
 @inlined
@@ -71,8 +71,7 @@ def publish_decodes(g: int, core: Core, requests: Requests, pool: Pool) -> None:
     sort_by_admission(core.entries, found, core)
     for k in range(index(found)):
         slot = index(core.entries[k])
-        full = index(computed_of(slot, core) + 1 - run.asynchronous) // index(run.block_size)
-        publish(slot, np.int64(full), core, requests, pool)
+        publish(slot, full_blocks(computed_of(slot, core) + 1 - run.asynchronous, core), core, requests, pool)
 
 
 @inlined
@@ -108,8 +107,7 @@ def serve_running(
         core.entries[index(0)] = tail
         run.entries = 1
         if run.caching:
-            full = index(np.int64(slots[tail].computed) + chunk) // index(run.block_size)
-            publish(tail, np.int64(full), core, requests, pool)
+            publish(tail, full_blocks(slots[tail].computed + chunk, core), core, requests, pool)
             run.blocked = 0  # the head of the queue may hit it
 
 
@@ -185,7 +183,7 @@ def _serve(slot: int, computed: int, new: int, needed: int, core: Core, requests
         known = computed + new
         if row.kind >= 0:
             known -= run.asynchronous
-        publish(slot, np.int64(index(known) // index(run.block_size)), core, requests, pool)
+        publish(slot, full_blocks(known, core), core, requests, pool)
         run.blocked = 0
 
 

@@ -26,9 +26,16 @@ from simulator.engine.kernel.records import (
     Served,
     StageTables,
 )
-from simulator.engine.kernel.running import blocks_for, clear_event, drop_slot, join_group, leave_group
+from simulator.engine.kernel.running import blocks_for, clear_event, drop_slot, full_blocks, join_group, leave_group
 from simulator.engine.kernel.serve import serve_running, set_next_event, sort_by_admission
 from simulator.results.gaps import gap_bin
+
+
+@inlined
+def _following(place: int, core: Core) -> int:
+    """The next place of the ring of batches: that of decision d is d modulo the depth."""
+    place += 1
+    return place if place < core.run.depth else np.int64(0)
 
 
 @inlined
@@ -39,12 +46,13 @@ def decide(
     """One pass; its batch, though it be empty, is the newest in flight."""
     run = core.run
     run.decided += 1
-    place = index(run.decided % run.depth)
+    run.newest = _following(run.newest, core)
+    place = index(run.newest)
     g = index(0) if run.asynchronous else place
     decided_ns = run.clock
     serve_running(g, core, requests, queue, flights, served, pool, log)
     run.decodes = core.groups[g].count
-    if run.preempted == 0 and run.budget > 0 and waiting_count(core) > 0 and run.running < run.max_num_seqs:  # 10
+    if run.preempted == 0 and run.budget > 0 and run.running < run.max_num_seqs and waiting_count(core) > 0:  # 10
         admit(core, requests, queue, flights, served, pool, log)
     run.tokens = run.token_budget - run.budget
     sequences = run.decodes + run.entries
@@ -205,7 +213,8 @@ def deliver(core: Core, requests: Requests, queue: Queue, flights: Flights, pool
     """The oldest batch in flight has ended (20): its tokens count, who has all of them leaves."""
     run = core.run
     run.delivered += 1
-    place = index(run.delivered % run.depth)
+    run.oldest = _following(run.oldest, core)
+    place = index(run.oldest)
     flight = flights.ring[place]
     run.clock = max(run.clock, flight.end_ns)
     run.nonempty_in_flight -= flight.nonempty
@@ -235,7 +244,7 @@ def _finish(slot: int, core: Core, requests: Requests, flights: Flights, pool: P
     total = np.int64(row.total)
     run.finished += 1
     if run.caching:
-        full = np.int64(index(total) // index(run.block_size))
+        full = full_blocks(total, core)
         publish(slot, full, core, requests, pool)
         if run.by_priority:
             full = np.int64(row.published)
@@ -255,5 +264,5 @@ def _publish_late(core: Core, requests: Requests, pool: Pool) -> None:
     while slot != anchor:
         row = slots[slot]
         if row.kind == LATE and row.last == run.delivered:
-            publish(slot, np.int64(row.computed) // run.block_size, core, requests, pool)
+            publish(slot, full_blocks(np.int64(row.computed), core), core, requests, pool)
         slot = index(row.after)
