@@ -14,7 +14,7 @@ import numpy as np
 
 from simulator.design.design import Design
 from simulator.engine.result import EngineResult
-from simulator.engine.stream import Preempted, Stream
+from simulator.engine.stream import Stream
 from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
@@ -56,13 +56,10 @@ def simulate_streamed(design: Design, *, cache: CostCache | None = None, piece: 
     if refused is not None:
         raise InputError(f"{refused.message}: `simulate` keeps every request, and workload.requests says how many", key=refused.key)
     priced = price(design, cache or CostCache())
-    try:
-        return _served(design, priced, piece, general=False)
-    except Preempted:
-        return _served(design, priced, piece, general=True)
+    return _served(design, priced, piece)
 
 
-def _served(design: Design, priced: PricedDesign, piece: int, *, general: bool) -> Result:
+def _served(design: Design, priced: PricedDesign, piece: int) -> Result:
     tally = Tally(design.slo.ttft_s, design.slo.tpot_s, design.slo.e2e_s)
     streams: list[Stream] = []
     starts_ns: list[int] = []
@@ -70,7 +67,7 @@ def _served(design: Design, priced: PricedDesign, piece: int, *, general: bool) 
     for trace, more in _with_more(pieces_of(design.workload, piece)):
         if not streams:
             replicas = min(design.parallelism.replicas, len(trace))
-            streams = [Stream(priced.scheduler, priced.costs, gaps=True, general=general) for _ in range(replicas)]
+            streams = [Stream(priced.scheduler, priced.costs, gaps=True) for _ in range(replicas)]
             starts_ns = trace.arrival_ns[:replicas].tolist()
         for replica, stream in enumerate(streams):
             tally.add(stream.feed(_dealt(trace, (replica - requests) % len(streams), len(streams)), more=more))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from simulator.costs.step import StepCosts
+from simulator.engine.kernel.advance import compiled
 from simulator.engine.kernel.records import Requests
 from simulator.engine.replica import Replica
-from simulator.serving import limits
-from simulator.serving.config import EngineResult, SchedulerConfig, Trace
-from simulator.serving.identities import BlockIdentities, block_identities
+from simulator.engine.result import EngineResult
+from simulator.pricing.step import StepCosts
+from simulator.scheduler import limits
+from simulator.scheduler.config import SchedulerConfig
+from simulator.workload.block_identities import BlockIdentities, block_identities
+from simulator.workload.trace import Segments, Trace
 
 
-def run(
-    trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = False, gaps: bool = False,
-    identities: BlockIdentities | None = None,
-) -> EngineResult:
+def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = False, gaps: bool = False,
+        identities: BlockIdentities | None = None) -> EngineResult:  # fmt: skip
     """Serves `trace` and returns when every request was finished or rejected, as `reference.run` does.
 
     `log` keeps every step; `gaps` counts the gaps between tokens.
@@ -26,69 +28,74 @@ def run(
     """
     limits.check_trace(trace)
     outputs = limits.served_outputs(trace, config)
-    requests, kept = _requests(trace, config, outputs, identities)
-    clients = trace.concurrency or None
-    replica = Replica(config, costs, clients=clients, gaps=gaps, nodes=_leading_nodes(requests, config))
-    replica.extend(requests)
-    replica.advance()
-    if log:  # the first run has told how long the log is
-        replica = Replica(config, costs, clients=clients, gaps=gaps, nodes=_leading_nodes(requests, config), log=replica.log_sizes())
+    if config.enable_prefix_caching:
+        limits.check_config(config)
+        identities = identities or block_identities(trace, outputs, config.block_size)
+    requests, kept = requests_of(trace, config, outputs, identities)
+    sizes = None
+    for logging in (False, True) if log else (False,):  # the first run tells how long the log is
+        replica = Replica(config, costs, clients=trace.concurrency or None, gaps=gaps, nodes=leading_nodes(requests, config),
+                          log=sizes if logging else None)
         replica.extend(requests)
         replica.advance()
-    return _with_rejected(replica.result(), kept, len(trace))
+        sizes = replica.log_sizes()
+    result = replica.result()
+    return result if len(kept) == len(trace) else _with_rejected(result, kept, len(trace))
 
 
-def _leading_nodes(requests: Requests, config: SchedulerConfig) -> int:
-    """Leading blocks of a request that the prefix cache keeps one by one."""
-    n = len(requests.arrival_ns)
-    if not config.enable_prefix_caching or not n:
+def load() -> None:
+    """Loads the compiled kernel; the first time on a machine, compiles it."""
+    compiled()
+
+
+def warm() -> None:
+    """Compiles everything, or loads it from numba's cache. Called once before workers start, it spares them all."""
+    compiled()
+    shared = Segments(*(np.array(column, np.int64) for column in ([0, 1, 2], [0, 0], [0, 0], [4, 4])))
+    pair = np.array([4, 4], np.int32)
+    trace = Trace(np.zeros(2, np.int64), pair, pair, segments=shared)
+    block_identities(trace, np.array([4, 4]), 2)
+    tokens = Trace(trace.arrival_ns, pair, pair, prompt_ids=np.zeros(8, np.int32), prompt_id_offsets=np.array([0, 4, 8]))
+    block_identities(tokens, np.array([4, 4]), 2)
+
+
+def leading_nodes(requests: Requests, config: SchedulerConfig) -> int:
+    """Most leading blocks of a request that the prefix cache keeps one by one."""
+    if not config.enable_prefix_caching or not len(requests.arrival_ns):
         return 0
     if config.policy == "priority":
         return int((requests.prompt + requests.output).max()) // config.block_size + 1
     return int(np.diff(requests.identity_offsets).max())
 
 
-def _requests(
-    trace: Trace, config: SchedulerConfig, outputs: Any, identities: BlockIdentities | None
-) -> tuple[Requests, Any]:
-    """The trace without the requests that are rejected, and the indices of those kept (None: all)."""
-    none32, none64 = np.zeros(0, np.int32), np.zeros(0, np.int64)
-    priority, offsets, shared, unique = none32, none64, none64, none64
+def requests_of(trace: Trace, config: SchedulerConfig, outputs: Any, identities: BlockIdentities | None) -> tuple[Requests, Any]:
+    """The requests that are not rejected, and their indices in the trace. `identities`: with prefix caching."""
+    none: Any = np.zeros(0, np.int64)
+    kept, priority, offsets, shared, unique = np.flatnonzero(outputs), none, none, none, none
     if config.policy == "priority":
         priority = np.zeros(len(trace), np.int32) if trace.priority is None else trace.priority
-    if config.enable_prefix_caching:
-        identities = identities or block_identities(trace, outputs, config.block_size)
+    if identities is not None:
         offsets, shared, unique = identities.offsets, identities.shared, identities.unique
-    columns = [trace.arrival_ns, trace.prompt_tokens, outputs, priority]
-    kept = None
-    if len(outputs) and outputs.min() == 0:
-        kept = np.flatnonzero(outputs)
+    columns = [trace.arrival_ns, trace.prompt_tokens, outputs, priority, unique]
+    if len(kept) < len(trace):
         columns = [column[kept] if len(column) else column for column in columns]
         if len(offsets):
-            lengths, keep = np.diff(offsets), outputs > 0
-            offsets, shared = np.concatenate([[0], np.cumsum(lengths[keep])]), shared[np.repeat(keep, lengths)]
-            unique = unique[kept]
+            lengths = np.diff(offsets)
+            offsets, shared = np.concatenate([[0], np.cumsum(lengths[kept])]), shared[np.repeat(outputs > 0, lengths)]
+    columns[4:4] = [offsets, shared]
     types = (np.int64, np.int32, np.int32, np.int32, np.int64, np.int64, np.int64)
-    return Requests(*(np.ascontiguousarray(column, dtype) for column, dtype in
-                      zip([*columns, offsets, shared, unique], types, strict=True))), kept
+    return Requests(*(np.ascontiguousarray(column, dtype) for column, dtype in zip(columns, types, strict=True))), kept
 
 
 def _with_rejected(result: EngineResult, kept: Any, n: int) -> EngineResult:
-    """The result for a trace of `n` requests of which those `kept` (None: all) were not rejected."""
-    if kept is None:
-        return result
-    import dataclasses
+    """The result for a trace of `n` requests, all but those `kept` rejected."""
+    def spread(name: str, fill: int) -> Any:
+        full = np.full(n, fill, getattr(result, name).dtype)
+        full[kept] = getattr(result, name)
+        return full
 
-    times = {name: _scattered(getattr(result, name), kept, n, -1)
-             for name in ("first_scheduled_ns", "first_token_ns", "finish_ns")}
-    counts = {name: _scattered(getattr(result, name), kept, n, 0) for name in ("preemptions", "cached_tokens")}
     if result.log is not None:
         for numbers in (result.log.batch_request, result.log.admissions[:, 1], result.log.preempted[:, 1]):
             numbers[:] = kept[numbers]
-    return dataclasses.replace(result, **times, **counts)
-
-
-def _scattered(column: Any, kept: Any, n: int, fill: int) -> Any:
-    full = np.full(n, fill, column.dtype)
-    full[kept] = column
-    return full
+    fills = {"first_scheduled_ns": -1, "first_token_ns": -1, "finish_ns": -1, "preemptions": 0, "cached_tokens": 0}
+    return replace(result, **{name: spread(name, fill) for name, fill in fills.items()})

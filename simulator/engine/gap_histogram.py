@@ -7,16 +7,19 @@ it. Histograms of replicas, or of parts of a run, add up.
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import register_jitable
+
+from simulator.pricing.compiled import callable_from_compiled
 
 MANTISSA_BITS = 7
 BINS = (64 - MANTISSA_BITS) << MANTISSA_BITS
 _BELOW = (1022 + MANTISSA_BITS) << MANTISSA_BITS  # leading bits of a double, less its bin
 
 
-@register_jitable
 def gap_bin(gap_ns):  # type: ignore[no-untyped-def]
     """The bin of a gap in ns (below 2^53, 104 days). Runs in plain Python and compiled."""
     if gap_ns < 1 << MANTISSA_BITS:
         return gap_ns
     return (np.float64(gap_ns).view(np.int64) >> (52 - MANTISSA_BITS)) - _BELOW
+
+
+callable_from_compiled(__name__)

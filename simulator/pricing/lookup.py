@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError
-from simulator.pricing.numbers import index, inlined
+from simulator.pricing.compiled import callable_from_compiled, index
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
 
 Int64 = NDArray[np.int64]
@@ -138,7 +138,6 @@ def _knot_index(raw: bytes) -> Int32:
     return index
 
 
-@inlined
 def cell(x, knots, marks):  # type: ignore[no-untyped-def]
     """The cell [knots[c], knots[c + 1]) that holds `x`; the first or last one for `x` outside. O(1) where knots are
     at least STRIDE apart. `marks`: the `knot_index` of the knots."""
@@ -152,7 +151,6 @@ def cell(x, knots, marks):  # type: ignore[no-untyped-def]
     return c
 
 
-@inlined
 def decode_cell(batch, context_sum, knots, marks, inverse):  # type: ignore[no-untyped-def]
     """`cell` of the mean context, without a division: `inverse` is 1 / batch."""
     last = index(len(knots) - 2)
@@ -165,7 +163,6 @@ def decode_cell(batch, context_sum, knots, marks, inverse):  # type: ignore[no-u
     return c
 
 
-@inlined
 def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, knots, marks):  # type: ignore[no-untyped-def]
     """Decode attention of `batch` >= 1 one-token entries with `context_sum` tokens in all and `longest` in one.
 
@@ -176,19 +173,16 @@ def decode_time_ns(batch, context_sum, longest, base, slope, spread, inverse, kn
     return decode_in_cell_ns(context_sum, longest, base[b, c], slope[b, c], spread[b], inverse[b])
 
 
-@inlined
 def decode_in_cell_ns(context_sum, longest, base, slope, spread, inverse):  # type: ignore[no-untyped-def]
     """`decode_time_ns` once its cell is known."""
     return int(max(base + slope * context_sum + spread * (longest - context_sum * inverse), 0.0) + 0.5)
 
 
-@inlined
 def decode_on_line_ns(context_sum, base, slope):  # type: ignore[no-untyped-def]
     """`decode_in_cell_ns` where the spread costs nothing, without its longer way through the processor."""
     return int(max(base + slope * context_sum, 0.0) + 0.5)
 
 
-@inlined
 def beside_time_ns(batch, context_sum, longest, chunk, beside_knots, table, spread, knots, marks):  # type: ignore[no-untyped-def]
     """Decode attention beside prefill chunks, the longest of them `chunk` tokens: as `decode_time_ns`, lerp along chunk
     (ends held)."""
@@ -208,7 +202,6 @@ def beside_time_ns(batch, context_sum, longest, chunk, beside_knots, table, spre
     return int(max(at_mean + spread[b] * (longest - mean), 0.0) + 0.5)
 
 
-@inlined
 def channel_time_ns(requests, context, request_ns, token_ns):  # type: ignore[no-untyped-def]
     """Decode attention on PIM with whole requests on channels: `requests[c]` one-token entries with `context[c]`
     tokens in all on channel c; the busiest channel counts."""
@@ -218,7 +211,6 @@ def channel_time_ns(requests, context, request_ns, token_ns):  # type: ignore[no
     return int(busiest + 0.5)
 
 
-@inlined
 def prefill_time_ns(chunk, context, table, chunks, chunk_marks, per_chunk, contexts, context_marks, per_context):  # type: ignore[no-untyped-def]
     """Prefill attention of one chunk of `chunk` tokens with `context` tokens before it: bilinear, context first.
 
@@ -232,7 +224,6 @@ def prefill_time_ns(chunk, context, table, chunks, chunk_marks, per_chunk, conte
     return int(max(low + (high - low) * ((chunk - chunks[r]) * per_chunk[r]), 0.0) + 0.5)
 
 
-@inlined
 def blocks_time_ns(overlap, linear, prefill, decode, half_before, half_after, layers):  # type: ignore[no-untyped-def]
     """All decoder blocks: linear operators combined with attention as `overlap` says. Integers in, integer out."""
     if overlap == SERIAL:
@@ -250,7 +241,6 @@ def blocks_time_ns(overlap, linear, prefill, decode, half_before, half_after, la
     return min(concurrent, interleaved)
 
 
-@inlined
 def stage_time_ns(blocks, stage_layers, layers, tokens_ns, sequences_ns):  # type: ignore[no-untyped-def]
     """One pipeline stage: its share of the decoder blocks, rounded up, and what only it does (embedding, head...)."""
     return -(-blocks * stage_layers // layers) + tokens_ns + sequences_ns
@@ -262,3 +252,6 @@ def _float(array: NDArray[np.generic]) -> Float64:
 
 def _int(array: NDArray[np.generic]) -> Int64:
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+callable_from_compiled(__name__)

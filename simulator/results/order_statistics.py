@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from simulator.engine.fast_compile import OPTIONS, quickly
+inlined = register_jitable(forceinline=True)
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -36,8 +36,7 @@ _PERCENTILES = types.void(_values, _table, _ints, _ints, _ints, _floats, _values
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """`measure` or `percentiles`, compiled or loaded from numba's cache."""
     signature = _MEASURE if function is measure else _PERCENTILES
-    with quickly():
-        made: Callable[..., None] = njit(signature, cache=True, **OPTIONS)(function)
+    made: Callable[..., None] = njit(signature, cache=True, nogil=True)(function)
     return made
 
 
@@ -47,7 +46,7 @@ def warm() -> None:
     compiled(percentiles)
 
 
-@register_jitable
+@inlined
 def _bin(value):  # type: ignore[no-untyped-def]
     return max((np.float64(value).view(np.int64) >> (52 - MANTISSA_BITS)) - LOWEST + 1, 0)
 
@@ -119,7 +118,7 @@ def percentiles(values, counts, sizes, shares, ends, space, found):  # type: ign
         ends[:] = -1
 
 
-@register_jitable
+@inlined
 def _move(counts, b, below, rank):  # type: ignore[no-untyped-def]
     """From bin b to the one that holds `rank`; `below` counts the values up to a bin, itself included."""
     while below <= rank:
@@ -131,7 +130,7 @@ def _move(counts, b, below, rank):  # type: ignore[no-untyped-def]
     return b, below
 
 
-@register_jitable
+@inlined
 def _select(values, low, high, k):  # type: ignore[no-untyped-def]
     """What would stand at `k` if values[low] to values[high] were sorted; reorders them (Hoare 1961, algorithm 65)."""
     while low < high:

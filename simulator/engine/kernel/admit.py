@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.numbers import index, inlined
+from simulator.engine.kernel.marks import PROMPT
 from simulator.engine.kernel.prefix_cache import find_prefix, publish, share_prefix, take_blocks
 from simulator.engine.kernel.queue import push, take
-from simulator.engine.kernel.records import PROMPT, Core, Flights, Log, Pool, Queue, Requests, Served
+from simulator.engine.kernel.records import Int, State
 from simulator.engine.kernel.running import append_slot, blocks_for, full_blocks
 from simulator.engine.kernel.serve import longest_chunk
+from simulator.pricing.compiled import callable_from_compiled, index
 
 
-@inlined
-def admit(core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log) -> None:
+def admit(s: State) -> None:
     """Admits requests in the order of the queue; those that are part of a batch in flight are stepped over."""
-    run, waiters = core.run, queue.waiters
+    core, run, requests, queue, waiters = s.core, s.core.run, s.requests, s.queue, s.queue.waiters
     cap, place, aside = longest_chunk(core), run.stack - 1, np.int64(0)
     while run.budget > 0 and run.running < run.max_num_seqs:
         if run.by_priority:
@@ -34,7 +34,7 @@ def admit(core: Core, requests: Requests, queue: Queue, flights: Flights, served
             if place < 0 and run.head >= run.joined:
                 break
             r = index(waiters[index(place)]) if place >= 0 else index(run.head)
-        if not _start(r, cap, core, requests, queue, flights, served, pool, log):
+        if not _start(r, cap, s):
             break
         if place >= 0:
             take(place, core, requests, queue)
@@ -42,15 +42,12 @@ def admit(core: Core, requests: Requests, queue: Queue, flights: Flights, served
         else:
             run.head += 1
     for k in range(aside):
-        push(waiters[index(len(waiters) - 1 - k)], core, requests, queue)
+        push(np.int64(waiters[index(len(waiters) - 1 - k)]), core, requests, queue)
 
 
-@inlined
-def _start(
-    r: int, cap: int, core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log
-) -> bool:
+def _start(r: Int, cap: Int, s: State) -> bool:
     """Admits request r if it fits (11-15), with the blocks it finds in the prefix cache and its first chunk."""
-    run = core.run
+    core, run, requests, queue, pool = s.core, s.core.run, s.requests, s.queue, s.pool
     known = np.int64(requests.prompt[r]) + queue.done[r]
     found = idle = own = computed = np.int64(0)
     if run.caching:
@@ -87,18 +84,21 @@ def _start(
     if run.channels:
         least = index(0)
         for c in range(index(1), index(run.channels)):
-            if flights.channel_tokens[c] < flights.channel_tokens[least]:
+            if s.flights.channel_tokens[c] < s.flights.channel_tokens[least]:
                 least = c
         row.channel = least
-        flights.channel_tokens[least] += known
+        s.flights.channel_tokens[least] += known
     if run.caching:
         share_prefix(slot, r, found, own, core, pool)
         take_blocks(need, core, pool)
-        publish(slot, full_blocks(computed + new, core), core, requests, pool)
-    if served.first_scheduled_ns[r] < 0:
-        served.cached_tokens[r] = computed
+        publish(slot, full_blocks(computed + new, core), core, s.requests, s.pool)
+    if s.served.first_scheduled_ns[r] < 0:
+        s.served.cached_tokens[r] = computed
     if run.logging:
         k = index(run.logged_admissions)
-        log.admissions[k, 0], log.admissions[k, 1], log.admissions[k, 2] = run.steps, r, computed
+        s.log.admissions[k, 0], s.log.admissions[k, 1], s.log.admissions[k, 2] = run.steps, r, computed
     run.logged_admissions += 1
     return True
+
+
+callable_from_compiled(__name__)

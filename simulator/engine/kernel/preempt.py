@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.numbers import index, inlined
+from simulator.engine.kernel.marks import ALL, LATE, LEAVING, PROMPT
 from simulator.engine.kernel.prefix_cache import release
 from simulator.engine.kernel.queue import push
-from simulator.engine.kernel.records import ALL, LATE, LEAVING, PROMPT, Core, Flights, Log, Pool, Queue, Requests, Served
+from simulator.engine.kernel.records import Core, Int, Requests, State
 from simulator.engine.kernel.running import blocks_for, computed_of, drop_slot, full_blocks, leave_group
+from simulator.pricing.compiled import callable_from_compiled, index
 
 
-@inlined
-def find_victim(core: Core, requests: Requests) -> int:
+def find_victim(core: Core, requests: Requests) -> Int:
     """Whom to preempt (8): the request admitted last, or the one served last by (priority, arrival), of equal ones the first."""
     slots, anchor = core.slots, index(core.run.max_num_seqs)
     worst = index(slots[anchor].before)
@@ -27,22 +27,10 @@ def find_victim(core: Core, requests: Requests) -> int:
     return worst
 
 
-@inlined
-def published_tokens(slot: int, computed: int, core: Core) -> int:
-    """Tokens of a running request whose full blocks have been published: with asynchronous scheduling not the newest one,
-    which was not known when it was scheduled."""
-    run, row = core.run, core.slots[slot]
-    if row.kind == LEAVING:
-        return np.int64(row.computed)
-    if run.asynchronous and row.kind >= 0 and row.joined != core.groups[index(row.kind)].pass_:
-        return computed - 1
-    return computed
-
-
-@inlined
-def preempt(slot: int, core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log) -> None:
+def preempt(slot: Int, s: State) -> None:
     """Preempts the request in a slot. What it will get from batches in flight counts as done, because it cannot be resumed before
     that. Its tokens in the batch being made return to the budget."""
+    core, requests, served, flights = s.core, s.requests, s.served, s.flights
     run, row = core.run, core.slots[slot]
     r, kind = index(row.request), np.int64(row.kind)
     new = np.int64(row.chunk) if row.stamp == run.decided else np.int64(0)
@@ -73,13 +61,16 @@ def preempt(slot: int, core: Core, requests: Requests, queue: Queue, flights: Fl
     held = blocks_for(computed + new, core)
     if run.caching:
         full = np.int64(row.published)
-        if not run.by_priority:
-            full = full_blocks(published_tokens(slot, computed, core), core)
-        run.free += release(slot, held, full, np.int64(r) + 1, core, pool)
+        if kind == LEAVING and not run.by_priority:
+            full = full_blocks(np.int64(row.computed), core)
+        elif not run.by_priority:  # with asynchronous scheduling the newest token was not known when it was scheduled
+            behind = run.asynchronous and kind >= 0 and row.joined != core.groups[index(kind)].pass_
+            full = full_blocks(computed - 1 if behind else computed, core)
+        run.free += release(slot, held, full, np.int64(r) + 1, core, s.pool)
     else:
         run.free += held
     if run.swap:
-        queue.swapped[r] = computed
+        s.queue.swapped[r] = computed
         run.swapped_blocks += blocks_for(computed, core)
     if kind >= 0:
         leave_group(index(kind), slot, computed, core)
@@ -87,18 +78,21 @@ def preempt(slot: int, core: Core, requests: Requests, queue: Queue, flights: Fl
         run.lates -= 1
     elif kind == PROMPT:
         run.prompts -= 1
-    queue.done[r], queue.due[r] = done, last
+    s.queue.done[r], s.queue.due[r] = done, last
     if kind == LEAVING:
-        queue.done[r] = ALL
+        s.queue.done[r] = ALL
         run.leaving_queue += 1
     drop_slot(slot, core)
-    push(r, core, requests, queue)
+    push(np.int64(r), core, requests, s.queue)
     served.preemptions[r] += 1
     if run.logging:
-        log.preempted[index(run.preemptions), 0] = run.steps
-        log.preempted[index(run.preemptions), 1] = r
+        s.log.preempted[index(run.preemptions), 0] = run.steps
+        s.log.preempted[index(run.preemptions), 1] = r
     run.preemptions += 1
     run.preempted += 1
     run.idle_preemptions += 1
     run.budget += new
     run.blocked = 0
+
+
+callable_from_compiled(__name__)

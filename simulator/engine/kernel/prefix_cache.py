@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.numbers import index, inlined
-from simulator.engine.kernel.records import ANCHOR, Core, Pool, Requests
+from simulator.engine.kernel.marks import ANCHOR
+from simulator.engine.kernel.records import Core, Int, Pool, Requests
+from simulator.pricing.compiled import callable_from_compiled, index
 
 NONE = -1  # identity of an empty entry
 
 
-@inlined
-def recurring(r: int, core: Core, requests: Requests) -> int:
+def recurring(r: Int, core: Core, requests: Requests) -> Int:
     """Leading blocks of request r that are nodes."""
     if core.run.by_priority:
         return np.int64(1 << 40)
     return requests.identity_offsets[index(r + 1)] - requests.identity_offsets[r]
 
 
-@inlined
-def identity(r: int, k: int, requests: Requests) -> int:
+def identity(r: Int, k: Int, requests: Requests) -> Int:
     """Identity of block k of request r."""
     at = requests.identity_offsets[r] + k
     if at < requests.identity_offsets[index(r + 1)]:
@@ -36,14 +35,12 @@ def identity(r: int, k: int, requests: Requests) -> int:
     return requests.unique[r] + k
 
 
-@inlined
-def _home(key: int, pool: Pool) -> int:
+def _home(key: Int, pool: Pool) -> Int:
     """Where the search for `key` begins: runs of eight neighbouring identities share a cache line."""
     return index(((((key >> 3) & 0x7FFFFFFF) * 0x1E3779B1 >> 9 << 3) | (key & 7)) & (len(pool.keys) - 1))
 
 
-@inlined
-def _entry(key: int, pool: Pool) -> int:
+def _entry(key: Int, pool: Pool) -> Int:
     """The entry that holds `key`, or the empty one where it belongs."""
     i = _home(key, pool)
     while pool.keys[i].identity != NONE and pool.keys[i].identity != key:
@@ -51,16 +48,14 @@ def _entry(key: int, pool: Pool) -> int:
     return i
 
 
-@inlined
-def _unlist(node: int, pool: Pool) -> None:
+def _unlist(node: Int, pool: Pool) -> None:
     """Takes a node out of the list of idle ones."""
     row = pool.nodes[node]
     pool.nodes[index(row.older)].newer = row.newer
     pool.nodes[index(row.newer)].older = row.older
 
 
-@inlined
-def _list_idle(node: int, pool: Pool) -> None:
+def _list_idle(node: Int, pool: Pool) -> None:
     """The node was released last."""
     row, end = pool.nodes[node], pool.nodes[index(ANCHOR)]
     row.older, row.newer = end.older, ANCHOR
@@ -68,20 +63,7 @@ def _list_idle(node: int, pool: Pool) -> None:
     end.older = node
 
 
-@inlined
-def _new_node(core: Core, pool: Pool) -> int:
-    core.run.free_nodes -= 1
-    return index(pool.free[index(core.run.free_nodes)])
-
-
-@inlined
-def _free_node(node: int, core: Core, pool: Pool) -> None:
-    pool.free[index(core.run.free_nodes)] = node
-    core.run.free_nodes += 1
-
-
-@inlined
-def _publish_node(node: int, key: int, pool: Pool) -> None:
+def _publish_node(node: Int, key: Int, pool: Pool) -> None:
     """Makes a node findable. Equal ones are not merged."""
     i, row = _entry(key, pool), pool.nodes[node]
     entry = pool.keys[i]
@@ -94,8 +76,7 @@ def _publish_node(node: int, key: int, pool: Pool) -> None:
     entry.last = node
 
 
-@inlined
-def _forget_node(node: int, pool: Pool) -> None:
+def _forget_node(node: Int, pool: Pool) -> None:
     """Takes a published node out of the hash table."""
     row = pool.nodes[node]
     i = _entry(row.identity, pool)
@@ -113,8 +94,7 @@ def _forget_node(node: int, pool: Pool) -> None:
         _close_gap(i, pool)
 
 
-@inlined
-def _close_gap(gap: int, pool: Pool) -> None:
+def _close_gap(gap: Int, pool: Pool) -> None:
     """Removes an entry; entries after it that searches reach only through it move back."""
     mask, i = len(pool.keys) - 1, gap
     while True:
@@ -131,8 +111,7 @@ def _close_gap(gap: int, pool: Pool) -> None:
     hole.identity, hole.first = NONE, ANCHOR
 
 
-@inlined
-def take_blocks(count: int, core: Core, pool: Pool) -> None:
+def take_blocks(count: Int, core: Core, pool: Pool) -> None:
     """Takes free blocks: blank ones, then idle ones, least recently released first, which lose their content."""
     run = core.run
     blank = min(count, run.fresh_blocks)
@@ -153,11 +132,11 @@ def take_blocks(count: int, core: Core, pool: Pool) -> None:
             _forget_node(node, pool)
             count -= 1
         _unlist(node, pool)
-        _free_node(node, core, pool)
+        pool.free[index(run.free_nodes)] = node
+        run.free_nodes += 1
 
 
-@inlined
-def find_prefix(r: int, most: int, core: Core, requests: Requests, pool: Pool) -> tuple[int, int, int]:
+def find_prefix(r: Int, most: Int, core: Core, requests: Requests, pool: Pool) -> tuple[Int, Int, Int]:
     """Cached leading blocks of request r (11), at most `most`: how many nodes, how many of them are idle, and how many blocks of
     the request's own idle run."""
     found = idle = np.int64(0)
@@ -175,8 +154,7 @@ def find_prefix(r: int, most: int, core: Core, requests: Requests, pool: Pool) -
     return found, idle, own
 
 
-@inlined
-def share_prefix(slot: int, r: int, found: int, own: int, core: Core, pool: Pool) -> None:
+def share_prefix(slot: Int, r: Int, found: Int, own: Int, core: Core, pool: Pool) -> None:
     """Gives the slot the blocks that `find_prefix` has just found (15)."""
     for k in range(index(found)):
         node = index(pool.found[k])
@@ -189,31 +167,32 @@ def share_prefix(slot: int, r: int, found: int, own: int, core: Core, pool: Pool
         node = index(pool.own_run[r])
         pool.own_run[r] = ANCHOR
         _unlist(node, pool)
-        _free_node(node, core, pool)
+        pool.free[index(core.run.free_nodes)] = node
+        core.run.free_nodes += 1
 
 
-@inlined
-def publish(slot: int, full: int, core: Core, requests: Requests, pool: Pool) -> None:
+def publish(slot: Int, full: Int, core: Core, requests: Requests, pool: Pool) -> None:
     """Publishes those of the slot's leading `full` blocks that are nodes, as far as that has not been done (17)."""
     row = core.slots[slot]
     r = index(row.request)
     for k in range(np.int64(row.published), min(full, recurring(r, core, requests))):
-        node = _new_node(core, pool)
+        core.run.free_nodes -= 1
+        node = index(pool.free[index(core.run.free_nodes)])
         pool.nodes[node].users = 1
         _publish_node(node, identity(r, k, requests), pool)
         pool.table[slot, index(k)] = node
         row.published = k + 1
 
 
-@inlined
-def release(slot: int, held: int, full: int, owner: int, core: Core, pool: Pool) -> int:
+def release(slot: Int, held: Int, full: Int, owner: Int, core: Core, pool: Pool) -> Int:
     """Gives back the slot's `held` blocks, last first, of which `full` are published. Returns how many are free now. `owner`: the
     request + 1 that may come back for them, or 0."""
     nodes = np.int64(core.slots[slot].published)
     core.run.fresh_blocks += held - full
     freed = held - nodes
     if full > nodes:
-        node = _new_node(core, pool)
+        core.run.free_nodes -= 1
+        node = index(pool.free[index(core.run.free_nodes)])
         row = pool.nodes[node]
         row.users, row.owner = nodes - full, owner
         if owner != 0:
@@ -227,3 +206,6 @@ def release(slot: int, held: int, full: int, owner: int, core: Core, pool: Pool)
             _list_idle(node, pool)
             freed += 1
     return freed
+
+
+callable_from_compiled(__name__)

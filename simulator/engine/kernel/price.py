@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.lookup import (
-    beside_time_ns,
-    blocks_time_ns,
-    channel_time_ns,
-    decode_time_ns,
-    prefill_time_ns,
-)
-from simulator.costs.numbers import index, inlined
-from simulator.engine.kernel.records import ChunkTables, Core, DecodeTables, Flights, StageTables
+from simulator.engine.kernel.records import Core, Flights, Int, StageTables, Tables
 from simulator.engine.kernel.running import longest_context
+from simulator.pricing.compiled import callable_from_compiled, index
+from simulator.pricing.lookup import beside_time_ns, blocks_time_ns, channel_time_ns, decode_time_ns, prefill_time_ns, stage_time_ns
 
 
-@inlined
-def blocks_ns(g: int, core: Core, flights: Flights, stages: StageTables, decodes: DecodeTables, chunks: ChunkTables) -> int:
+def price_blocks(g: Int, core: Core, flights: Flights, tables: Tables) -> Int:
     """Time of all decoder blocks for the batch that was decided; adds to the totals."""
-    run, group = core.run, core.groups[g]
+    run, group, stages, decodes, chunks = core.run, core.groups[g], tables.stages, tables.decodes, tables.chunks
     batch, context = run.decodes, group.context + run.decodes
-    prefill = longest = longest_chunk = np.int64(0)
+    prefill = decode = longest = longest_chunk = np.int64(0)
     for k in range(index(run.entries)):
         row = core.slots[index(core.entries[k])]
         chunk, before = np.int64(row.chunk), np.int64(row.computed)
@@ -37,7 +30,6 @@ def blocks_ns(g: int, core: Core, flights: Flights, stages: StageTables, decodes
         run.prefill_tokens += chunk
         run.prefill_context += before
         run.prefill_pairs += chunk * before + chunk * (chunk + 1) // 2
-    decode = np.int64(0)
     if batch > 0:
         if run.spread and run.decodes > 0:
             longest = max(longest, longest_context(g, core) + 1)
@@ -62,8 +54,7 @@ def blocks_ns(g: int, core: Core, flights: Flights, stages: StageTables, decodes
     return blocks
 
 
-@inlined
-def _busiest_ns(g: int, core: Core, flights: Flights) -> int:
+def _busiest_ns(g: Int, core: Core, flights: Flights) -> Int:
     """Decode attention of the busiest PIM channel."""
     run, load, on = core.run, flights.load, flights.on_channels
     for c in range(index(run.channels)):
@@ -74,3 +65,23 @@ def _busiest_ns(g: int, core: Core, flights: Flights) -> int:
             load[index(0), index(row.channel)] += 1
             load[index(1), index(row.channel)] += row.computed + 1
     return channel_time_ns(load[0], load[1], run.channel_request_ns, run.channel_token_ns)
+
+
+def pass_stages(blocks: Int, sequences: Int, core: Core, flights: Flights, stages: StageTables) -> None:
+    """Passes the batch through the host and the pipeline's stages: its start and end."""
+    run, free, tokens, n = core.run, flights.stage_free_ns, index(core.run.tokens), index(sequences)
+    run.clock += stages.host_ns[n]
+    run.start_ns = end = max(run.clock, free[0])
+    if run.stages == 1:
+        end += blocks + stages.stage_tokens_ns[index(0), tokens] + stages.stage_sequences_ns[index(0), n]
+        free[0] = end
+    else:
+        for k in range(index(run.stages)):
+            duration = stage_time_ns(blocks, stages.stage_layers[k], run.layers, stages.stage_tokens_ns[k, tokens],
+                                     stages.stage_sequences_ns[k, n])
+            end = max(end, free[k]) + duration
+            free[k] = end
+    run.end_ns = end
+
+
+callable_from_compiled(__name__)

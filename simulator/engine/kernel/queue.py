@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.numbers import index, inlined
-from simulator.engine.kernel.records import ALL, Core, Queue, Requests
+from simulator.engine.kernel.marks import ALL
+from simulator.engine.kernel.records import Core, Int, Queue, Requests
+from simulator.pricing.compiled import callable_from_compiled, index
 
 
-@inlined
-def waiting_count(core: Core) -> int:
+def waiting_count(core: Core) -> Int:
     """Length of the queue."""
     return core.run.stack + core.run.joined - core.run.head
 
 
-@inlined
-def _before(a: int, b: int, requests: Requests) -> bool:
+def _before(a: Int, b: Int, requests: Requests) -> bool:
     """Whether request a is served before b (1): smaller priority, then earlier arrival, then smaller number."""
     first, second = requests.priority[index(a)], requests.priority[index(b)]
     return first < second or (first == second and a < b)
 
 
-@inlined
-def _sift(i: int, r: int, size: int, heap: np.ndarray, requests: Requests) -> None:
+def _sift(i: Int, r: Int, size: Int, heap: np.ndarray, requests: Requests) -> None:
     """Puts request r at place i of a heap, or where it belongs above or below."""
     while i > 0 and _before(r, heap[index((i - 1) >> 1)], requests):
         heap[index(i)] = heap[index((i - 1) >> 1)]
@@ -40,8 +38,7 @@ def _sift(i: int, r: int, size: int, heap: np.ndarray, requests: Requests) -> No
     heap[index(i)] = r
 
 
-@inlined
-def push(r: int, core: Core, requests: Requests, queue: Queue) -> None:
+def push(r: Int, core: Core, requests: Requests, queue: Queue) -> None:
     """Adds request r to the heap, or on top of the stack."""
     run = core.run
     run.stack += 1
@@ -51,8 +48,7 @@ def push(r: int, core: Core, requests: Requests, queue: Queue) -> None:
         queue.waiters[index(run.stack - 1)] = r
 
 
-@inlined
-def take(place: int, core: Core, requests: Requests, queue: Queue) -> None:
+def take(place: Int, core: Core, requests: Requests, queue: Queue) -> None:
     """Removes the entry at this place of the heap or the stack."""
     run, waiters = core.run, queue.waiters
     run.stack -= 1
@@ -64,7 +60,6 @@ def take(place: int, core: Core, requests: Requests, queue: Queue) -> None:
             waiters[i] = waiters[index(i + 1)]
 
 
-@inlined
 def join(core: Core, requests: Requests, queue: Queue) -> None:
     """Hands over every request that has arrived and, in a closed loop, has a client that waits for nothing."""
     run = core.run
@@ -79,7 +74,6 @@ def join(core: Core, requests: Requests, queue: Queue) -> None:
             run.blocked = 0
 
 
-@inlined
 def drop_finished(core: Core, requests: Requests, queue: Queue) -> None:
     """Preempted requests whose last token has just been delivered leave the queue (20)."""
     run, place = core.run, core.run.stack - 1
@@ -91,3 +85,6 @@ def drop_finished(core: Core, requests: Requests, queue: Queue) -> None:
             run.finished += 1
             place = run.stack
         place -= 1
+
+
+callable_from_compiled(__name__)

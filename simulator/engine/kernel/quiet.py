@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns, decode_on_line_ns
-from simulator.costs.numbers import index, inlined
-from simulator.costs.step import SERIAL
+from simulator.engine.gap_histogram import gap_bin
+from simulator.engine.kernel.marks import SLOT_BITS
 from simulator.engine.kernel.prefix_cache import take_blocks
 from simulator.engine.kernel.queue import waiting_count
-from simulator.engine.kernel.records import SLOT_BITS, Core, DecodeTables, Flights, Pool, Requests, Served, StageTables
+from simulator.engine.kernel.records import Core, DecodeTables, Flights, Int, Pool, Requests, Served, StageTables, Tables
 from simulator.engine.kernel.running import longest_context
-from simulator.results.gaps import gap_bin
+from simulator.pricing.compiled import callable_from_compiled, index
+from simulator.pricing.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns, decode_on_line_ns
+from simulator.pricing.step import SERIAL
 
 
-@inlined
 def is_quiet(core: Core, flights: Flights) -> bool:
-    """Whether the next passes, up to the group's next event, the next arrival or a lack of blocks, can only be of decodes in step."""
+    """Whether the next passes can only be of decodes in step, up to the group's next event, an arrival or a lack of blocks."""
     run, group = core.run, core.groups[index(0)]
     if run.prompts > 0 or run.lates > 0 or group.count == 0 or group.next >> SLOT_BITS <= group.pass_:
         return False
@@ -31,11 +31,9 @@ def is_quiet(core: Core, flights: Flights) -> bool:
     return run.decided == run.delivered + 1 and run.stack == 0 and flight.dones == 0
 
 
-@inlined
 def decode_quietly(
-    core: Core, requests: Requests, flights: Flights, served: Served, pool: Pool, stages: StageTables, decodes: DecodeTables,
-    until_ns: int
-) -> int:
+    until_ns: Int, core: Core, requests: Requests, flights: Flights, served: Served, pool: Pool, tables: Tables
+) -> Int:
     """Makes such passes; returns how many. What they add to the totals is added at their end."""
     run, group = core.run, core.groups[index(0)]
     horizon = until_ns
@@ -44,10 +42,10 @@ def decode_quietly(
     first, free, decided_ns = group.pass_, run.free, run.clock
     count, waiting = group.count, waiting_count(core)
     last_decision_ns = run.last_decision_ns
-    if run.asynchronous or run.gaps or run.overlap != SERIAL or decodes.spread_ns[index(count)] != 0.0:
-        _any_steps(horizon, core, flights, served, stages, decodes)
+    if run.asynchronous or run.gaps or run.overlap != SERIAL or tables.decodes.spread_ns[index(count)] != 0.0:
+        _any_steps(horizon, core, flights, served, tables.stages, tables.decodes)
     else:
-        _plain_steps(horizon, core, flights, stages, decodes)
+        _plain_steps(horizon, core, tables.stages, tables.decodes)
     made, n = group.pass_ - first, index(count)
     if made > 0:
         run.waiting_ns += run.last_waiting * (decided_ns - last_decision_ns) + waiting * (run.last_decision_ns - decided_ns)
@@ -75,8 +73,7 @@ def decode_quietly(
     return made
 
 
-@inlined
-def _plain_steps(horizon: int, core: Core, flights: Flights, stages: StageTables, decodes: DecodeTables) -> None:
+def _plain_steps(horizon: Int, core: Core, stages: StageTables, decodes: DecodeTables) -> None:
     """Passes with one batch in flight, attention after the linear operators, at no cost for the spread of contexts."""
     run, group, residues = core.run, core.groups[index(0)], core.residues
     count, n, size = group.count, index(group.count), index(run.block_size)
@@ -116,8 +113,7 @@ def _plain_steps(horizon: int, core: Core, flights: Flights, stages: StageTables
         run.clock, run.free, group.pass_, group.phase = clock, free, now, phase
 
 
-@inlined
-def _any_steps(horizon: int, core: Core, flights: Flights, served: Served, stages: StageTables, decodes: DecodeTables) -> None:
+def _any_steps(horizon: Int, core: Core, flights: Flights, served: Served, stages: StageTables, decodes: DecodeTables) -> None:
     """Passes with one stage, whatever their price depends on."""
     run, group, residues = core.run, core.groups[index(0)], core.residues
     count, n, size = group.count, index(group.count), index(run.block_size)
@@ -165,3 +161,6 @@ def _any_steps(horizon: int, core: Core, flights: Flights, served: Served, stage
     run.blocks_ns += blocks_ns
     run.last_start_ns, run.last_end_ns, run.last_used, run.last_decision_ns = last_start, last_end, last_used, decided
     run.clock, run.free, group.pass_, group.phase = clock, free, now, phase
+
+
+callable_from_compiled(__name__)

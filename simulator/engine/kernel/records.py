@@ -6,27 +6,19 @@ Slots, groups, nodes and requests are named by unsigned numbers, which spares th
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+Array = Any  # a numpy array, of numbers or of records
+Int = Any  # an integer; where compiled, of 64 bits, and unsigned if it names a slot, group, node or request
 Record = Any  # a row of a record array: attributes are the fields
 
-NEVER = 1 << 62  # as a time or an event: does not come
-ANCHOR = 0  # node of the prefix cache that closes its list; as a node: none
-UNKNOWN = -(1 << 60)  # as `longest`: to be looked for
-ALL = -1  # as `done` of a waiting request: its last token is in flight
-SLOT_BITS = 20  # of an event; events are (pass << SLOT_BITS) | slot
-PART_BITS = 4  # slots whose earliest event is kept together
-# `kind` of a slot; 0 and above: a decode of this group
-PROMPT, LATE, LEAVING, EMPTY = -1, -2, -3, -4
-
 _SHAPES = """slot_places parts context_cells context_knots context_marks chunk_knots chunk_marks beside_knots token_counts
-    sequence_counts hash_entries waiter_places node_places"""
-_LIMITS = """max_num_seqs token_budget block_size block_shift usable_blocks threshold margin_blocks depth asynchronous chunked caching
-    by_priority full_gate swap clients most_idle_preemptions requests channels layers stages overlap swap_block_ns spread
+    sequence_counts hash_entries waiter_places node_places beside_counts"""
+_LIMITS = """max_num_seqs token_budget block_size block_shift usable_blocks threshold margin_blocks depth asynchronous chunked
+    caching by_priority full_gate swap clients most_idle_preemptions requests channels layers stages overlap swap_block_ns spread
     has_beside gaps logging"""
 _COUNTERS = """clock free running prompts lates stack head joined finished decided delivered newest oldest order
     nonempty_in_flight blocked leaving_queue idle_preemptions swapped_blocks fresh_blocks free_nodes
@@ -55,11 +47,13 @@ GROUP = _record("count context pass_ phase next longest last_token_ns last_decis
 
 # A running request. `total`: KV tokens at its end; `known`: of a prompt, tokens to compute before it yields one;
 # `computed`: valid for PROMPT and LATE, for LEAVING the published tokens; `last`: decision that held it (not of a group's);
-# `stamp`: decision that served it by itself; `chunk`: tokens that it then got; `key`: the phase in which it needs a block; `joined`: its group's first pass with it; `published`: leading blocks that are nodes of their own.
+# `stamp`: decision that served it by itself; `chunk`: tokens that it then got; `key`: the phase in which it needs a block;
+# `joined`: its group's first pass with it; `published`: leading blocks that are nodes of their own. Two cache lines, of which
+# the second one is rarely used.
 SLOT = _record("last last_pass", *((name, np.int32) for name in
                ("total", "known", "computed", "chunk", "kind", "key", "channel", "published")),
                *((name, np.uint32) for name in ("request", "before", "after")),
-               *((name, np.int64) for name in ("stamp", "order", "joined")), size=128)  # two cache lines, the second one rarely used
+               *((name, np.int64) for name in ("stamp", "order", "joined")), size=128)
 
 # A batch in flight. `yields`: requests that get a token at its end; `dones`: those that get their last one
 FLIGHT = _record("end_ns decision yields dones nonempty")
@@ -155,37 +149,32 @@ class Log(NamedTuple):
     preempted: Array  # int32 [preemptions, 2]
 
 
-class StageTables(NamedTuple):
-    """Fields of StepTables that price a batch but for attention."""
+class State(NamedTuple):
+    """All that a run reads and writes, but for the tables."""
 
-    linear_ns: Array
-    half_before_ns: Array
-    half_after_ns: Array
-    stage_layers: Array
-    stage_tokens_ns: Array
-    stage_sequences_ns: Array
-    host_ns: Array
-
-
-class DecodeTables(NamedTuple):
-    """Fields of StepTables that price decode attention; `marks` are the `context_index`."""
-
-    base_ns: Array
-    slope_ns: Array
-    spread_ns: Array
-    inverse: Array
-    knots: Array
-    marks: Array
+    core: Core
+    requests: Requests
+    queue: Queue
+    flights: Flights
+    served: Served
+    pool: Pool
+    log: Log
 
 
-class ChunkTables(NamedTuple):
-    """Fields of StepTables that price prefill attention, and decode attention beside it."""
+# Fields of StepTables, by what they price: the batch but for attention, decode attention (`marks` are the `context_index`), and
+# prefill attention with decode attention beside it.
+StageTables = namedtuple(
+    "StageTables", "linear_ns half_before_ns half_after_ns stage_layers stage_tokens_ns stage_sequences_ns host_ns"
+)
+DecodeTables = namedtuple("DecodeTables", "base_ns slope_ns spread_ns inverse knots marks")
+ChunkTables = namedtuple(
+    "ChunkTables", "prefill_ns chunk_knots chunk_marks per_chunk per_context beside_knots beside_ns beside_spread_ns"
+)
 
-    prefill_ns: Array
-    chunk_knots: Array
-    chunk_marks: Array
-    per_chunk: Array
-    per_context: Array
-    beside_knots: Array
-    beside_ns: Array
-    beside_spread_ns: Array
+
+class Tables(NamedTuple):
+    """The priced design."""
+
+    stages: StageTables
+    decodes: DecodeTables
+    chunks: ChunkTables

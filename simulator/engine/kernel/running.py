@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.numbers import index, inlined
-from simulator.engine.kernel.records import EMPTY, NEVER, PART_BITS, SLOT_BITS, UNKNOWN, Core
+from simulator.engine.kernel.marks import EMPTY, NEVER, PART_BITS, SLOT_BITS, UNKNOWN
+from simulator.engine.kernel.records import Core, Int
+from simulator.pricing.compiled import callable_from_compiled, index
 
 
-@inlined
-def blocks_for(tokens: int, core: Core) -> int:
+def blocks_for(tokens: Int, core: Core) -> Int:
     """KV blocks that hold `tokens` tokens."""
     run = core.run
     if run.block_shift >= 0:
@@ -21,8 +21,7 @@ def blocks_for(tokens: int, core: Core) -> int:
     return np.int64(index(tokens + run.block_size - 1) // index(run.block_size))
 
 
-@inlined
-def full_blocks(tokens: int, core: Core) -> int:
+def full_blocks(tokens: Int, core: Core) -> Int:
     """KV blocks that `tokens` tokens fill."""
     run = core.run
     if run.block_shift >= 0:
@@ -30,8 +29,7 @@ def full_blocks(tokens: int, core: Core) -> int:
     return np.int64(index(tokens) // index(run.block_size))
 
 
-@inlined
-def append_slot(r: int, core: Core) -> int:
+def append_slot(r: Int, core: Core) -> Int:
     """A slot for request r at the end of the running list."""
     run, slots = core.run, core.slots
     run.running += 1
@@ -45,8 +43,7 @@ def append_slot(r: int, core: Core) -> int:
     return slot
 
 
-@inlined
-def drop_slot(slot: int, core: Core) -> None:
+def drop_slot(slot: Int, core: Core) -> None:
     """Takes a slot out of the running list."""
     run, slots = core.run, core.slots
     row = slots[slot]
@@ -57,8 +54,7 @@ def drop_slot(slot: int, core: Core) -> None:
     run.running -= 1
 
 
-@inlined
-def set_event(g: int, slot: int, at: int, core: Core) -> None:
+def set_event(g: Int, slot: Int, at: Int, core: Core) -> None:
     """The slot, a decode of group g without an event, wants attention in pass `at`."""
     event, part = (np.int64(at) << SLOT_BITS) | np.int64(slot), index(slot >> PART_BITS)
     core.events[g, slot] = event
@@ -66,8 +62,7 @@ def set_event(g: int, slot: int, at: int, core: Core) -> None:
     core.groups[g].next = min(core.groups[g].next, event)
 
 
-@inlined
-def clear_event(g: int, slot: int, core: Core) -> None:
+def clear_event(g: Int, slot: Int, core: Core) -> None:
     """The slot has no event in group g any more."""
     part = index(slot >> PART_BITS)
     in_part = _least_but(core.events[g], index(part << PART_BITS), 1 << PART_BITS, slot, np.int64(NEVER))
@@ -76,8 +71,7 @@ def clear_event(g: int, slot: int, core: Core) -> None:
     core.least[g, part] = in_part
 
 
-@inlined
-def _least_but(events: np.ndarray, first: int, count: int, place: int, instead: int) -> int:
+def _least_but(events: np.ndarray, first: Int, count: Int, place: Int, instead: Int) -> Int:
     """The least of `count` events from `first` on, with another one at `place`. The caller writes that one afterwards: to read in
     vectors what was written a moment ago makes the processor wait."""
     least = np.int64(NEVER)
@@ -86,15 +80,13 @@ def _least_but(events: np.ndarray, first: int, count: int, place: int, instead: 
     return least
 
 
-@inlined
-def computed_of(slot: int, core: Core) -> int:
+def computed_of(slot: Int, core: Core) -> Int:
     """Computed tokens of a decode in a group."""
     row = core.slots[slot]
     return np.int64(row.total) - (row.last_pass - core.groups[index(row.kind)].pass_ + 1)
 
 
-@inlined
-def join_group(g: int, slot: int, computed: int, left: int, core: Core) -> None:
+def join_group(g: Int, slot: Int, computed: Int, left: Int, core: Core) -> None:
     """The request decodes from the group's next pass on; `left` tokens are to come. Its event is the caller's."""
     run, group, row = core.run, core.groups[g], core.slots[slot]
     row.kind, row.joined, row.last_pass = g, group.pass_, group.pass_ + left - 1
@@ -113,8 +105,7 @@ def join_group(g: int, slot: int, computed: int, left: int, core: Core) -> None:
     group.context += computed
 
 
-@inlined
-def leave_group(g: int, slot: int, computed: int, core: Core) -> None:
+def leave_group(g: Int, slot: Int, computed: Int, core: Core) -> None:
     """The request, with `computed` tokens at the group's next pass, is no decode of the group any more."""
     group = core.groups[g]
     core.residues[g, index(core.slots[slot].key)] -= 1
@@ -125,8 +116,7 @@ def leave_group(g: int, slot: int, computed: int, core: Core) -> None:
     clear_event(g, slot, core)
 
 
-@inlined
-def longest_context(g: int, core: Core) -> int:
+def longest_context(g: Int, core: Core) -> Int:
     """Computed tokens of the group's longest decode."""
     group = core.groups[g]
     if group.longest == UNKNOWN:
@@ -135,3 +125,6 @@ def longest_context(g: int, core: Core) -> int:
                 row = core.slots[slot]
                 group.longest = max(group.longest, np.int64(row.total) - row.last_pass - 1)
     return group.longest + group.pass_
+
+
+callable_from_compiled(__name__)

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.numbers import index, inlined
+from simulator.engine.kernel.marks import LATE, PART_BITS, PROMPT, SLOT_BITS
 from simulator.engine.kernel.preempt import find_victim, preempt
 from simulator.engine.kernel.prefix_cache import publish, recurring, take_blocks
 from simulator.engine.kernel.queue import waiting_count
-from simulator.engine.kernel.records import (
-    LATE,
-    PART_BITS,
-    PROMPT,
-    SLOT_BITS,
-    Core,
-    Flights,
-    Log,
-    Pool,
-    Queue,
-    Requests,
-    Served,
-)
+from simulator.engine.kernel.records import Core, Flights, Int, Pool, Requests, Served, State
 from simulator.engine.kernel.running import blocks_for, computed_of, full_blocks, leave_group, set_event
+from simulator.pricing.compiled import callable_from_compiled, index, once
 
 
-@inlined
-def longest_chunk(core: Core) -> int:
+def longest_chunk(core: Core) -> Int:
     """Most tokens of a request in this pass (5): a lone request is not capped."""
     run = core.run
     if run.threshold and run.running + waiting_count(core) > 1:
@@ -33,8 +21,7 @@ def longest_chunk(core: Core) -> int:
     return np.int64(1 << 40)
 
 
-@inlined
-def set_next_event(g: int, slot: int, computed: int, core: Core, requests: Requests) -> None:
+def set_next_event(g: Int, slot: Int, computed: Int, core: Core, requests: Requests) -> None:
     """The event of a decode that has `computed` tokens in the group's next pass: its last pass, or with prefix caching the pass
     in which it has filled, and knows, a block that others may hit."""
     run, row = core.run, core.slots[slot]
@@ -46,8 +33,7 @@ def set_next_event(g: int, slot: int, computed: int, core: Core, requests: Reque
     set_event(g, slot, at, core)
 
 
-@inlined
-def sort_by_admission(slots_found: np.ndarray, count: int, core: Core) -> None:
+def sort_by_admission(slots_found: np.ndarray, count: Int, core: Core) -> None:
     """Sorts the first `count` slots of an array in order of admission (by insertion: they are few)."""
     for k in range(index(1), index(count)):
         slot, j = slots_found[k], np.int64(k)
@@ -57,8 +43,7 @@ def sort_by_admission(slots_found: np.ndarray, count: int, core: Core) -> None:
         slots_found[index(j)] = slot
 
 
-@inlined
-def publish_decodes(g: int, core: Core, requests: Requests, pool: Pool) -> None:
+def publish_decodes(g: Int, core: Core, requests: Requests, pool: Pool) -> None:
     """Publishes the blocks that decodes in step have filled and know in this pass, in order of admission."""
     run, now, found = core.run, core.groups[g].pass_, np.int64(0)
     for part in range(index(core.least.shape[1])):
@@ -74,51 +59,44 @@ def publish_decodes(g: int, core: Core, requests: Requests, pool: Pool) -> None:
         publish(slot, full_blocks(computed_of(slot, core) + 1 - run.asynchronous, core), core, requests, pool)
 
 
-@inlined
-def serve_running(
-    g: int, core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log
-) -> None:
+@once
+def serve_running(g: Int, s: State) -> None:
     """Gives every running request its tokens, preempting where blocks are short."""
-    run, slots, group = core.run, core.slots, core.groups[g]
+    core, run, slots, group = s.core, s.core.run, s.core.slots, s.core.groups[g]
     run.entries = run.preempted = 0
     tail = index(slots[index(run.max_num_seqs)].before)
-    if run.lates > 0 or run.prompts > 1 or (run.prompts == 1 and slots[tail].kind != PROMPT):
-        serve_one_by_one(g, core, requests, queue, flights, served, pool, log)
-        return
+    in_step = run.lates == 0 and (run.prompts == 0 or (run.prompts == 1 and slots[tail].kind == PROMPT))
     demand, chunk = np.int64(core.residues[g, index(group.phase)]), np.int64(0)
-    if run.prompts > 0:
+    if in_step and run.prompts > 0:
         row = slots[tail]
         chunk = min(np.int64(row.known - row.computed), longest_chunk(core), run.token_budget - group.count)
         demand += blocks_for(row.computed + chunk, core) - blocks_for(np.int64(row.computed), core)
+    if not in_step or (demand > run.free and run.by_priority):
+        serve_one_by_one(g, s)
+        return
     if demand > run.free:
-        if run.by_priority:
-            serve_one_by_one(g, core, requests, queue, flights, served, pool, log)
-            return
-        demand = _preempt_from_tail(g, demand, chunk, core, requests, queue, flights, served, pool, log)
-        chunk = np.int64(0)
+        demand, chunk = _preempt_from_tail(g, demand, chunk, s), np.int64(0)
     run.free -= demand
     run.budget = run.token_budget - group.count - chunk
     if run.caching:
-        take_blocks(demand, core, pool)
+        take_blocks(demand, core, s.pool)
         if group.next >> SLOT_BITS == group.pass_:
-            publish_decodes(g, core, requests, pool)
+            publish_decodes(g, core, s.requests, s.pool)
     if chunk > 0:
         slots[tail].chunk = chunk
         core.entries[index(0)] = tail
         run.entries = 1
         if run.caching:
-            publish(tail, full_blocks(slots[tail].computed + chunk, core), core, requests, pool)
+            publish(tail, full_blocks(slots[tail].computed + chunk, core), core, s.requests, s.pool)
             run.blocked = 0  # the head of the queue may hit it
 
 
-@inlined
 def _preempt_from_tail(
-    g: int, demand: int, chunk: int, core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool,
-    log: Log
-) -> int:
+    g: Int, demand: Int, chunk: Int, s: State
+) -> Int:
     """Preempts the request admitted last until the `demand` for blocks of the others is met: as one by one, since a prompt under
     way comes last and a decode needs one block at most. Returns the demand that is left to take."""
-    run, slots = core.run, core.slots
+    core, run, slots = s.core, s.core.run, s.core.slots
     while demand > run.free:
         slot = index(slots[index(run.max_num_seqs)].before)
         row, own = slots[slot], np.int64(0)
@@ -129,18 +107,15 @@ def _preempt_from_tail(
         taken = min(demand - own, run.free)  # by those before it: what it gives back is idle longest
         run.free -= taken
         if run.caching:
-            take_blocks(taken, core, pool)
+            take_blocks(taken, core, s.pool)
         demand -= taken + own
-        preempt(slot, core, requests, queue, flights, served, pool, log)
+        preempt(slot, s)
     return demand
 
 
-@inlined
-def serve_one_by_one(
-    g: int, core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log
-) -> None:
+def serve_one_by_one(g: Int, s: State) -> None:
     """The running requests in order of admission, each with a budget and blocks of what those before it left (6-8)."""
-    run, slots, anchor = core.run, core.slots, index(core.run.max_num_seqs)
+    core, run, slots, anchor = s.core, s.core.run, s.core.slots, index(s.core.run.max_num_seqs)
     cap, slot, ended = longest_chunk(core), index(slots[anchor].after), False
     run.budget = run.token_budget
     while slot != anchor and run.budget > 0 and not ended:
@@ -150,26 +125,25 @@ def serve_one_by_one(
             new = min(row.known - computed, cap, run.budget)
         elif kind == g:
             computed = computed_of(slot, core)
-        if kind == PROMPT or kind == LATE or kind == g:
+        if kind in (PROMPT, LATE) or kind == g:
             needed = blocks_for(computed + new, core) - blocks_for(computed, core)
             while needed > run.free and not ended:
-                victim = find_victim(core, requests)
-                preempt(victim, core, requests, queue, flights, served, pool, log)
+                victim = find_victim(core, s.requests)
+                preempt(victim, s)
                 if slots[victim].stamp == run.decided:
                     _withdraw_entry(victim, core)
                 ended = victim == slot
             if not ended:
-                _serve(slot, computed, new, needed, core, requests, pool)
+                _serve(slot, computed, new, needed, core, s.requests, s.pool)
         slot = index(slots[slot].after)
     slot = index(slots[anchor].after)
     while slot != anchor:
         if slots[slot].kind == g and slots[slot].stamp != run.decided:
-            _fall_behind(g, slot, core, flights, served)
+            _fall_behind(g, slot, core, s.flights, s.served)
         slot = index(slots[slot].after)
 
 
-@inlined
-def _serve(slot: int, computed: int, new: int, needed: int, core: Core, requests: Requests, pool: Pool) -> None:
+def _serve(slot: Int, computed: Int, new: Int, needed: Int, core: Core, requests: Requests, pool: Pool) -> None:
     """Puts `new` tokens of a running request into the batch."""
     run, row = core.run, core.slots[slot]
     run.free -= needed
@@ -187,8 +161,7 @@ def _serve(slot: int, computed: int, new: int, needed: int, core: Core, requests
         run.blocked = 0
 
 
-@inlined
-def _withdraw_entry(slot: int, core: Core) -> None:
+def _withdraw_entry(slot: Int, core: Core) -> None:
     """Takes a victim that has been served out of the batch."""
     run, entries, kept = core.run, core.entries, np.int64(0)
     for k in range(index(run.entries)):
@@ -198,8 +171,7 @@ def _withdraw_entry(slot: int, core: Core) -> None:
     run.entries = kept
 
 
-@inlined
-def _fall_behind(g: int, slot: int, core: Core, flights: Flights, served: Served) -> None:
+def _fall_behind(g: Int, slot: Int, core: Core, flights: Flights, served: Served) -> None:
     """A decode that the batch has no room for leaves its group."""
     run, row, group = core.run, core.slots[slot], core.groups[g]
     computed = computed_of(slot, core)
@@ -211,3 +183,6 @@ def _fall_behind(g: int, slot: int, core: Core, flights: Flights, served: Served
     if run.channels:
         flights.on_channels[g, 0, index(row.channel)] -= 1
         flights.on_channels[g, 1, index(row.channel)] -= computed
+
+
+callable_from_compiled(__name__)

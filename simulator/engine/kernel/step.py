@@ -4,100 +4,50 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.costs.lookup import stage_time_ns
-from simulator.costs.numbers import index, inlined
+from simulator.engine.gap_histogram import gap_bin
 from simulator.engine.kernel.admit import admit
+from simulator.engine.kernel.marks import LATE, LEAVING, PROMPT, SLOT_BITS
 from simulator.engine.kernel.prefix_cache import publish, release
-from simulator.engine.kernel.price import blocks_ns
+from simulator.engine.kernel.price import pass_stages, price_blocks
 from simulator.engine.kernel.queue import drop_finished, waiting_count
-from simulator.engine.kernel.records import (
-    LATE,
-    LEAVING,
-    PROMPT,
-    SLOT_BITS,
-    ChunkTables,
-    Core,
-    DecodeTables,
-    Flights,
-    Log,
-    Pool,
-    Queue,
-    Requests,
-    Served,
-    StageTables,
-)
+from simulator.engine.kernel.records import Core, Flights, Int, Log, Pool, Queue, Requests, Served, State, Tables
 from simulator.engine.kernel.running import blocks_for, clear_event, drop_slot, full_blocks, join_group, leave_group
 from simulator.engine.kernel.serve import serve_running, set_next_event, sort_by_admission
-from simulator.results.gaps import gap_bin
+from simulator.pricing.compiled import callable_from_compiled, index, once
 
 
-@inlined
-def _following(place: int, core: Core) -> int:
-    """The next place of the ring of batches: that of decision d is d modulo the depth."""
-    place += 1
-    return place if place < core.run.depth else np.int64(0)
-
-
-@inlined
-def decide(
-    core: Core, requests: Requests, queue: Queue, flights: Flights, served: Served, pool: Pool, log: Log,
-    stages: StageTables, decodes: DecodeTables, chunks: ChunkTables
-) -> None:
+@once
+def decide(s: State, tables: Tables) -> None:
     """One pass; its batch, though it be empty, is the newest in flight."""
-    run = core.run
+    core, run = s.core, s.core.run
     run.decided += 1
-    run.newest = _following(run.newest, core)
+    run.newest = run.newest + 1 if run.newest + 1 < run.depth else np.int64(0)  # decision d is at d modulo the depth
     place = index(run.newest)
     g = index(0) if run.asynchronous else place
     decided_ns = run.clock
-    serve_running(g, core, requests, queue, flights, served, pool, log)
+    serve_running(g, s)
     run.decodes = core.groups[g].count
     if run.preempted == 0 and run.budget > 0 and run.running < run.max_num_seqs and waiting_count(core) > 0:  # 10
-        admit(core, requests, queue, flights, served, pool, log)
+        admit(s)
     run.tokens = run.token_budget - run.budget
     sequences = run.decodes + run.entries
+    counts = sequences > 0 or run.preempted > 0
     if sequences > 0:
-        blocks = blocks_ns(g, core, flights, stages, decodes, chunks)
-        _pass_stages(blocks, sequences, core, flights, stages)
+        pass_stages(price_blocks(g, core, s.flights, tables), sequences, core, s.flights, tables.stages)
     else:
-        run.start_ns = run.end_ns = max(decided_ns, flights.stage_free_ns[index(run.stages - 1)])
-    if sequences > 0 or run.preempted > 0:
-        _count(g, decided_ns, sequences, core, served, log)
-    flight = flights.ring[place]
-    flight.end_ns, flight.decision, flight.yields, flight.dones = run.end_ns, run.decided, run.decodes, 0
-    flight.nonempty = 1 if sequences > 0 or run.preempted > 0 else 0
-    run.nonempty_in_flight += flight.nonempty
-    if run.channels:
-        for c in range(index(run.channels)):
-            flights.yields_on[place, c] = flights.on_channels[g, index(0), c]
-            flights.on_channels[g, index(1), c] += flights.on_channels[g, index(0), c]
+        run.start_ns = run.end_ns = max(decided_ns, s.flights.stage_free_ns[index(run.stages - 1)])
+    if counts:
+        _count(g, decided_ns, sequences, core, s.served, s.log)
+    flight = s.flights.ring[place]
+    flight.end_ns, flight.decision, flight.yields, flight.dones, flight.nonempty = run.end_ns, run.decided, run.decodes, 0, counts
+    run.nonempty_in_flight += counts
     if sequences > 0:
-        _advance_decodes(g, place, core, requests, flights, served)
+        _advance_decodes(g, place, core, s.requests, s.flights, s.served)
         for k in range(index(run.entries)):
-            _advance_entry(g, place, index(core.entries[k]), core, requests, flights, served)
+            _advance_entry(g, place, index(core.entries[k]), core, s.requests, s.flights, s.served)
 
 
-@inlined
-def _pass_stages(blocks: int, sequences: int, core: Core, flights: Flights, stages: StageTables) -> None:
-    """Passes the batch through the host and the stages."""
-    run, free = core.run, flights.stage_free_ns
-    tokens, n = index(run.tokens), index(sequences)
-    run.clock += stages.host_ns[n]
-    run.start_ns = end = max(run.clock, free[0])
-    if run.stages == 1:
-        end += blocks + stages.stage_tokens_ns[index(0), tokens] + stages.stage_sequences_ns[index(0), n]
-        free[0] = end
-    else:
-        for s in range(index(run.stages)):
-            duration = stage_time_ns(blocks, stages.stage_layers[s], run.layers, stages.stage_tokens_ns[s, tokens],
-                                     stages.stage_sequences_ns[s, n])
-            end = max(end, free[s]) + duration
-            free[s] = end
-    run.end_ns = end
-
-
-@inlined
-def _count(g: int, decided_ns: int, sequences: int, core: Core, served: Served, log: Log) -> None:
+def _count(g: Int, decided_ns: Int, sequences: Int, core: Core, served: Served, log: Log) -> None:
     """Totals and the log's row of a decision that scheduled a token or preempted somebody."""
     run = core.run
     used = run.usable_blocks - run.free
@@ -116,8 +66,7 @@ def _count(g: int, decided_ns: int, sequences: int, core: Core, served: Served, 
     run.steps += 1
 
 
-@inlined
-def _log_step(g: int, decided_ns: int, sequences: int, core: Core, log: Log) -> None:
+def _log_step(g: Int, decided_ns: Int, sequences: Int, core: Core, log: Log) -> None:
     """Writes a step and its batch, in order of admission, into the log."""
     run, slots, anchor = core.run, core.slots, index(core.run.max_num_seqs)
     row, at = log.steps[index(run.steps)], run.logged_entries
@@ -135,12 +84,14 @@ def _log_step(g: int, decided_ns: int, sequences: int, core: Core, log: Log) -> 
         slot = index(slots[slot].after)
 
 
-@inlined
-def _advance_decodes(g: int, place: int, core: Core, requests: Requests, flights: Flights, served: Served) -> None:
+def _advance_decodes(g: Int, place: Int, core: Core, requests: Requests, flights: Flights, served: Served) -> None:
     """The decodes in step have computed a token more; those that have all of theirs leave."""
-    run, group = core.run, core.groups[g]
+    run, group, on = core.run, core.groups[g], flights.on_channels
     if run.gaps and group.count > 0:
         served.gaps[index(gap_bin(run.end_ns - group.last_token_ns))] += group.count
+    for c in range(index(run.channels)):
+        flights.yields_on[place, c] = on[g, index(0), c]
+        on[g, index(1), c] += on[g, index(0), c]
     now = group.pass_
     group.last_token_ns, group.last_decision = run.end_ns, run.decided
     group.context += group.count
@@ -155,16 +106,15 @@ def _advance_decodes(g: int, place: int, core: Core, requests: Requests, flights
         if row.last_pass == now:
             leave_group(g, slot, total, core)
             if run.channels:
-                flights.on_channels[g, index(0), index(row.channel)] -= 1
-                flights.on_channels[g, index(1), index(row.channel)] -= total
+                on[g, index(0), index(row.channel)] -= 1
+                on[g, index(1), index(row.channel)] -= total
             _leave(slot, total - run.asynchronous, place, core, flights, served)
-        else:  # has published a block
+        else:  # it has published a block
             clear_event(g, slot, core)
             set_next_event(g, slot, total - (row.last_pass - now), core, requests)
 
 
-@inlined
-def _leave(slot: int, published: int, place: int, core: Core, flights: Flights, served: Served) -> None:
+def _leave(slot: Int, published: Int, place: Int, core: Core, flights: Flights, served: Served) -> None:
     """The request's last token comes with this batch."""
     row, flight = core.slots[slot], flights.ring[place]
     row.kind, row.computed, row.last = LEAVING, published, core.run.decided
@@ -173,8 +123,7 @@ def _leave(slot: int, published: int, place: int, core: Core, flights: Flights, 
     flight.dones += 1
 
 
-@inlined
-def _advance_entry(g: int, place: int, slot: int, core: Core, requests: Requests, flights: Flights, served: Served) -> None:
+def _advance_entry(g: Int, place: Int, slot: Int, core: Core, requests: Requests, flights: Flights, served: Served) -> None:
     """A prompt's chunk, or a decode that had fallen behind: a complete prompt yields its first token and keeps step from now on."""
     run, row = core.run, core.slots[slot]
     r, computed = index(row.request), np.int64(row.computed + row.chunk)
@@ -208,21 +157,20 @@ def _advance_entry(g: int, place: int, slot: int, core: Core, requests: Requests
         flights.on_channels[g, index(1), index(row.channel)] += computed
 
 
-@inlined
 def deliver(core: Core, requests: Requests, queue: Queue, flights: Flights, pool: Pool) -> None:
     """The oldest batch in flight has ended (20): its tokens count, who has all of them leaves."""
     run = core.run
     run.delivered += 1
-    run.oldest = _following(run.oldest, core)
+    run.oldest = run.oldest + 1 if run.oldest + 1 < run.depth else np.int64(0)
     place = index(run.oldest)
     flight = flights.ring[place]
     run.clock = max(run.clock, flight.end_ns)
     run.nonempty_in_flight -= flight.nonempty
     if flight.yields > 0:
         run.idle_preemptions = 0
-    if run.channels:
-        for c in range(index(run.channels)):
-            flights.channel_tokens[c] += flights.yields_on[place, c]
+    for c in range(index(run.channels)):
+        flights.channel_tokens[c] += flights.yields_on[place, c]
+        flights.yields_on[place, c] = 0
     if run.caching and run.asynchronous and run.lates > 0:
         _publish_late(core, requests, pool)
     if flight.dones > 0:
@@ -237,8 +185,7 @@ def deliver(core: Core, requests: Requests, queue: Queue, flights: Flights, pool
         drop_finished(core, requests, queue)
 
 
-@inlined
-def _finish(slot: int, core: Core, requests: Requests, flights: Flights, pool: Pool) -> None:
+def _finish(slot: Int, core: Core, requests: Requests, flights: Flights, pool: Pool) -> None:
     """A request has all its tokens: gives back its blocks and its seat."""
     run, row = core.run, core.slots[slot]
     total = np.int64(row.total)
@@ -256,13 +203,15 @@ def _finish(slot: int, core: Core, requests: Requests, flights: Flights, pool: P
     drop_slot(slot, core)
 
 
-@inlined
 def _publish_late(core: Core, requests: Requests, pool: Pool) -> None:
     """Decodes that have fallen behind publish what the token just delivered has made known (18)."""
-    run, slots, anchor = core.run, core.slots, index(core.run.max_num_seqs)
+    slots, anchor = core.slots, index(core.run.max_num_seqs)
     slot = index(slots[anchor].after)
     while slot != anchor:
         row = slots[slot]
-        if row.kind == LATE and row.last == run.delivered:
+        if row.kind == LATE and row.last == core.run.delivered:
             publish(slot, full_blocks(np.int64(row.computed), core), core, requests, pool)
         slot = index(row.after)
+
+
+callable_from_compiled(__name__)
