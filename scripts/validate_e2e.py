@@ -30,9 +30,9 @@ from simulator.design.design import Design
 from simulator.design.load import resolve
 from simulator.devices.dram import peak_bandwidth_bytes_per_s
 from simulator.engine import engine
-from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
+from simulator.prepare import violations
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import PricedDesign, price
 from simulator.recorded.vllm_run import preset_named

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from simulator.analysis.confidence import standard_errors, t_quantile
 from simulator.design.load import load_design
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import price
 from simulator.simulate import serve
 from simulator.workload.load import load_trace
 
@@ -42,7 +42,7 @@ def served(runs: int, overrides: dict[str, Any]) -> Float64:
     """[metrics, runs]: METRICS of DESIGN on seeds 0 .. runs - 1."""
     cache = CostCache()
     design = load_design(DESIGN, {"workload": WORKLOAD, **overrides})
-    priced = price(design, cache)
+    priced = prepare(design, cache)
     rows = []
     for seed in range(runs):
         trace = load_trace(design.workload.model_copy(update={"seed": seed}))

@@ -8,9 +8,9 @@ from simulator.design.design import Design
 from simulator.devices.measured.table import OperatorTable
 from simulator.engine import engine, reference
 from simulator.engine.result import with_arrivals
-from simulator.feasibility import violations
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import PricedDesign, price
+from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Replica, Result, Violation
 from simulator.results import metric_plugins, order_statistics
 from simulator.results.breakdown import Work, work
@@ -28,10 +28,7 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
     table: measured operators, in place of the file that `hardware.tables` names.
     Raises Infeasible where the design cannot serve at all, InputError where the workload cannot be read.
     """
-    found = violations(design)
-    if found:
-        raise Infeasible(found)
-    priced = price(design, cache or CostCache(), table)
+    priced = prepare(design, cache or CostCache(), table)
     trace = load_trace(design.workload) if trace is None else trace
     return serve(design, priced, trace, log=log, use_reference=use_reference, gaps=gaps)
 

@@ -15,10 +15,10 @@ import numpy as np
 from simulator.design.design import Design
 from simulator.engine.result import EngineResult
 from simulator.engine.stream import Preempted, Stream
-from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import PricedDesign, price
+from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Replica, Result, Violation
 from simulator.results.metric_plugins import metric_plugins
 from simulator.results.summary import Measured, metrics_of
@@ -50,12 +50,9 @@ def simulate_streamed(design: Design, *, cache: CostCache | None = None, piece: 
     piece: requests read at a time. Raises Infeasible where the design cannot serve at all, InputError where the workload
     cannot be read or streamed.
     """
-    found, refused = violations(design), refusal(design)
-    if found:
-        raise Infeasible(found)
+    priced, refused = prepare(design, cache or CostCache()), refusal(design)
     if refused is not None:
         raise InputError(f"{refused.message}: `simulate` keeps every request, and workload.requests says how many", key=refused.key)
-    priced = price(design, cache or CostCache())
     try:
         return _served(design, priced, piece, general=False)
     except Preempted:

@@ -24,14 +24,14 @@ from simulator.design import units
 from simulator.design.design import Design
 from simulator.engine import engine
 from simulator.engine.result import EngineResult
-from simulator.feasibility import violations
 from simulator.inputs.errors import InputError, nearest
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import price
+from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Violation
 from simulator.results.metrics import METRICS
 from simulator.results.summary import latency
-from simulator.simulate import simulate
+from simulator.simulate import serve
 from simulator.workload.load import at_rate, load_trace, split
 from simulator.workload.replicates import replicates
 from simulator.workload.trace import Trace
@@ -120,20 +120,17 @@ def share(value: object, key: str | None = None) -> float:
         raise InputError(f"expected a share such as '2 %', got {str(value)[:40]!r}", key=key) from error
 
 
-def capacity(design: Design, target: Target, *, cache: CostCache | None = None, trace: Trace | None = None,
+def capacity(design: Design, target: Target, *, priced: PricedDesign | None = None, trace: Trace | None = None,
              drawn: Sequence[Trace] | None = None) -> MaxRate:
     """Searches the capacity of `design` with the requests of its workload (or `trace`, already loaded).
 
-    drawn: the traces of all seeds, in place of replicates of `trace`; each is then also measured at its own capacity, one
-    run of the engine more (`Found.seeds`, with the interval and the runs of all seeds together).
+    priced: what `prepare` gave for the design, where it is at hand. drawn: the traces of all seeds, in place of replicates of
+    `trace`; each is then also measured at its own capacity, one run of the engine more (`MaxRate.seeds`, with the interval
+    and the runs of all seeds together).
     Raises Infeasible where the design cannot serve or misses a target at any rate (with `drawn`: on one of them),
     InputError for a workload that cannot be stretched or replicated.
     """
-    cache = cache or CostCache()
-    found = violations(design)
-    if found:
-        raise Infeasible(found)
-    priced = price(design, cache)
+    priced = priced or prepare(design, CostCache())
     if drawn is None:
         traces = replicates(design.workload, load_trace(design.workload) if trace is None else trace, target.seeds)
     else:
@@ -164,9 +161,9 @@ def capacity(design: Design, target: Target, *, cache: CostCache | None = None, 
     runs = sum(t.runs for t in thresholds) + len(thresholds)
     if drawn is not None:
         runs += len(thresholds)
-    metrics = _metrics(design, cache, traces[0], thresholds, mean, runs)
+    metrics = _metrics(design, priced, traces[0], thresholds, mean, runs)
     joint = {name: metrics[name] for name in ("capacity_low", "capacity_high", "capacity_runs")}
-    seeds = [{**_metrics(design, cache, requests, [t], t.rate, runs), **joint}
+    seeds = [{**_metrics(design, priced, requests, [t], t.rate, runs), **joint}
              for requests, t in zip(traces, thresholds, strict=True)] if drawn is not None else []
     return MaxRate(thresholds, tops[0], metrics, seeds)
 
@@ -192,10 +189,10 @@ def _never(target: Target, metrics: Mapping[str, float]) -> Violation:
                      f"{target.limits[name]:.4g}")
 
 
-def _metrics(design: Design, cache: CostCache, trace: Trace, thresholds: list[Threshold], mean: float,
+def _metrics(design: Design, priced: PricedDesign, trace: Trace, thresholds: list[Threshold], mean: float,
              runs: int) -> dict[str, float]:
     """The design at its capacity, in steady state: throughput is capacity times tokens, without the run's ramps."""
-    at = simulate(design, cache=cache, trace=at_rate(trace, mean)).metrics
+    at = serve(design, priced, at_rate(trace, mean)).metrics
     half = _half_width([t.rate for t in thresholds])
     done = 1.0 - at["rejected"] / at["requests"]
     outputs = at["output_throughput"] / at["request_throughput"]  # mean tokens of a finished request
