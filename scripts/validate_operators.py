@@ -28,7 +28,7 @@ from simulator.design.records.hardware import Hardware
 from simulator.design.records.serving import Parallelism
 from simulator.devices.build import build, link_device
 from simulator.devices.device import Device
-from simulator.devices.peaks import roofline_s
+from simulator.devices.roofline import roofline_s
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention
 
 # Quantising before 8-bit GEMMs as the operators were timed, where serving does it otherwise: TensorRT-LLM's with dynamic scales

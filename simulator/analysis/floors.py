@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.model.operators import causal_pairs
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.limits import served_outputs
@@ -144,7 +145,7 @@ def _pair_ns(costs: StepCosts, config: SchedulerConfig, last: float) -> float:
     if config.max_num_batched_tokens > chunks[-1] or last > contexts[-1]:
         return 0.0
     chunk = chunks[chunks >= 1][:, None]
-    return max(float((costs.prefill_ns[chunks >= 1] / (chunk * contexts + chunk * (chunk + 1) / 2)).min()), 0.0)
+    return max(float((costs.prefill_ns[chunks >= 1] / causal_pairs(chunk, contexts)).min()), 0.0)
 
 
 def _prefill_ns(through: Float64, prompt: Float64) -> Float64:

@@ -98,10 +98,9 @@ def _shapes(named: NamedOperator, arch: Architecture, limits: Limits) -> Iterato
         yield from ((rows * whole,) for rows in _powers(1, limits.max_tokens, 2))
     elif isinstance(op, DecodeAttention | PrefillAttention):
         longest = min(limits.max_context, arch.max_positions)
-        token_bytes = 2 * op.kv_heads * op.head_dim * op.kv_bits / 8
         if isinstance(op, DecodeAttention):
             shapes = [(n, c) for n in _powers(1, limits.max_sequences, 2) for c in _powers(16, longest, 4)]
-            yield from ((n, c) for n, c in shapes if n * c * token_bytes <= limits.kv_bytes)
+            yield from ((n, c) for n, c in shapes if n * c * op.kv_bytes <= limits.kv_bytes)
         else:
             chunks, contexts = _powers(16, min(limits.max_tokens, longest), 2), [0, *_powers(128, longest, 4)]
             yield from ((n, c) for n in chunks for c in contexts if n + c <= longest)

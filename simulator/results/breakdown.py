@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from simulator.devices.device import Bound
 from simulator.engine.result import EngineResult
+from simulator.model.operators import causal_pairs
 from simulator.pricing import grids
 from simulator.pricing.curves import Curve
 from simulator.pricing.price import OperatorPrices
@@ -102,7 +103,7 @@ def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
     context = result.prefill_context_tokens / result.prefill_chunks
     chunks, contexts = grids.chunk_knots(), grids.context_knots()
     i, j = _knot(chunks, chunk), _knot(contexts, context)
-    pairs = float(chunks[i] * contexts[j] + chunks[i] * (chunks[i] + 1) / 2)
+    pairs = float(causal_pairs(chunks[i], contexts[j]))
     joules = float(curve.joules[i, j]) / pairs * result.prefill_pairs
     return result.prefill_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
 

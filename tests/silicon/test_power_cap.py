@@ -9,8 +9,8 @@ from simulator.design.load import load_design, load_hardware
 from simulator.design.records.hardware import Pim
 from simulator.design.records.serving import Parallelism
 from simulator.devices.build import build
-from simulator.devices.peaks import peaks
 from simulator.devices.pim_timing import TIMINGS
+from simulator.devices.roofline import peaks
 from simulator.inputs.errors import InputError
 from simulator.model.operators import DecodeAttention, Gemm
 from simulator.prepare import violations
