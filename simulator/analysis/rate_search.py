@@ -19,6 +19,7 @@ from functools import partial
 
 import numpy as np
 
+from simulator.analysis.confidence import t_quantile
 from simulator.analysis.threshold import GROWTH, Threshold, highest
 from simulator.design import units
 from simulator.design.design import Design
@@ -45,8 +46,6 @@ MAX_SEEDS = 10
 EDGE = 0.2  # of the requests on either end of a saturated run: ramp-up and drain
 FIRST_GUESS = 0.7  # of the saturated throughput
 WARM_GROWTH = 1.03  # first step away from another seed's answer
-# two-sided 95 % quantiles of Student's t for 1 .. 9 degrees of freedom (Abramowitz & Stegun, table 26.10)
-STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,10 @@ def _metrics(design: Design, priced: PricedDesign, trace: Trace, thresholds: lis
 
 
 def _half_width(rates: list[float]) -> float:
-    """Of the 95 % confidence interval of the mean; 0 for a single seed, which says nothing about its spread."""
+    """Of the 95 % confidence interval of the mean; 0 for a single seed, which says nothing about its spread.
+
+    Student's t to three decimals, as printed tables have it: intervals in the ledgers of older studies stay comparable.
+    """
     if len(rates) == 1:
         return 0.0
-    return STUDENT_T[len(rates) - 2] * statistics.stdev(rates) / math.sqrt(len(rates))
+    return round(t_quantile(len(rates)), 3) * statistics.stdev(rates) / math.sqrt(len(rates))
