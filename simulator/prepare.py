@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from simulator.design.design import Design
 from simulator.devices.measured.table import OperatorTable
-from simulator.model.checks import violations as split_violations
+from simulator.model.checks import split_violations
 from simulator.pricing import swap
 from simulator.pricing.cache import CostCache
 from simulator.pricing.kv_memory import KvMemory, predict
 from simulator.pricing.price import PricedDesign, price
 from simulator.result import Infeasible, Violation
+from simulator.scheduler.kv_blocks import blocks_for
 from simulator.silicon import power_cap
 
 
@@ -70,7 +71,7 @@ def _limit_violations(design: Design, memory: KvMemory) -> list[Violation]:
     serving, positions = design.serving, design.model.max_positions
     wanted = serving.max_model_len
     tokens = serving.block_size if wanted == "auto" else wanted
-    blocks = -(-tokens // serving.block_size)
+    blocks = blocks_for(tokens, serving.block_size)
     if memory.num_gpu_blocks - 1 < blocks:
         have = max(memory.num_gpu_blocks - 1, 0)
         return [Violation("kv_fit", (blocks - have) / blocks,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from simulator.design.design import Design
 from simulator.devices.measured.table import OperatorTable
 from simulator.engine import engine, reference
@@ -13,7 +11,7 @@ from simulator.pricing.cache import CostCache
 from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Replica, Result, Violation
 from simulator.results import metric_plugins, order_statistics
-from simulator.results.breakdown import Work, work
+from simulator.results.breakdown import operator_totals
 from simulator.results.summary import summarise
 from simulator.workload.load import load_trace, split
 from simulator.workload.trace import Trace
@@ -42,18 +40,11 @@ def serve(design: Design, priced: PricedDesign, trace: Trace, *, log: bool = Fal
     replicas = [Replica(with_arrivals(part, done), done) for part, done in runs]
     if all((replica.run.finish_ns < 0).all() for replica in replicas):
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
-    metrics = summarise(design, [(r.trace, r.run) for r in replicas], work_of(priced, replicas), priced.bill, priced.scheduler)
+    done = operator_totals(priced.prices, [r.run for r in replicas])
+    metrics = summarise(design, [(r.trace, r.run) for r in replicas], done, priced.bill, priced.scheduler)
     result = Result(metrics, priced, replicas)
-    metrics |= metric_plugins.measure(design, result)
+    metrics |= metric_plugins.measure_plugins(design, result)
     return result
-
-
-def work_of(priced: PricedDesign, replicas: Sequence[Replica]) -> Work:
-    """What the operators did, all replicas together."""
-    total, *others = (work(priced.prices, r.run) for r in replicas)
-    for other in others:
-        total = Work(total.devices, total.seconds + other.seconds, total.joules + other.joules)
-    return total
 
 
 def load() -> None:

@@ -44,4 +44,4 @@ def test_memory_is_predicted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kv_memory, "predict", counted)
     prepared = prepare(design, CostCache())
     assert len(calls) == 1
-    assert prepared.capacity == price(design, CostCache()).capacity
+    assert prepared.kv_memory == price(design, CostCache()).kv_memory

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from simulator.model.operators import causal_pairs
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.kv_blocks import blocks_for
 from simulator.scheduler.limits import served_outputs
 from simulator.workload.trace import Trace
 
@@ -92,7 +93,7 @@ def floors(trace: Trace, config: SchedulerConfig, costs: StepCosts) -> Floors:
 def _can_preempt(trace: Trace, outputs: Int64, config: SchedulerConfig) -> bool:
     """Whether the largest requests that can run together need more blocks than there are."""
     have = (1 - config.watermark) * (config.num_gpu_blocks - 1)
-    most = (-(-(trace.prompt_tokens + outputs) // config.block_size) + 1)[outputs > 0]
+    most = (blocks_for(trace.prompt_tokens + outputs, config.block_size) + 1)[outputs > 0]
     if most.max(initial=0) * min(config.max_num_seqs, len(most)) <= have:  # the usual case
         return False
     if len(most) > config.max_num_seqs:

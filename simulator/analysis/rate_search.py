@@ -31,7 +31,7 @@ from simulator.pricing.cache import CostCache
 from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Violation
 from simulator.results.metrics import METRICS
-from simulator.results.summary import latency
+from simulator.results.summary import latency_metrics
 from simulator.simulate import serve
 from simulator.workload.load import at_rate, load_trace, split
 from simulator.workload.replicates import replicates
@@ -103,13 +103,13 @@ def limits_of(said: Mapping[str, object]) -> dict[str, float]:
     for name, value in said.items():
         own = ALIASES.get(name, name)
         try:
-            limits[own] = share(value) if own == ATTAINMENT else units.parse(value, "s")
+            limits[own] = parse_share(value) if own == ATTAINMENT else units.parse(value, "s")
         except InputError as error:
             raise error.within(prefix=f"slo.{name}") from None
     return limits
 
 
-def share(value: object, key: str | None = None) -> float:
+def parse_share(value: object, key: str | None = None) -> float:
     """'2 %' or 0.02. Raises InputError."""
     try:
         if isinstance(value, str):
@@ -141,7 +141,7 @@ def capacity(design: Design, target: Target, *, priced: PricedDesign | None = No
                 for part in split(requests, design.parallelism.replicas)]
 
     def measured(requests: Trace) -> dict[str, float]:
-        return latency(design, served(requests), priced.scheduler)
+        return latency_metrics(design, served(requests), priced.scheduler)
 
     def excess(requests: Trace, rate: float) -> float:
         return target.excess(measured(at_rate(requests, rate)))

@@ -57,7 +57,7 @@ class PricedDesign:
     costs: StepCosts
     scheduler: SchedulerConfig
     prices: OperatorPrices
-    capacity: KvMemory
+    kv_memory: KvMemory
 
     @property
     def curves(self) -> list[Curve]:
@@ -105,7 +105,7 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline,
                     expert_parallel=parallelism.expert_parallel, data=data)
     if table is None and hardware.tables is not None:
-        table = parquet.read_tables(Path(hardware.tables), parallelism.tensor)
+        table = parquet.read_for_degree(Path(hardware.tables), parallelism.tensor)
     if table is not None:
         table = at_speed(table, hardware.kernel_time)
         devices = measured_devices(devices, table, ops)

@@ -27,7 +27,7 @@ VECTORS = ("attention_norm", "mlp_norm", "final_norm", "qk_norm", "rotary", "act
 
 
 @dataclass(frozen=True)
-class Limits:
+class LargestShapes:
     """The largest shapes measured, in tokens and sequences; kv_bytes: what one attention's keys and values may take."""
 
     max_tokens: int = 8192
@@ -56,7 +56,7 @@ class Point:
                 **dict(zip(AXES[kind], self.axes, strict=True))}
 
 
-def plan(arch: Architecture, tensor: int, limits: Limits) -> list[Point]:
+def plan(arch: Architecture, tensor: int, limits: LargestShapes) -> list[Point]:
     """Every point of one rank of `tensor`, in 16-bit formats. Equal operators are measured once, under the first name.
 
     Experts' grouped GEMMs, gathers and transfers between pipeline stages are not measured.
@@ -88,7 +88,7 @@ def _powers(first: int, largest: int, factor: int) -> list[int]:
     return [*sizes, largest]
 
 
-def _shapes(named: NamedOperator, arch: Architecture, limits: Limits) -> Iterator[tuple[int, ...]]:
+def _shapes(named: NamedOperator, arch: Architecture, limits: LargestShapes) -> Iterator[tuple[int, ...]]:
     op = named.operator
     if isinstance(op, Gemm) or (isinstance(op, Vector) and named.name in VECTORS):
         rows = limits.max_sequences if named.part == "head" else limits.max_tokens

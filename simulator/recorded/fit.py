@@ -138,7 +138,7 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
     return Calibration(x[0], x[1], x[2], rows, batches, rest[0], tuple(sizes), tuple(rest[1:]))
 
 
-def predict(found: Parts, steps: Steps, calibration: Calibration, largest_graph: int) -> Float64:
+def predicted_s(found: Parts, steps: Steps, calibration: Calibration, largest_graph: int) -> Float64:
     """Seconds of every step under a calibration."""
     c = calibration
     x = np.array([c.step_s, c.sequence_s, c.launches_s, *c.linear, *c.decode, c.prefill, *c.size_s])
