@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import finish, row
+from scripts.report import finish, json_option, row
 from scripts.shipped_hardware import preset
 from simulator.design.design import Design
 from simulator.design.load import CONFIGS, resolve
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--model", help="preset in configs/models")
     parser.add_argument("--hardware", help="preset in configs/hardware")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args(argv)
     try:
         with (gzip.open if args.file.suffix == ".gz" else open)(args.file, "rt", newline="") as file:
