@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.report import Row, finish, json_option, measured
 from simulator.design.load import CONFIGS
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.serving import Parallelism
@@ -50,13 +50,12 @@ def device_of(found: Devices, kind: str) -> Device:
             "all_reduce": found.link}[kind]
 
 
-def measure() -> list[dict[str, object]]:
+def measure() -> list[Row]:
     random = np.random.default_rng(0)
-    rows = []
+    rows: list[Row] = []
 
     def row(name: str, value: float, unit: str, limit: float) -> None:
-        rows.append({"name": name, "value": round(value, 3), "unit": unit, "goal": f"< {limit:g} {unit}",
-                     "ok": value < limit})
+        rows.append(measured(name, value, unit, f"< {limit:g} {unit}", value < limit, digits=3))
 
     for hardware in ("npu-pim", "h100-sxm"):
         found = devices(hardware)
@@ -75,14 +74,9 @@ def measure() -> list[dict[str, object]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args()
-    rows = measure()
-    for r in rows:
-        print(f"{r['name']:36} {r['value']:>10} {r['unit']:3} {r['goal']:10} {'ok' if r['ok'] else 'MISSED'}")
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
-    return 0 if all(r["ok"] for r in rows) else 1
+    return finish(measure(), args.json)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ measured first, on the same designs, and counted in full simulations.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import pickle
@@ -42,6 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts import search_peers  # noqa: E402
+from scripts.report import Row, finish, json_option, measured, show  # noqa: E402
 from sweeper.run.ladder.ladder import Ladder, Rungs, run_free  # noqa: E402
 from sweeper.run.loop import Loop  # noqa: E402
 from sweeper.search.build import build_search  # noqa: E402
@@ -208,7 +208,7 @@ def ladder(truth: Truth, seed: int, budget: float, evaluator: SimEvaluator, pric
     return pool, time.process_time() - start_s
 
 
-def measure_ladder(truth: Truth, name: str, seeds: range, trials: int) -> Iterator[dict[str, Any]]:
+def measure_ladder(truth: Truth, name: str, seeds: range, trials: int) -> Iterator[Row]:
     """Rows of the ladder on one space."""
     traces = load_traces(truth.space)
     warm(truth.space, traces)
@@ -217,17 +217,17 @@ def measure_ladder(truth: Truth, name: str, seeds: range, trials: int) -> Iterat
     climbs = [ladder(truth, seed, trials, evaluator, prices)[0] for seed in seeds]
     shares = [truth.share(climb.found) for climb in climbs]
     share = statistics.median(shares)
-    yield {"name": f"{name}/{LADDER}/hypervolume_share_{trials}", "value": round(share, 4), "unit": "",
-           "goal": f">= {LADDER_GOAL}", "ok": share >= LADDER_GOAL, "least": round(min(shares), 4), "most": round(max(shares), 4)}
+    yield {**measured(f"{name}/{LADDER}/hypervolume_share_{trials}", share, "", f">= {LADDER_GOAL}", share >= LADDER_GOAL),
+           **_spread(shares)}
     for what, value, unit in (
             (f"hypervolume_share_{trials // 2}", statistics.median(truth.share(c.halfway) for c in climbs), ""),
             ("full_simulations", statistics.median(len(c.found) for c in climbs), ""),
             ("proved_designs", statistics.median(c.proved for c in climbs), ""),
             ("cost_of_a_proof", prices["bound"], ""), ("cost_of_a_simulation", prices[""], "")):
-        yield {"name": f"{name}/{LADDER}/{what}", "value": round(value, 4), "unit": unit, "goal": "", "ok": None}
+        yield measured(f"{name}/{LADDER}/{what}", value, unit)
 
 
-def measure(truth: Truth, name: str, sampler: str, seeds: range, trials: int, hub: str | None) -> Iterator[dict[str, Any]]:
+def measure(truth: Truth, name: str, sampler: str, seeds: range, trials: int, hub: str | None) -> Iterator[Row]:
     """Rows of one sampler on one space."""
     if sampler == LADDER:
         yield from measure_ladder(truth, name, seeds, trials)
@@ -248,16 +248,18 @@ def measure(truth: Truth, name: str, sampler: str, seeds: range, trials: int, hu
         halves.append(truth.share(found[: trials // 2]))
     checked = sampler in ("tpe", "gp")
     share = statistics.median(shares)
-    yield {"name": f"{name}/{sampler}/hypervolume_share_{trials}", "value": round(share, 4), "unit": "",
-           "goal": f">= {GOAL}" if checked else "", "ok": share >= GOAL if checked else None,
-           "least": round(min(shares), 4), "most": round(max(shares), 4)}
-    yield {"name": f"{name}/{sampler}/hypervolume_share_{trials // 2}", "value": round(statistics.median(halves), 4),
-           "unit": "", "goal": "", "ok": None}
-    yield {"name": f"{name}/{sampler}/cpu_ms_per_trial", "value": round(1e3 * cpu_s / len(seeds) / trials, 3), "unit": "ms",
-           "goal": "", "ok": None}
+    yield {**measured(f"{name}/{sampler}/hypervolume_share_{trials}", share, "", f">= {GOAL}" if checked else "",
+                      share >= GOAL if checked else None), **_spread(shares)}
+    yield measured(f"{name}/{sampler}/hypervolume_share_{trials // 2}", statistics.median(halves))
+    yield measured(f"{name}/{sampler}/cpu_ms_per_trial", 1e3 * cpu_s / len(seeds) / trials, "ms", digits=3)
 
 
-def table(rows: list[dict[str, Any]], trials: int) -> str:
+def _spread(shares: list[float]) -> dict[str, object]:
+    """The extra fields of a row that stands for several seeds."""
+    return {"least": round(min(shares), 4), "most": round(max(shares), 4)}
+
+
+def table(rows: list[Row], trials: int) -> str:
     """The shares as a Markdown table, samplers by spaces (docs/search.md), with the CPU time per trial of the first space."""
     values = {row["name"]: row for row in rows}
     spaces = list(dict.fromkeys(name.split("/")[0] for name in values))
@@ -285,9 +287,9 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--first-seed", type=int, default=0, help="100 to look at what settings were tuned on")
     parser.add_argument("--hub", metavar="DIR", help="a copy of the OptunaHub registry's `package`, for optuna_auto")
-    parser.add_argument("--json", metavar="FILE", help="write the rows")
+    json_option(parser)
     args = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for name in args.space or SPACES:
         truth = enumerated(name, Path(args.tables))
         front = sum(t.status == "complete" for t in truth.trials.values())
@@ -299,15 +301,9 @@ def main() -> int:
             except search_peers.MissingError as error:
                 print(f"{name}/{sampler}: left out: {error}", flush=True)
                 continue
-            for row in of_sampler:
-                spread = f"[{row['least']:.3f} .. {row['most']:.3f}]" if "least" in row else ""
-                print(f"{row['name']:56} {row['value']:>9.4g} {row['unit']:3} {row['goal']:8} "
-                      f"{'' if row['ok'] is None else 'ok' if row['ok'] else 'MISSED':6} {spread}", flush=True)
-            rows += of_sampler
+            rows += show(of_sampler, width=56)
     print(table(rows, args.trials))
-    if args.json:
-        Path(args.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return 1 if any(row["ok"] is False for row in rows) else 0
+    return finish(rows, args.json, shown=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import csv
 import dataclasses
 import gzip
-import json
 import os
 import resource
 import subprocess
@@ -30,6 +29,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from scripts.report import Row, finish, json_option, measured, show  # noqa: E402
 from simulator.engine import engine, reference  # noqa: E402
 from simulator.engine.stream import Stream  # noqa: E402
 from simulator.pricing.step import StepCosts  # noqa: E402
@@ -47,34 +47,27 @@ LOOP_GOALS = {"load50": 8e6, "load90": 12e6, "load120": 15e6}  # requests/s, Azu
 ROOMY = SchedulerConfig(
     max_num_seqs=256, max_num_batched_tokens=2048, block_size=16, num_gpu_blocks=30_001, max_model_len=32_768
 )
-Row = dict[str, Any]
 
 
 def main() -> int:
     """Prints the table; 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="no runs above 100,000 requests")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    json_option(parser)
     args = parser.parse_args()
     rows: list[Row] = []
     sizes = [n for n in SIZES if not args.quick or n <= 100_000]
     for measure in (yardstick, start_up, azure(sizes), sharegpt(sizes), others, *([] if args.quick else [streams])):
-        for row in measure():
-            rows.append(row)
-            ok = {True: "ok", False: "MISSED", None: ""}[row["ok"]]
-            print(f"{row['name']:58s} {row['value']:>14,.4g} {row['unit']:12s} {row['goal']:>14s} {ok}", flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1))
-    return int(any(row["ok"] is False for row in rows))
+        rows += show(measure(), width=58)
+    return finish(rows, args.json, shown=True)
 
 
 def row(name: str, value: float, unit: str, least: float | None = None, most: float | None = None) -> Row:
     """One line of the table, with its goal if it has one."""
     if least is not None:
-        return {"name": name, "value": value, "unit": unit, "goal": f">= {least:,.4g}", "ok": bool(value >= least)}
-    if most is not None:
-        return {"name": name, "value": value, "unit": unit, "goal": f"<= {most:,.4g}", "ok": bool(value <= most)}
-    return {"name": name, "value": value, "unit": unit, "goal": "", "ok": None}
+        return measured(name, value, unit, f">= {least:,.4g}", value >= least, digits=None)
+    return measured(name, value, unit, "" if most is None else f"<= {most:,.4g}", None if most is None else value <= most,
+                    digits=None)
 
 
 def yardstick() -> list[Row]:

@@ -29,17 +29,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts.report import Row, finish, json_option, measured, show  # noqa: E402
 from simulator.pricing.cache import CostCache, empty  # noqa: E402
 from sweeper.study.trial import Trial  # noqa: E402
 from sweeper.workers.worker import Task  # noqa: E402
 
-Row = dict[str, Any]
 WORKERS = 2
-
-
-def row(name: str, value: float, unit: str, goal: str = "", ok: bool | None = None) -> Row:
-    """One line of the table."""
-    return {"name": name, "value": round(value, 4), "unit": unit, "goal": goal, "ok": ok}
 
 
 def command(space: str, *options: str) -> dict[str, Any]:
@@ -59,35 +54,35 @@ def exhaustive(trials: int) -> Iterator[Row]:
     """A grid over our own simulator with a trace of 1,000 requests."""
     found = command("npu_pim_grid", "--workers", str(WORKERS), "--trials", str(trials))
     rate = found["trials"] / found["wall_s"]
-    yield row("exhaustive/designs_per_s", rate, "designs/s", ">= 400", rate >= 400)
-    yield row("exhaustive/designs_per_s_while_evaluating", found["trials_per_s"], "designs/s")
+    yield measured("exhaustive/designs_per_s", rate, "designs/s", ">= 400", rate >= 400)
+    yield measured("exhaustive/designs_per_s_while_evaluating", found["trials_per_s"], "designs/s")
     cpu_ms = 1e3 * found["driver_cpu_s"] / found["trials"]
-    yield row("exhaustive/driver_cpu_ms_per_trial", cpu_ms, "ms", "<= 0.2", cpu_ms <= 0.2)
+    yield measured("exhaustive/driver_cpu_ms_per_trial", cpu_ms, "ms", "<= 0.2", cpu_ms <= 0.2)
     worker_ms = 1e3 * found["worker_cpu_s"] / found["trials"]
-    yield row("exhaustive/worker_cpu_ms_per_trial", worker_ms, "ms")
-    yield row("exhaustive/designs_per_s_of_2_free_cores", 2e3 / (worker_ms + cpu_ms), "designs/s")
-    yield row("exhaustive/peak_driver_memory", found["peak_bytes"] / 1e6, "MB")
-    yield row("exhaustive/wall_100000_designs", 1e5 / rate, "s", "<= 300", 1e5 / rate <= 300)
+    yield measured("exhaustive/worker_cpu_ms_per_trial", worker_ms, "ms")
+    yield measured("exhaustive/designs_per_s_of_2_free_cores", 2e3 / (worker_ms + cpu_ms), "designs/s")
+    yield measured("exhaustive/peak_driver_memory", found["peak_bytes"] / 1e6, "MB")
+    yield measured("exhaustive/wall_100000_designs", 1e5 / rate, "s", "<= 300", 1e5 / rate <= 300)
 
 
 def model_based(trials: int) -> Iterator[Row]:
     """Gaussian processes over 1.9 million designs with the same trace."""
     found = command("npu_pim", "--sampler", "gp", "--workers", str(WORKERS), "--trials", str(trials))
     rate = found["trials_per_s"]
-    yield row("model_based/trials_per_s", rate, "trials/s", ">= 150", rate >= 150)
-    yield row("model_based/trials_per_s_with_start_and_results", found["trials"] / found["wall_s"], "trials/s")
+    yield measured("model_based/trials_per_s", rate, "trials/s", ">= 150", rate >= 150)
+    yield measured("model_based/trials_per_s_with_start_and_results", found["trials"] / found["wall_s"], "trials/s")
     cpu_ms = 1e3 * found["loop_cpu_s"] / found["trials"]
-    yield row("model_based/driver_cpu_ms_per_trial", cpu_ms, "ms", "<= 2", cpu_ms <= 2)
-    yield row("model_based/driver_cpu_ms_per_trial_all_threads", 1e3 * found["driver_cpu_s"] / found["trials"], "ms")
-    yield row("model_based/worker_cpu_ms_per_trial", 1e3 * found["worker_cpu_s"] / found["trials"], "ms")
+    yield measured("model_based/driver_cpu_ms_per_trial", cpu_ms, "ms", "<= 2", cpu_ms <= 2)
+    yield measured("model_based/driver_cpu_ms_per_trial_all_threads", 1e3 * found["driver_cpu_s"] / found["trials"], "ms")
+    yield measured("model_based/worker_cpu_ms_per_trial", 1e3 * found["worker_cpu_s"] / found["trials"], "ms")
     share = found["cache_saved_s"] / max(found["cache_saved_s"] + found["cache_computed_s"], 1e-9)
-    yield row("cache/saved_share_cheap_device_model", share, "")
+    yield measured("cache/saved_share_cheap_device_model", share, "")
 
 
 def scaling(trials: int) -> Iterator[Row]:
     """The same grid with one worker and with two, while evaluating."""
     rates = [command("npu_pim_grid", "--workers", str(n), "--trials", str(trials))["trials_per_s"] for n in (1, 2)]
-    yield row("scaling/2_workers_over_1", rates[1] / rates[0], "x")
+    yield measured("scaling/2_workers_over_1", rates[1] / rates[0], "x")
 
 
 class Sleeper:
@@ -143,14 +138,14 @@ def efficiency(quick: bool) -> Iterator[Row]:
         trials = trials // 3 if quick else trials
         wall_s, _ = under_load(lambda seconds=seconds: Sleeper(seconds), trials)
         share = trials * seconds / (WORKERS * wall_s)
-        yield row(f"efficiency/{seconds * 1e3:.0f}ms", share, "", f">= {goal}", share >= goal)
+        yield measured(f"efficiency/{seconds * 1e3:.0f}ms", share, "", f">= {goal}", share >= goal)
 
 
 def expensive_model(quick: bool) -> Iterator[Row]:
     """200 operators a trial at 2 ms each: what of that the shared cache spares."""
     _, counters = under_load(lambda: Sleeper(0.0, keys=200, price_s=0.002), 60 if quick else 200)
     share = counters.hits / (counters.hits + counters.misses)
-    yield row("cache/saved_share_expensive_device_model", share, "")
+    yield measured("cache/saved_share_expensive_device_model", share, "")
 
 
 def main() -> int:
@@ -159,31 +154,22 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the trials")
     parser.add_argument("--only", choices=("exhaustive", "model_based", "scaling", "efficiency"))
     parser.add_argument("--trials", type=int, metavar="N", help="of the exhaustive sweep (default 20,000)")
-    parser.add_argument("--json", metavar="FILE", help="write the rows")
+    json_option(parser)
     args = parser.parse_args()
     rows: list[Row] = []
-
-    def take(found: Iterator[Row]) -> None:
-        for one in found:
-            print(f"{one['name']:48} {one['value']:>12.4g} {one['unit']:10} {one['goal']:8} "
-                  f"{'' if one['ok'] is None else 'ok' if one['ok'] else 'MISSED'}", flush=True)
-            rows.append(one)
-
     if args.only in (None, "exhaustive"):
-        take(exhaustive(args.trials or (3_000 if args.quick else 20_000)))
+        rows += show(exhaustive(args.trials or (3_000 if args.quick else 20_000)))
     if args.only in (None, "model_based"):
-        take(model_based(300 if args.quick else 1_000))
+        rows += show(model_based(300 if args.quick else 1_000))
     if args.only in (None, "scaling"):
-        take(scaling(1_000 if args.quick else 5_000))
+        rows += show(scaling(1_000 if args.quick else 5_000))
     if args.only in (None, "efficiency"):
         from sweeper.workers.cluster import connected
 
         with connected(WORKERS, None):
-            take(efficiency(args.quick))
-            take(expensive_model(args.quick))
-    if args.json:
-        Path(args.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return 1 if any(one["ok"] is False for one in rows) else 0
+            rows += show(efficiency(args.quick))
+            rows += show(expensive_model(args.quick))
+    return finish(rows, args.json, shown=True)
 
 
 if __name__ == "__main__":

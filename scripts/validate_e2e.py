@@ -24,15 +24,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.e2e_frameworks import FRAMEWORKS, Framework, budget, kv_blocks
-from scripts.report import Row, finish, row
+from scripts.report import Row, finish, json_option, row
 from scripts.shipped_hardware import of_system, preset
 from simulator.design.design import Design
 from simulator.design.load import resolve
 from simulator.devices.dram import peak_bandwidth_bytes_per_s
 from simulator.engine import engine
-from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
+from simulator.prepare import violations
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import PricedDesign, price
 from simulator.recorded.vllm_run import preset_named
@@ -52,7 +52,7 @@ COLUMNS = ("model", "system", "backend", "isl", "osl", "batch", "tp", "pp", "ttf
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     parser.add_argument("--points", type=Path, metavar="FILE.csv", help="write every point with its prediction")
     args = parser.parse_args(argv)
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.report import Row, finish, json_option, row
 from scripts.shipped_hardware import device
 from simulator.devices.links import LinkDevice, Protocol
 from simulator.devices.newton import NewtonChannel
@@ -42,14 +42,7 @@ EAGER_LAUNCH_S = {"matmul": 21e-6, "softmax": 12e-6, "layernorm": 45e-6, "gelu":
 # (FLOPs, exps, reads) per 16-bit element: online softmax; mean, variance and scale; tanh form
 ELEMENTWISE = {"softmax": (4.0, 1.0, 1.0), "layernorm": (8.0, 0.0, 1.0), "gelu": (8.0, 1.0, 1.0)}
 
-Row = dict[str, object]
 Table = list[dict[str, str]]
-
-
-def row(name: str, value: float, unit: str, limit: float | None) -> Row:
-    goal = "" if limit is None else f"<= {limit:g} {unit}".strip()
-    return {"name": name, "value": round(float(value), 4), "unit": unit, "goal": goal,
-            "ok": None if limit is None else bool(value <= limit)}
 
 
 def errors(name: str, found: list[float], reference: list[float], mape: float | None,
@@ -174,7 +167,7 @@ def ga100_area(tables: dict[str, Table]) -> Iterator[Row]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dir", type=Path, metavar="DIR")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args()
     tables: dict[str, Table] = {}
     for path in sorted(args.dir.glob("*.csv")):
@@ -184,12 +177,7 @@ def main() -> int:
     if not rows:
         print(f"{args.dir}: no reference table found (expected scalesim_gemm_cycles.csv and others)", file=sys.stderr)
         return 2
-    for r in rows:
-        mark = {True: "ok", False: "MISSED", None: ""}[r["ok"]]  # type: ignore[index]
-        print(f"{r['name']:34} {r['value']:>10} {r['unit']:5} {r['goal']:12} {mark}")
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
-    return 1 if any(r["ok"] is False for r in rows) else 0
+    return finish(rows, args.json)
 
 
 if __name__ == "__main__":

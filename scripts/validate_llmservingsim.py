@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import finish, row
+from scripts.report import finish, json_option, row
 from simulator.design.load import resolve
 from simulator.engine import reference
 from simulator.engine.step_time import StepTime
@@ -167,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workload", type=Path, required=True, metavar="FILE")
     parser.add_argument("--max-num-seqs", type=int, default=128)
     parser.add_argument("--max-num-batched-tokens", type=int, default=2048)
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args(argv)
     try:
         with (gzip.open if args.sim.suffix == ".gz" else open)(args.sim, "rt", newline="") as file:

@@ -10,7 +10,6 @@ design on the same seeds: paired, and (for the width alone) as if the seeds were
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -19,10 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.report import Row, finish, json_option, measured
 from simulator.analysis.confidence import standard_errors, t_quantile
 from simulator.design.load import load_design
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import price
 from simulator.simulate import serve
 from simulator.workload.load import load_trace
 
@@ -42,7 +44,7 @@ def served(runs: int, overrides: dict[str, Any]) -> Float64:
     """[metrics, runs]: METRICS of DESIGN on seeds 0 .. runs - 1."""
     cache = CostCache()
     design = load_design(DESIGN, {"workload": WORKLOAD, **overrides})
-    priced = price(design, cache)
+    priced = prepare(design, cache)
     rows = []
     for seed in range(runs):
         trace = load_trace(design.workload.model_copy(update={"seed": seed}))
@@ -63,7 +65,7 @@ def narrower(a: Float64, b: Float64) -> float:
     return math.sqrt(float(a.var() + b.var()) / max(float((a - b).var()), 1e-300))
 
 
-def rows(runs: int) -> list[dict[str, Any]]:
+def rows(runs: int) -> list[Row]:
     """The table as flat rows."""
     one, other = served(runs, {}), served(runs, OTHER)
     found = []
@@ -71,10 +73,8 @@ def rows(runs: int) -> list[dict[str, Any]]:
         for count in COUNTS:
             for kind, values in (("metric", one[i]), ("difference", one[i] - other[i])):
                 share = coverage(values, count)
-                found.append({"name": f"{kind}_{count}/{metric}", "value": share, "unit": "share",
-                              "goal": f">= {LEAST}", "ok": share >= LEAST})
-        found.append({"name": f"paired_narrower/{metric}", "value": narrower(one[i], other[i]), "unit": "x", "goal": "",
-                      "ok": None})
+                found.append(measured(f"{kind}_{count}/{metric}", share, "share", f">= {LEAST}", share >= LEAST, digits=None))
+        found.append(measured(f"paired_narrower/{metric}", narrower(one[i], other[i]), "x", digits=None))
     return found
 
 
@@ -82,7 +82,7 @@ def main() -> int:
     """Prints the table; 1 where a coverage is below LEAST."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=4000, help="seeds in all (default 4000)")
-    parser.add_argument("--json", metavar="FILE", help="write the rows there")
+    json_option(parser)
     args = parser.parse_args()
     found = rows(args.runs)
     by_name = {row["name"]: row["value"] for row in found}
@@ -92,9 +92,7 @@ def main() -> int:
     for metric in METRICS:
         shares = [f"{by_name[f'{kind}_{count}/{metric}']:.1%}" for kind in ("metric", "difference") for count in COUNTS]
         print(f"| `{metric}` | " + " | ".join(shares) + f" | {by_name[f'paired_narrower/{metric}']:.1f} x |")
-    if args.json:
-        Path(args.json).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    return 1 if any(row["ok"] is False for row in found) else 0
+    return finish(found, args.json, shown=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,12 +22,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.report import Row, finish, json_option, row
 from scripts.shipped_hardware import SYSTEMS, preset
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.serving import Parallelism
 from simulator.devices.build import build, link_device
 from simulator.devices.device import Device
-from simulator.devices.peaks import roofline_s
+from simulator.devices.roofline import roofline_s
 from simulator.model.operators import Collective, DecodeAttention, Gemm, Operator, PrefillAttention
 
 # Quantising before 8-bit GEMMs as the operators were timed, where serving does it otherwise: TensorRT-LLM's with dynamic scales
@@ -43,7 +43,6 @@ COLLECTIVES: dict[str, tuple[Literal["all_reduce", "all_gather", "reduce_scatter
 ATTENTION_FLOOR_US = 20.0  # below it a measurement is mostly launch
 
 Line = dict[str, str]
-Row = dict[str, object]
 
 
 class Errors:
@@ -63,17 +62,11 @@ class Errors:
         for name, values in sorted(self.found.items()):
             off = np.array(values) * 100
             bar = self.bars[name]
-            yield _row(f"{name}/mape", float(np.abs(off).mean()), "%", bar)
-            yield _row(f"{name}/p90", float(np.percentile(np.abs(off), 90)), "%", None)
-            yield _row(f"{name}/median", float(np.median(off)), "%", None)
-            yield _row(f"{name}/below_roofline", 100 * self.below[name] / len(off), "%", 0.0)
-            yield _row(f"{name}/rows", len(off), "", None)
-
-
-def _row(name: str, value: float, unit: str, limit: float | None) -> Row:
-    goal = "" if limit is None else f"<= {limit:g} {unit}"
-    return {"name": name, "value": round(float(value), 2), "unit": unit, "goal": goal,
-            "ok": None if limit is None else bool(value <= limit)}
+            yield row(f"{name}/mape", float(np.abs(off).mean()), "%", bar, digits=2)
+            yield row(f"{name}/p90", float(np.percentile(np.abs(off), 90)), digits=2)
+            yield row(f"{name}/median", float(np.median(off)), digits=2)
+            yield row(f"{name}/below_roofline", 100 * self.below[name] / len(off), "%", 0.0, digits=2)
+            yield row(f"{name}/rows", len(off), "")
 
 
 def by_framework(hardware: Hardware) -> dict[str, Device]:
@@ -191,7 +184,7 @@ def main() -> int:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--system", required=True, help="rows with this value in the column 'system'")
     parser.add_argument("--hardware", help="entry of configs/hardware (default: the one of the system)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args()
     hardware = preset(args.hardware or SYSTEMS.get(args.system, args.system))
     errors = Errors()
@@ -206,12 +199,7 @@ def main() -> int:
     if not rows:
         print(f"no rows of system '{args.system}' in {', '.join(map(str, args.files))}", file=sys.stderr)
         return 2
-    for r in rows:
-        mark = {True: "ok", False: "MISSED", None: ""}[r["ok"]]  # type: ignore[index]
-        print(f"{r['name']:42} {r['value']:>10} {r['unit']:3} {r['goal']:10} {mark}")
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
-    return 1 if any(r["ok"] is False for r in rows) else 0
+    return finish(rows, args.json)
 
 
 if __name__ == "__main__":

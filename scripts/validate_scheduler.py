@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.report import finish, json_option, measured
 from simulator.engine import oracle
 from simulator.inputs.errors import InputError
 
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path, metavar="DIR")
     parser.add_argument("--engine", choices=[*MODULES, "both"], default="both")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as rows")
+    json_option(parser)
     args = parser.parse_args(argv)
     try:
         recorded = oracle.load(args.directory)
@@ -46,11 +46,9 @@ def main(argv: list[str] | None = None) -> int:
             else:
                 print(f"{engine}: {scenario['name']}: {difference}")
         print(f"{engine}: identical {identical} of {len(recorded)}")
-        rows.append({"name": f"scheduler/{engine}/identical", "value": identical, "unit": "scenarios",
-                     "goal": f"all {len(recorded)}", "ok": identical == len(recorded)})
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
-    return 0 if all(row["ok"] for row in rows) else 1
+        rows.append(measured(f"scheduler/{engine}/identical", identical, "scenarios", f"all {len(recorded)}",
+                             identical == len(recorded)))
+    return finish(rows, args.json, shown=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import Row, finish, row
+from scripts.report import Row, finish, json_option, row
 from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workload", type=Path, metavar="FILE")
     parser.add_argument("--hardware", help="preset in configs/hardware, where the run's names none")
     parser.add_argument("--model", help="preset in configs/models or a Hugging Face config.json")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.html", help="latency CDFs and load over time")
     args = parser.parse_args(argv)
     try:

@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import finish, row
+from scripts.report import finish, json_option, row
 from scripts.shipped_hardware import preset
 from simulator.design.design import Design
 from simulator.design.load import CONFIGS, resolve
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--model", help="preset in configs/models")
     parser.add_argument("--hardware", help="preset in configs/hardware")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args(argv)
     try:
         with (gzip.open if args.file.suffix == ".gz" else open)(args.file, "rt", newline="") as file:
@@ -91,10 +91,10 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
     for seed in range(SEED, SEED + SAMPLES):
         chosen = _chosen(np.where(possible, phases, ""), seed)
         calibration = fit.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes, launches_s)
-        off = np.abs(fit.predict(found, steps, calibration, LARGEST) / measured - 1) * 100
+        off = np.abs(fit.predicted_s(found, steps, calibration, LARGEST) / measured - 1) * 100
         if seed == SEED:
             fitted_rows = int(chosen.sum())
-            print(f"TP {tensor}: {len(records)} steps, fitted on {fitted_rows}: {_told(calibration)}")
+            print(f"TP {tensor}: {len(records)} steps, fitted on {fitted_rows}: {_shown(calibration)}")
         for phase in BARS:
             errors.setdefault(phase, []).append(off[(phases == phase) & ~chosen & possible])
     plain = np.abs(default / measured - 1) * 100
@@ -149,7 +149,7 @@ def _of(record, chosen):  # type: ignore[no-untyped-def]
     return type(record)(*(getattr(record, f.name)[chosen] for f in dataclasses.fields(record)))
 
 
-def _told(c: fit.Calibration) -> str:
+def _shown(c: fit.Calibration) -> str:
     sizes = ", ".join(f"n >= {n}: {s * 1e3:.2f} ms" for n, s in zip(c.sizes, c.size_s, strict=True) if s > 0)
     linear, decode = ("/".join(f"{f:.3f}" for f in factors) for factors in (c.linear, c.decode))
     return (f"step {c.step_s * 1e3:.2f} ms, sequence {c.sequence_s * 1e6:.0f} us, launches {c.launches_s * 1e3:.2f} ms, "

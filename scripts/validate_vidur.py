@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import Row, finish, row
+from scripts.report import Row, finish, json_option, row
 from simulator.engine import reference
 from simulator.engine.result import EngineResult
 from simulator.engine.step_time import StepTime
@@ -94,7 +94,7 @@ class Tables:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dir", type=Path, metavar="DIR")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args(argv)
     try:
         tables = Tables(args.dir)

@@ -54,8 +54,8 @@ class Result:
     streamed: bool = False  # replicas have totals alone, no values by request; percentiles come from histograms
 
     @property
-    def capacity(self) -> KvMemory:
-        return self.priced.capacity
+    def kv_memory(self) -> KvMemory:
+        return self.priced.kv_memory
 
     @property
     def bill(self) -> Bill:

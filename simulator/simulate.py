@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from simulator.design.design import Design
 from simulator.devices.measured.table import OperatorTable
 from simulator.engine import engine, reference
 from simulator.engine.result import with_arrivals
-from simulator.feasibility import violations
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import PricedDesign, price
+from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Replica, Result, Violation
 from simulator.results import metric_plugins, order_statistics
-from simulator.results.breakdown import Work, work
+from simulator.results.breakdown import operator_totals
 from simulator.results.summary import summarise
 from simulator.workload.load import load_trace, split
 from simulator.workload.trace import Trace
@@ -28,10 +26,7 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
     table: measured operators, in place of the file that `hardware.tables` names.
     Raises Infeasible where the design cannot serve at all, InputError where the workload cannot be read.
     """
-    found = violations(design)
-    if found:
-        raise Infeasible(found)
-    priced = price(design, cache or CostCache(), table)
+    priced = prepare(design, cache or CostCache(), table)
     trace = load_trace(design.workload) if trace is None else trace
     return serve(design, priced, trace, log=log, use_reference=use_reference, gaps=gaps)
 
@@ -45,18 +40,11 @@ def serve(design: Design, priced: PricedDesign, trace: Trace, *, log: bool = Fal
     replicas = [Replica(with_arrivals(part, done), done) for part, done in runs]
     if all((replica.run.finish_ns < 0).all() for replica in replicas):
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
-    metrics = summarise(design, [(r.trace, r.run) for r in replicas], work_of(priced, replicas), priced.bill, priced.scheduler)
+    done = operator_totals(priced.prices, [r.run for r in replicas])
+    metrics = summarise(design, [(r.trace, r.run) for r in replicas], done, priced.bill, priced.scheduler)
     result = Result(metrics, priced, replicas)
-    metrics |= metric_plugins.measure(design, result)
+    metrics |= metric_plugins.measure_plugins(design, result)
     return result
-
-
-def work_of(priced: PricedDesign, replicas: Sequence[Replica]) -> Work:
-    """What the operators did, all replicas together."""
-    total, *others = (work(priced.prices, r.run) for r in replicas)
-    for other in others:
-        total = Work(total.devices, total.seconds + other.seconds, total.joules + other.joules)
-    return total
 
 
 def load() -> None:

@@ -15,15 +15,15 @@ import numpy as np
 from simulator.design.design import Design
 from simulator.engine.result import EngineResult
 from simulator.engine.stream import Stream
-from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import PricedDesign, price
+from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Replica, Result, Violation
+from simulator.results.breakdown import operator_totals
 from simulator.results.metric_plugins import metric_plugins
-from simulator.results.summary import Measured, metrics_of
+from simulator.results.summary import RequestTotals, metrics_of
 from simulator.results.tally import Tally
-from simulator.simulate import work_of
 from simulator.workload.pieces import PIECE, exceeds, has_contents, pieces_of
 from simulator.workload.trace import Trace
 
@@ -50,13 +50,18 @@ def simulate_streamed(design: Design, *, cache: CostCache | None = None, piece: 
     piece: requests read at a time. Raises Infeasible where the design cannot serve at all, InputError where the workload
     cannot be read or streamed.
     """
-    found, refused = violations(design), refusal(design)
-    if found:
-        raise Infeasible(found)
+    priced, refused = prepare(design, cache or CostCache()), refusal(design)
     if refused is not None:
         raise InputError(f"{refused.message}: `simulate` keeps every request, and workload.requests says how many", key=refused.key)
+<<<<<<< HEAD
     priced = price(design, cache or CostCache())
     return _served(design, priced, piece)
+=======
+    try:
+        return _served(design, priced, piece, general=False)
+    except Preempted:
+        return _served(design, priced, piece, general=True)
+>>>>>>> sim2
 
 
 def _served(design: Design, priced: PricedDesign, piece: int) -> Result:
@@ -77,15 +82,16 @@ def _served(design: Design, priced: PricedDesign, piece: int) -> Result:
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
     runs = [stream.result() for stream in streams]
     gap_counts = np.sum([run.gap_counts for run in runs if run.gap_counts is not None], axis=0)
-    measured = Measured(tally.latency(requests, gap_counts), requests, prompt_tokens, tally.prompt_tokens,
+    totals = RequestTotals(tally.latency(requests, gap_counts), requests, prompt_tokens, tally.prompt_tokens,
                         tally.output_tokens, tally.cached_tokens, tally.preemptions, min(starts_ns), tally.last_finish_ns)
-    return _result(design, priced, measured, list(zip(starts_ns, runs, strict=True)))
+    return _result(design, priced, totals, list(zip(starts_ns, runs, strict=True)))
 
 
-def _result(design: Design, priced: PricedDesign, measured: Measured, busy: list[tuple[int, EngineResult]]) -> Result:
+def _result(design: Design, priced: PricedDesign, totals: RequestTotals, busy: list[tuple[int, EngineResult]]) -> Result:
     none = np.zeros(0, np.int32)
     replicas = [Replica(Trace(np.zeros(0, np.int64), none, none), run) for _, run in busy]
-    metrics = metrics_of(design, measured, busy, work_of(priced, replicas), priced.bill, priced.scheduler)
+    done = operator_totals(priced.prices, [run for _, run in busy])
+    metrics = metrics_of(design, totals, busy, done, priced.bill, priced.scheduler)
     return Result(metrics, priced, replicas, streamed=True)
 
 

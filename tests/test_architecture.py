@@ -25,7 +25,7 @@ STAIR = {
         "engine",
         "results, result",  # a result adds up its breakdown; exports, timeline and metric plug-ins read results
         "design_key, version",  # identities of what a result depends on, for records that outlive it
-        "feasibility, simulate, streamed",
+        "prepare, simulate, streamed",
         "analysis",
         "importers",
         "profiling",

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulator.design.load import CONFIGS, load_design
-from simulator.feasibility import violations
+from simulator.prepare import violations
 from simulator.pricing.cache import CostCache
 from simulator.result import Infeasible
 from simulator.results.metrics import METRICS

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.model.operators import causal_pairs
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.kv_blocks import blocks_for
 from simulator.scheduler.limits import served_outputs
 from simulator.workload.trace import Trace
 
@@ -91,7 +93,7 @@ def floors(trace: Trace, config: SchedulerConfig, costs: StepCosts) -> Floors:
 def _can_preempt(trace: Trace, outputs: Int64, config: SchedulerConfig) -> bool:
     """Whether the largest requests that can run together need more blocks than there are."""
     have = (1 - config.watermark) * (config.num_gpu_blocks - 1)
-    most = (-(-(trace.prompt_tokens + outputs) // config.block_size) + 1)[outputs > 0]
+    most = (blocks_for(trace.prompt_tokens + outputs, config.block_size) + 1)[outputs > 0]
     if most.max(initial=0) * min(config.max_num_seqs, len(most)) <= have:  # the usual case
         return False
     if len(most) > config.max_num_seqs:
@@ -144,7 +146,7 @@ def _pair_ns(costs: StepCosts, config: SchedulerConfig, last: float) -> float:
     if config.max_num_batched_tokens > chunks[-1] or last > contexts[-1]:
         return 0.0
     chunk = chunks[chunks >= 1][:, None]
-    return max(float((costs.prefill_ns[chunks >= 1] / (chunk * contexts + chunk * (chunk + 1) / 2)).min()), 0.0)
+    return max(float((costs.prefill_ns[chunks >= 1] / causal_pairs(chunk, contexts)).min()), 0.0)
 
 
 def _prefill_ns(through: Float64, prompt: Float64) -> Float64:

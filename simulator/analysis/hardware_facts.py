@@ -7,7 +7,7 @@ from simulator.design.records.money import Costs
 from simulator.design.records.serving import Parallelism
 from simulator.devices import dram
 from simulator.devices.build import build
-from simulator.devices.peaks import peaks
+from simulator.devices.roofline import peaks, stream_bytes_per_s
 from simulator.model.operators import DecodeAttention
 from simulator.silicon.area import npu_area
 from simulator.silicon.money import bill
@@ -15,15 +15,15 @@ from simulator.silicon.money import bill
 
 def facts(hardware: Hardware, costs: Costs, parallelism: Parallelism) -> list[tuple[str, str]]:
     """What there is to say of one device of a replica: (quantity, value with unit)."""
-    top, cost = peaks(hardware), bill(hardware, costs)
+    top, cost, stream = peaks(hardware), bill(hardware, costs), stream_bytes_per_s(hardware)
     facts = [
         ("matrix peak, 16-bit", f"{top.matrix_16bit_flops / 1e12:,.1f} TFLOP/s"),
         ("matrix peak, 8-bit", f"{top.matrix_8bit_flops / 1e12:,.1f} TFLOP/s"),
         ("vector peak", f"{top.vector_ops / 1e12:,.2f} Tops/s" if top.vector_ops else "not bounded"),
         ("memory", f"{hardware.memory.stacks} x {hardware.memory.kind}, {dram.capacity_bytes(hardware.memory) / 1e9:,.1f} GB"),
         ("bandwidth at the pins", f"{top.memory_bytes_per_s / 1e12:,.3f} TB/s"),
-        ("bandwidth of long streams", f"{top.stream_bytes_per_s / 1e12:,.3f} TB/s"),
-        ("balance point, 16-bit", f"{top.matrix_16bit_flops / top.stream_bytes_per_s:,.0f} FLOP per byte "
+        ("bandwidth of long streams", f"{stream / 1e12:,.3f} TB/s"),
+        ("balance point, 16-bit", f"{top.matrix_16bit_flops / stream:,.0f} FLOP per byte "
                                   f"(GEMM rows to be compute-bound, 16-bit weights)"),
         ("links", f"{top.link_bytes_per_s / 1e9:,.0f} GB/s per direction, {hardware.link.topology}, "
                   f"{hardware.link.latency_s * 1e6:g} us a step, {hardware.link.launch_s * 1e6:g} us a launch"),

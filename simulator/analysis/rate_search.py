@@ -19,19 +19,20 @@ from functools import partial
 
 import numpy as np
 
+from simulator.analysis.confidence import t_quantile
 from simulator.analysis.threshold import GROWTH, Threshold, highest
 from simulator.design import units
 from simulator.design.design import Design
 from simulator.engine import engine
 from simulator.engine.result import EngineResult
-from simulator.feasibility import violations
 from simulator.inputs.errors import InputError, nearest
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import price
+from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Violation
 from simulator.results.metrics import METRICS
-from simulator.results.summary import latency
-from simulator.simulate import simulate
+from simulator.results.summary import latency_metrics
+from simulator.simulate import serve
 from simulator.workload.load import at_rate, load_trace, split
 from simulator.workload.replicates import replicates
 from simulator.workload.trace import Trace
@@ -45,8 +46,6 @@ MAX_SEEDS = 10
 EDGE = 0.2  # of the requests on either end of a saturated run: ramp-up and drain
 FIRST_GUESS = 0.7  # of the saturated throughput
 WARM_GROWTH = 1.03  # first step away from another seed's answer
-# two-sided 95 % quantiles of Student's t for 1 .. 9 degrees of freedom (Abramowitz & Stegun, table 26.10)
-STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 @dataclass(frozen=True)
@@ -104,13 +103,13 @@ def limits_of(said: Mapping[str, object]) -> dict[str, float]:
     for name, value in said.items():
         own = ALIASES.get(name, name)
         try:
-            limits[own] = share(value) if own == ATTAINMENT else units.parse(value, "s")
+            limits[own] = parse_share(value) if own == ATTAINMENT else units.parse(value, "s")
         except InputError as error:
             raise error.within(prefix=f"slo.{name}") from None
     return limits
 
 
-def share(value: object, key: str | None = None) -> float:
+def parse_share(value: object, key: str | None = None) -> float:
     """'2 %' or 0.02. Raises InputError."""
     try:
         if isinstance(value, str):
@@ -120,20 +119,17 @@ def share(value: object, key: str | None = None) -> float:
         raise InputError(f"expected a share such as '2 %', got {str(value)[:40]!r}", key=key) from error
 
 
-def capacity(design: Design, target: Target, *, cache: CostCache | None = None, trace: Trace | None = None,
+def capacity(design: Design, target: Target, *, priced: PricedDesign | None = None, trace: Trace | None = None,
              drawn: Sequence[Trace] | None = None) -> MaxRate:
     """Searches the capacity of `design` with the requests of its workload (or `trace`, already loaded).
 
-    drawn: the traces of all seeds, in place of replicates of `trace`; each is then also measured at its own capacity, one
-    run of the engine more (`Found.seeds`, with the interval and the runs of all seeds together).
+    priced: what `prepare` gave for the design, where it is at hand. drawn: the traces of all seeds, in place of replicates of
+    `trace`; each is then also measured at its own capacity, one run of the engine more (`MaxRate.seeds`, with the interval
+    and the runs of all seeds together).
     Raises Infeasible where the design cannot serve or misses a target at any rate (with `drawn`: on one of them),
     InputError for a workload that cannot be stretched or replicated.
     """
-    cache = cache or CostCache()
-    found = violations(design)
-    if found:
-        raise Infeasible(found)
-    priced = price(design, cache)
+    priced = priced or prepare(design, CostCache())
     if drawn is None:
         traces = replicates(design.workload, load_trace(design.workload) if trace is None else trace, target.seeds)
     else:
@@ -145,7 +141,7 @@ def capacity(design: Design, target: Target, *, cache: CostCache | None = None, 
                 for part in split(requests, design.parallelism.replicas)]
 
     def measured(requests: Trace) -> dict[str, float]:
-        return latency(design, served(requests), priced.scheduler)
+        return latency_metrics(design, served(requests), priced.scheduler)
 
     def excess(requests: Trace, rate: float) -> float:
         return target.excess(measured(at_rate(requests, rate)))
@@ -164,9 +160,9 @@ def capacity(design: Design, target: Target, *, cache: CostCache | None = None, 
     runs = sum(t.runs for t in thresholds) + len(thresholds)
     if drawn is not None:
         runs += len(thresholds)
-    metrics = _metrics(design, cache, traces[0], thresholds, mean, runs)
+    metrics = _metrics(design, priced, traces[0], thresholds, mean, runs)
     joint = {name: metrics[name] for name in ("capacity_low", "capacity_high", "capacity_runs")}
-    seeds = [{**_metrics(design, cache, requests, [t], t.rate, runs), **joint}
+    seeds = [{**_metrics(design, priced, requests, [t], t.rate, runs), **joint}
              for requests, t in zip(traces, thresholds, strict=True)] if drawn is not None else []
     return MaxRate(thresholds, tops[0], metrics, seeds)
 
@@ -192,10 +188,10 @@ def _never(target: Target, metrics: Mapping[str, float]) -> Violation:
                      f"{target.limits[name]:.4g}")
 
 
-def _metrics(design: Design, cache: CostCache, trace: Trace, thresholds: list[Threshold], mean: float,
+def _metrics(design: Design, priced: PricedDesign, trace: Trace, thresholds: list[Threshold], mean: float,
              runs: int) -> dict[str, float]:
     """The design at its capacity, in steady state: throughput is capacity times tokens, without the run's ramps."""
-    at = simulate(design, cache=cache, trace=at_rate(trace, mean)).metrics
+    at = serve(design, priced, at_rate(trace, mean)).metrics
     half = _half_width([t.rate for t in thresholds])
     done = 1.0 - at["rejected"] / at["requests"]
     outputs = at["output_throughput"] / at["request_throughput"]  # mean tokens of a finished request
@@ -210,7 +206,10 @@ def _metrics(design: Design, cache: CostCache, trace: Trace, thresholds: list[Th
 
 
 def _half_width(rates: list[float]) -> float:
-    """Of the 95 % confidence interval of the mean; 0 for a single seed, which says nothing about its spread."""
+    """Of the 95 % confidence interval of the mean; 0 for a single seed, which says nothing about its spread.
+
+    Student's t to three decimals, as printed tables have it: intervals in the ledgers of older studies stay comparable.
+    """
     if len(rates) == 1:
         return 0.0
-    return STUDENT_T[len(rates) - 2] * statistics.stdev(rates) / math.sqrt(len(rates))
+    return round(t_quantile(len(rates)), 3) * statistics.stdev(rates) / math.sqrt(len(rates))

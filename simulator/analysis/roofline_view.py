@@ -9,8 +9,8 @@ import numpy as np
 
 from simulator.design.design import Design
 from simulator.devices.build import build
-from simulator.devices.peaks import peaks, roofline_s, work
 from simulator.devices.pim import PimDevice
+from simulator.devices.roofline import Peaks, attention_work, least_s, peaks, work
 from simulator.engine.result import EngineResult
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
@@ -41,6 +41,7 @@ def positions(design: Design, result: Result) -> list[Position]:
                                              expert_parallel=p.expert_parallel)}
     total_s = sum(op.seconds for op in result.operators) or 1.0
     top = peaks(design.hardware)
+    runs = [replica.run for replica in result.replicas]
     found = []
     for op in sorted(result.operators, key=lambda row: -row.seconds):
         if op.seconds <= 0:
@@ -48,9 +49,9 @@ def positions(design: Design, result: Result) -> list[Position]:
         intensity = compute = memory = link = floor = None
         if op.name in named:
             operator = named[op.name].operator
-            runs = [replica.run for replica in result.replicas]
-            flops, moved, bits = _totals(named[op.name], runs)
-            floor = _least_s(design, named[op.name], runs, flops, moved, bits) / op.seconds
+            flops, moved, bits, least = _totals(named[op.name], runs, top)
+            pim_s = _pim_s(design, named[op.name], runs)
+            floor = (least if pim_s is None else pim_s) / op.seconds
             if isinstance(operator, Collective):
                 link = moved / op.seconds / top.link_bytes_per_s
             else:
@@ -64,42 +65,36 @@ def positions(design: Design, result: Result) -> list[Position]:
     return found
 
 
-def _totals(named: NamedOperator, runs: Sequence[EngineResult]) -> tuple[float, float, int]:
-    """(FLOP, least bytes, bits of the matrix operands) over whole runs, on one rank."""
-    operator, flops, moved, bits = named.operator, 0.0, 0.0, 16
-    for run in runs:
-        if isinstance(operator, DecodeAttention):  # both are proportional to the tokens of context read
-            f, b, bits = work(operator, np.ones(1), np.array([float(run.decode_context_tokens)]))
-            flops, moved = flops + float(f[0]), moved + float(b[0])
-        elif isinstance(operator, PrefillAttention):
-            _, b, bits = work(operator, np.array([float(run.prefill_tokens)]), np.array([float(run.prefill_context_tokens)]))
-            flops += 4.0 * operator.heads * operator.head_dim * run.prefill_pairs
-            moved += float(b[0])
-        else:
-            histogram = run.steps_by_sequences if named.part == "head" else run.steps_by_tokens
-            rows = np.flatnonzero(histogram)
-            rows = rows[rows > 0]
-            f, b, bits = work(operator, rows.astype(float))
-            flops, moved = flops + float(f @ histogram[rows]), moved + float(b @ histogram[rows])
-    return flops * named.repeats, moved * named.repeats, bits
+def _totals(named: NamedOperator, runs: Sequence[EngineResult], top: Peaks) -> tuple[float, float, int, float]:
+    """(FLOP, least bytes, bits of the matrix operands, least seconds) of an operator over whole runs on one rank.
 
-
-def _least_s(design: Design, named: NamedOperator, runs: Sequence[EngineResult], flops: float, moved: float,
-             bits: int) -> float:
-    """Seconds below which the ceilings let no step run the operator, summed over steps (attention: over the whole run)."""
-    operator = named.operator
-    if isinstance(operator, DecodeAttention):
-        pim = build(design.hardware, design.parallelism).decode
-        if isinstance(pim, PimDevice):
-            tokens = float(sum(run.decode_context_tokens for run in runs))
-            return float(pim.roofline_s(operator, np.array(1.0), np.array(tokens))) * named.repeats
-    if isinstance(operator, PrefillAttention | DecodeAttention):
-        top = peaks(design.hardware)
-        return max(flops / top.matrix_flops(bits), moved / top.memory_bytes_per_s)
-    total_s = 0.0
+    The least seconds are those that the ceilings allow, summed over steps; of attention, over the whole run.
+    """
+    operator, repeats = named.operator, named.repeats
+    if isinstance(operator, DecodeAttention | PrefillAttention):
+        pairs = read = float(sum(run.decode_context_tokens for run in runs)) * repeats
+        if isinstance(operator, PrefillAttention):
+            pairs = float(sum(run.prefill_pairs for run in runs)) * repeats
+            read = float(sum(run.prefill_context_tokens + run.prefill_tokens for run in runs)) * repeats
+        done = attention_work(operator, pairs, read, 0.0)
+        return done.flops, done.least_bytes, done.bits, least_s(operator, done, top)
+    flops, moved, bits, least = 0.0, 0.0, 16, 0.0
     for run in runs:
         histogram = run.steps_by_sequences if named.part == "head" else run.steps_by_tokens
         rows = np.flatnonzero(histogram)
         rows = rows[rows > 0]
-        total_s += float(roofline_s(design.hardware, operator, rows.astype(float)) @ histogram[rows])
-    return total_s * named.repeats
+        steps, each = histogram[rows], work(operator, rows.astype(float))
+        flops, moved = flops + float(each.flops @ steps), moved + float(each.least_bytes @ steps)
+        bits, least = each.bits, least + float(least_s(operator, each, top) @ steps)
+    return flops * repeats, moved * repeats, bits, least * repeats
+
+
+def _pim_s(design: Design, named: NamedOperator, runs: Sequence[EngineResult]) -> float | None:
+    """The least time of decode attention in PIM; None for what runs elsewhere."""
+    if not isinstance(named.operator, DecodeAttention):
+        return None
+    pim = build(design.hardware, design.parallelism).decode
+    if not isinstance(pim, PimDevice):
+        return None
+    tokens = float(sum(run.decode_context_tokens for run in runs))
+    return float(pim.roofline_s(named.operator, np.array(1.0), np.array(tokens))) * named.repeats

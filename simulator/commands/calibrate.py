@@ -58,7 +58,7 @@ def _from_steps(file: Path, model: str, hardware: str, tensor: int) -> int:
     shipped = resolve({"model": model, "hardware": hardware, "workload": "chat-200"})
     expected_s = shipped.hardware.host.graphless_layer_s * shipped.model.layers
     found = fit.fit(parts, steps, measured_s, LARGEST, launches_s=expected_s or None)
-    off = np.abs(fit.predict(parts, steps, found, LARGEST) / measured_s - 1)
+    off = np.abs(fit.predicted_s(parts, steps, found, LARGEST) / measured_s - 1)
     print(f"# {file.name}: {len(measured_s)} steps, mean error after the fit {off.mean() * 100:.1f} %\nhost:\n"
           f"  step: {design.hardware.host.step_s * 1e3:g} ms\n  sequence: {design.hardware.host.sequence_s * 1e6:g} us\n"
           f"  device_step: {found.step_s * 1e3:.3f} ms\n  device_sequence: {found.sequence_s * 1e6:.2f} us\n"

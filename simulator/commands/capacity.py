@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from simulator.analysis.rate_search import ATTAINMENT, MaxRate, Target, capacity, default_target, limits_of, share
+from simulator.analysis.rate_search import ATTAINMENT, MaxRate, Target, capacity, default_target, limits_of, parse_share
 from simulator.design.design import Design
 from simulator.design.load import load_design, parse_override
 from simulator.design_key import design_key
@@ -23,7 +23,7 @@ def capacity_command(source: str, overrides: list[str], slo: list[str], *, seeds
     design = load_design(source, dict(parse_override(text) for text in overrides))
     try:
         limits = limits_of(dict(_assignment(text) for text in slo))
-        target = Target(limits or default_target(design).limits, share(tolerance, "tolerance"), seeds)
+        target = Target(limits or default_target(design).limits, parse_share(tolerance, "tolerance"), seeds)
     except InputError as error:
         raise InputError(error.message, key=f"--{error.key}" if error.key else None) from None
     try:

@@ -12,7 +12,7 @@ from simulator.design.load import CONFIGS, load_costs, load_hardware, parse_over
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.serving import Parallelism
 from simulator.devices import dram
-from simulator.devices.peaks import peaks
+from simulator.devices.roofline import peaks
 from simulator.silicon.money import bill
 
 # of the list, with their units: 16-bit and 8-bit are the peak rates of dense matrix products

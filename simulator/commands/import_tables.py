@@ -37,16 +37,16 @@ def _read(form: str, source: str, model: str | None, network: Path | None) -> di
     if form not in FORMATS:
         raise InputError(f"unknown format '{form}': {nearest(form, FORMATS)}", key="FORMAT")
     if form == "aiconfigurator":
-        return aiconfigurator.read_tables(source)
+        return aiconfigurator.read_database(source)
     if not Path(source).exists():
         raise InputError("no such file or folder", file=source, key="SRC")
     if form == "parquet":
-        return own_parquet.read_tables(Path(source))
+        return own_parquet.read_files(Path(source))
     if form == "vidur":
-        return vidur.read_tables(Path(source), _architecture(model or _named(Path(source).resolve().name)), network)
+        return vidur.read_profile(Path(source), _architecture(model or _named(Path(source).resolve().name)), network)
     bundle = llmservingsim.read_meta(Path(source))
     arch = _architecture(model or _named(bundle.model))
-    return {f"tp{tensor}": llmservingsim.read_table(bundle, arch, Precision(), tensor) for tensor in bundle.tp_degrees}
+    return {f"tp{tensor}": llmservingsim.read_degree(bundle, arch, Precision(), tensor) for tensor in bundle.tp_degrees}
 
 
 def _named(checkpoint: str) -> str:

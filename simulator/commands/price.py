@@ -16,8 +16,8 @@ from simulator.design.records.serving import Parallelism
 from simulator.design.units import show_seconds
 from simulator.devices.build import build
 from simulator.devices.device import Bound, Priced
-from simulator.devices.peaks import roofline_s, work
 from simulator.devices.pim import PimDevice
+from simulator.devices.roofline import roofline_s, work
 from simulator.inputs.errors import InputError
 from simulator.model.operators import Collective, DecodeAttention, PrefillAttention
 
@@ -56,7 +56,8 @@ def _rows(shapes: Shapes, priced: Priced, roof_s: np.ndarray) -> list[dict[str, 
 
 
 def _print(name: str, shapes: Shapes, priced: Priced, roof_s: np.ndarray) -> None:
-    flops, moved, _ = work(shapes.operator, *shapes.axes)
+    done = work(shapes.operator, *shapes.axes)
+    flops, moved = done.flops, done.least_bytes
     table = Table(*shapes.names, "time", "bound", "of roofline", "TFLOP/s", "GB/s", "energy",
                   title=f"{shapes.kind} on {name} ({priced.fidelity.name.lower()})", title_justify="left")
     for column in table.columns:

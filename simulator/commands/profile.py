@@ -12,9 +12,9 @@ from simulator.design.load import resolve
 from simulator.design.records.model import Architecture
 from simulator.devices.measured.parquet import write_table
 from simulator.inputs.errors import InputError
-from simulator.model.checks import violations
+from simulator.model.checks import split_violations
 from simulator.profiling.machine import clocks, device_name
-from simulator.profiling.plan import Limits, Point
+from simulator.profiling.plan import LargestShapes, Point
 from simulator.profiling.profile import begin, profile, table_of, with_torch
 from simulator.profiling.torch_calls import has_paged_kernel
 
@@ -38,7 +38,7 @@ def profile_command(model: str, device: str, tensor: int, out: Path, *, launch: 
     if launch == "graph" and device == "cpu":
         raise InputError("a CPU has no CUDA graphs; use eager", key="--launch")
     kv_bytes = CPU_KV_BYTES if device == "cpu" else torch.cuda.get_device_properties(0).total_memory / 4
-    limits = Limits(max_tokens, max_sequences, max_context, kv_bytes)
+    limits = LargestShapes(max_tokens, max_sequences, max_context, kv_bytes)
     header = {"device": device_name(torch, device), "framework": f"torch {torch.__version__}", "model": arch.name,
               "launch": launch, "tensor_parallel": str(tensor), "dtype": "bf16",
               "attention": "flash_attn, paged" if has_paged_kernel(device) else "scaled_dot_product_attention"}
@@ -62,7 +62,7 @@ def profile_command(model: str, device: str, tensor: int, out: Path, *, launch: 
 
 def _shardable(model: str, tensor: int) -> Architecture:
     arch = resolve({"model": model, "hardware": "h100-sxm", "workload": "chat-200"}).model
-    broken = violations(arch, tensor, 1)
+    broken = split_violations(arch, tensor, 1)
     if broken:
         raise InputError(f"{arch.name} cannot be split over {tensor} ranks: {broken[0]}", key="--tp")
     return arch

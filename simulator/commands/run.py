@@ -88,7 +88,7 @@ def _as_json(design: Design, result: Result, runs: list[dict[str, float]]) -> di
         "operators": [{"name": op.name, "device": op.device, "seconds": op.seconds, "joules": op.joules,
                        "by_bound_s": op.by_bound_s, "fidelity": op.fidelity} for op in result.operators],
         "bound_s": result.bound_s,
-        "capacity": result.capacity.__dict__,
+        "capacity": result.kv_memory.__dict__,
         "design": design.to_plain(),
     }
 

@@ -12,10 +12,10 @@ from rich.table import Table
 from simulator.design.load import resolve
 from simulator.devices.build import build
 from simulator.devices.gpu import GpuDevice
-from simulator.devices.measured.bind import peaks
+from simulator.devices.measured.bind import gpu_peaks
 from simulator.devices.measured.check import Finding, check
-from simulator.devices.measured.roofline import Peaks
 from simulator.devices.measured.table import KINDS, OperatorTable
+from simulator.devices.roofline import Peaks
 from simulator.inputs.errors import InputError
 from simulator.recorded.vllm_run import preset_named
 
@@ -44,7 +44,7 @@ def _preset(device: str) -> str | None:
 def _peaks(preset: str) -> Peaks | None:
     design = resolve({"model": "llama-3.1-8b", "hardware": preset, "workload": "chat-200"})
     device = build(design.hardware, design.parallelism).compute
-    return peaks(device) if isinstance(device, GpuDevice) else None
+    return gpu_peaks(device) if isinstance(device, GpuDevice) else None
 
 
 def _print(table: OperatorTable, file: Path, counts: dict[str, int], findings: list[Finding], preset: str | None) -> None:

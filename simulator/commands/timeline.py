@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 
 from simulator.design.load import load_design, parse_override
-from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import price
 from simulator.result import Infeasible
 from simulator.results.timeline import events
 from simulator.simulate import serve
@@ -24,10 +23,7 @@ def timeline_command(source: str, overrides: list[str], output: str, *, steps: i
             raise InputError(f"must be at least 0, got {value}", key=name)
     design = load_design(source, dict(parse_override(text) for text in overrides))
     try:
-        found = violations(design)
-        if found:
-            raise Infeasible(found)
-        priced = price(design, CostCache())
+        priced = prepare(design, CostCache())
         result = serve(design, priced, load_trace(design.workload), log=True)
     except Infeasible as infeasible:
         first = infeasible.violations[0]

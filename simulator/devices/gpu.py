@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from simulator.design.records.compute import GpuAttention
 from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Fidelity, Priced
-from simulator.devices.gpu_attention import decode_s, kv_bytes, prefill_s, query_bytes
+from simulator.devices.gpu_attention import decode_s, prefill_s
 from simulator.devices.traffic import gemm_bytes
-from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector
+from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector, causal_pairs
 from simulator.silicon import energy
 
 Float64 = NDArray[np.float64]
@@ -102,7 +102,7 @@ class GpuDevice:
         return self.peak_16bit * self.compute_efficiency
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
-        bits = max(operator.weight_bits, operator.activation_bits)
+        bits = operator.matrix_bits
         moved = gemm_bytes(operator, m, self.l2_bytes / 2)
         memory_s = moved / self._stream_bytes_per_s + self.tile_overhead_s
         overhead_s = np.full(m.shape, self.launch_s)
@@ -154,11 +154,11 @@ class GpuDevice:
         return np.maximum(flops / FP32_PER_SM, exps / SFU_PER_SM) / (self.sms * self.clock_hz)
 
     def _prefill(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
-        pairs = chunk * context + chunk * (chunk + 1) / 2
+        pairs = causal_pairs(chunk, context)
         busy_s = prefill_s(self.attention, operator, chunk, context, sms=self.sms,
                            flops_per_s=self._attention_flops_per_s(operator),
                            bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
-        moved = (context + chunk) * kv_bytes(operator) + chunk * query_bytes(operator)
+        moved = (context + chunk) * operator.kv_bytes + chunk * operator.query_bytes
         return self._attention(operator, pairs, moved, self.attention.launch_s, [
             (Bound.COMPUTE, busy_s), (Bound.MEMORY, moved / self._stream_bytes_per_s)])
 
@@ -170,14 +170,12 @@ class GpuDevice:
             (Bound.COMPUTE, tasks_s), (Bound.MEMORY, memory_s)])
 
     def _attention_flops_per_s(self, operator: PrefillAttention | DecodeAttention) -> float:
-        eight_bit = max(operator.kv_bits, operator.activation_bits) <= 8
-        return (self.peak_8bit if eight_bit else self.peak_16bit) * self.attention.prefill_efficiency
+        return (self.peak_8bit if operator.matrix_bits <= 8 else self.peak_16bit) * self.attention.prefill_efficiency
 
     def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, moved: Float64, launch_s: float,
                    parts: list[tuple[Bound, Float64]]) -> Priced:
         scores = pairs * operator.heads
-        bits = max(operator.kv_bits, operator.activation_bits)
-        joules = (pairs * (2 * operator.heads * operator.head_dim) * energy.mac_pj(bits)
+        joules = (pairs * (2 * operator.heads * operator.head_dim) * energy.mac_pj(operator.matrix_bits)
                   + scores * (SOFTMAX_FLOPS + 1) * energy.VECTOR_OP_PJ
                   + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
         exps = (Bound.VECTOR, self._vector_seconds(scores * SOFTMAX_FLOPS, scores))

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.design.records.compute import GpuAttention
-from simulator.devices.traffic import OUTPUT_BYTES
-from simulator.model.operators import DecodeAttention, PrefillAttention
+from simulator.model.operators import DecodeAttention, PrefillAttention, causal_pairs
 
 Float64 = NDArray[np.float64]
 
@@ -34,13 +33,13 @@ def prefill_s(constants: GpuAttention, operator: PrefillAttention, chunk: Float6
     columns = operator.heads // packed
     rows = np.minimum(chunk * packed, TILE)
     block_s = constants.block_s + constants.block_rows_s * rows / TILE
-    pairs = chunk * context + chunk * (chunk + 1) / 2
+    pairs = causal_pairs(chunk, context)
     blocks = np.ceil(chunk * packed / TILE) * columns
     work = (pairs + chunk * rows / packed / 2) * (4.0 * operator.heads * operator.head_dim)
     all_s = work / flops_per_s + blocks / sms * block_s
     longest_s = rows * (context + chunk) * (4.0 * operator.head_dim) / (flops_per_s / sms) + block_s
     return (np.maximum(all_s, longest_s) + constants.prefill_exposed * np.minimum(all_s, longest_s)
-            + chunk * (constants.new_kv_passes * kv_bytes(operator) / bandwidth_bytes_per_s))
+            + chunk * (constants.new_kv_passes * operator.kv_bytes / bandwidth_bytes_per_s))
 
 
 def decode_s(constants: GpuAttention, operator: DecodeAttention, sequences: Float64, context: Float64, *, sms: int,
@@ -56,26 +55,16 @@ def decode_s(constants: GpuAttention, operator: DecodeAttention, sequences: Floa
     if constants.single_task_s is not None and (group == 1 or not split):
         task_s = constants.single_task_s
     tasks_s = np.maximum(tasks * (task_s / sms), matrix_s)
-    read = sequences * context * kv_bytes(operator)
-    moved = read + sequences * query_bytes(operator)
+    read = sequences * context * operator.kv_bytes
+    moved = read + sequences * operator.query_bytes
     waves = tasks / sms
     filled = np.where(waves >= SPLIT_BELOW, np.ceil(waves) / np.maximum(waves, SPLIT_BELOW), 1.0)
     streamed = read * filled if constants.whole_waves else read
-    memory_s = ((streamed + sequences * query_bytes(operator))
+    memory_s = ((streamed + sequences * operator.query_bytes)
                 / (bandwidth_bytes_per_s * constants.decode_efficiency))
     if not split:
-        one = kv_bytes(operator) / operator.kv_heads
+        one = operator.kv_bytes / operator.kv_heads
         memory_s = np.maximum(memory_s, np.ceil(waves) * context * (one / constants.block_bandwidth_bytes_per_s))
     beside_s = (constants.exposed * np.minimum(tasks_s, memory_s)
                 + constants.ramp_s * np.minimum(context / RAMP_TOKENS, 1.0))
     return tasks_s + beside_s, memory_s + beside_s, moved
-
-
-def kv_bytes(operator: PrefillAttention | DecodeAttention) -> float:
-    """Keys and values of one token."""
-    return 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
-
-
-def query_bytes(operator: PrefillAttention | DecodeAttention) -> float:
-    """Queries read and results written, of one token."""
-    return operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)

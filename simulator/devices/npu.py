@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Priced
 from simulator.devices.systolic import Dataflow, gemm_cycles
-from simulator.devices.traffic import OUTPUT_BYTES, gemm_bytes
-from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector
+from simulator.devices.traffic import gemm_bytes
+from simulator.model.operators import OUTPUT_BYTES, DecodeAttention, Gemm, Operator, PrefillAttention, Vector, causal_pairs
 from simulator.silicon import energy
 
 Float64 = NDArray[np.float64]
@@ -100,7 +100,7 @@ class NpuDevice:
         raise TypeError(f"an NPU does not run {type(operator).__name__}")
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
-        bits = max(operator.weight_bits, operator.activation_bits)
+        bits = operator.matrix_bits
         cycles = gemm_cycles(m, operator.n, -(-operator.k // macs_per_element(bits)), self.rows, self.columns,
                              self.dataflow, pipelined=self.pipelined_folds, arrays=self.arrays)
         moved = gemm_bytes(operator, m, self.sram_bytes / 2)
@@ -122,15 +122,14 @@ class NpuDevice:
         rows = chunk * group  # query rows that share a KV head
         rows_fit = max(1.0, self.sram_bytes / 2 // (width * (OUTPUT_BYTES + 4.0)))  # query and fp32 accumulator
         tiles = np.maximum(1.0, np.ceil(rows / rows_fit))
-        pairs = chunk * context + chunk * (chunk + 1) / 2
-        bits = max(operator.kv_bits, operator.activation_bits)
+        pairs = causal_pairs(chunk, context)
+        bits = operator.matrix_bits
         cycles = operator.kv_heads * (self._streamed(pairs * group, rows, tiles, context + chunk, width, bits, True)
                                       + self._streamed(pairs * group, rows, tiles, context + chunk, width, bits, False))
-        kv_row_bytes = 2 * operator.kv_heads * width * operator.kv_bits / 8
-        kv = kv_row_bytes * (context * tiles + chunk * (tiles + 1) / 2)
+        kv = operator.kv_bytes * (context * tiles + chunk * (tiles + 1) / 2)
         if self.kv_bandwidth_bytes_per_s:  # the chunk's own K and V are on the way there
-            kv = kv_row_bytes * (context * tiles + chunk)
-        return self._attention(operator, pairs, cycles, kv, _query_bytes(operator) * chunk)
+            kv = operator.kv_bytes * (context * tiles + chunk)
+        return self._attention(operator, pairs, cycles, kv, operator.query_bytes * chunk)
 
     def _streamed(self, score_rows: Float64, rows: Float64, tiles: Float64, keys: Float64, width: int, bits: int,
                   scores: bool) -> Float64:
@@ -151,7 +150,7 @@ class NpuDevice:
         """KV is read once. MACs run on the arrays (the group's query rows past stationary KV: the preload floor rules)
         or on the vector unit, whichever is faster for the shape."""
         group = operator.heads // operator.kv_heads
-        bits = max(operator.kv_bits, operator.activation_bits)
+        bits = operator.matrix_bits
         pairs = sequences * context
         rows = sequences * group
         one = np.ones_like(rows)
@@ -159,15 +158,15 @@ class NpuDevice:
             self._streamed(context * group, group * one, one, context, operator.head_dim, bits, True)
             + self._streamed(context * group, group * one, one, context, operator.head_dim, bits, False))
         on_lanes = pairs * (2 * operator.heads * operator.head_dim / self.vector_lanes)
-        kv = pairs * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8)
-        return self._attention(operator, pairs, np.minimum(cycles, on_lanes), kv, _query_bytes(operator) * sequences)
+        kv = pairs * operator.kv_bytes
+        return self._attention(operator, pairs, np.minimum(cycles, on_lanes), kv, operator.query_bytes * sequences)
 
     def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, cycles: Float64,
                    kv: Float64, moved: Float64) -> Priced:
         """`pairs` of query and key per head, `cycles` of matrix work, bytes of `kv` and of queries and results."""
         softmax_ops = pairs * (operator.heads * SOFTMAX_OPS)
         macs = pairs * (2 * operator.heads * operator.head_dim)
-        bits = max(operator.kv_bits, operator.activation_bits)
+        bits = operator.matrix_bits
         joules = (macs * energy.mac_pj(bits) + softmax_ops * energy.VECTOR_OP_PJ
                   + (kv + moved) * (8 * self.dram_pj_per_bit)) * energy.PICO
         parts = [(Bound.COMPUTE, cycles / self.clock_hz),
@@ -177,11 +176,6 @@ class NpuDevice:
         else:
             moved = kv + moved
         return priced(self.launch_s, [*parts, (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
-
-
-def _query_bytes(operator: PrefillAttention | DecodeAttention) -> float:
-    """Queries read and results written, of one token."""
-    return operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)
 
 
 def macs_per_element(bits: int) -> int:

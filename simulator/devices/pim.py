@@ -17,12 +17,11 @@ from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Priced
 from simulator.devices.newton import NEWTON_CLOCK_S, NewtonChannel, request_line
 from simulator.devices.pim_timing import PimTiming, Unit, head_line, host_share, mac_bytes_per_s
-from simulator.model.operators import DecodeAttention, Operator
+from simulator.model.operators import OUTPUT_BYTES, DecodeAttention, Operator
 from simulator.silicon import energy
 
 Float64 = NDArray[np.float64]
 
-RESULT_BYTES = 2.0  # attention output in 16 bits
 PARTIAL_BYTES = 4.0  # partial sums of a split sequence in fp32
 
 
@@ -75,8 +74,7 @@ class PimDevice:
         """Seconds below which no batch can run: every query head of a group multiplies its keys and values once, at the
         MAC commands' own rate on all channels, without row openings, refresh, imbalance or transfers."""
         group = operator.heads // operator.kv_heads
-        kv_bytes = sequences * context * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8)
-        return kv_bytes * group / (self.channels * self._mac_bytes_per_s)
+        return sequences * context * operator.kv_bytes * group / (self.channels * self._mac_bytes_per_s)
 
     @property
     def _mac_bytes_per_s(self) -> float:
@@ -102,9 +100,7 @@ class PimDevice:
 
     def _request_bytes(self, operator: DecodeAttention) -> float:
         """Query, new key and value to the stacks, result back, of one request."""
-        query = operator.heads * operator.head_dim * operator.activation_bits / 8
-        key_value = 2 * operator.kv_heads * operator.head_dim * operator.kv_bits / 8
-        return query + key_value + operator.heads * operator.head_dim * RESULT_BYTES
+        return operator.query_bytes + operator.kv_bytes
 
     def _line(self, operator: DecodeAttention) -> tuple[float, float]:
         """Seconds of one KV head of one request in one channel: (constant, per token)."""
@@ -126,9 +122,9 @@ class PimDevice:
         group = operator.heads / operator.kv_heads
         kv_bits = sequences * context * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits)
         macs = sequences * context * (2 * operator.heads * operator.head_dim)
-        moved_bits = sequences * (operator.heads * operator.head_dim * (operator.activation_bits + 8 * RESULT_BYTES))
+        moved_bits = sequences * (operator.heads * operator.head_dim * (operator.activation_bits + 8 * OUTPUT_BYTES))
         read_pj = energy.CELL_ACTIVATE_PJ_PER_BIT + group * energy.pim_read_pj_per_bit(self.unit)
-        return (kv_bits * read_pj + macs * energy.mac_pj(max(operator.kv_bits, operator.activation_bits))
+        return (kv_bits * read_pj + macs * energy.mac_pj(operator.matrix_bits)
                 + moved_bits * energy.LINK_PJ_PER_BIT) * energy.PICO
 
 

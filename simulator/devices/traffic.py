@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.model.operators import Gemm
+from simulator.model.operators import OUTPUT_BYTES, Gemm
 
 Float64 = NDArray[np.float64]
 
-OUTPUT_BYTES = 2.0  # results leave in 16 bits
 ACCUMULATOR_BYTES = 4.0  # partial sums are kept in fp32
 
 

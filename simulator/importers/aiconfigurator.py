@@ -46,7 +46,7 @@ CACHED_DECODE = ("a100_sxm", "trtllm")
 MISLABELLED_FP8 = (("h100_sxm", "trtllm"), ("h200_sxm", "trtllm"))
 
 
-def read_tables(source: str) -> dict[str, OperatorTable]:
+def read_database(source: str) -> dict[str, OperatorTable]:
     """{file name: table} of a source. Raises InputError where the package or the source is not there."""
     data = _data()
     system, framework, version = _parts(source, data)

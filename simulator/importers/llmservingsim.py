@@ -87,7 +87,7 @@ def read_meta(folder: Path) -> Bundle:
                   int(meta.get("measurement_iterations", 1)), int(engine.get("block_size", 16)))
 
 
-def read_table(bundle: Bundle, arch: Architecture, precision: Precision, tensor: int, *,
+def read_degree(bundle: Bundle, arch: Architecture, precision: Precision, tensor: int, *,
                expert_parallel: bool = False, data: int = 1) -> OperatorTable:
     """The measurements of one tensor-parallel degree as an operator table. data: engines that share the experts.
 

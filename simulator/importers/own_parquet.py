@@ -19,7 +19,7 @@ from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.yaml_file import load_yaml
 
 
-def read_tables(source: Path) -> dict[str, OperatorTable]:
+def read_files(source: Path) -> dict[str, OperatorTable]:
     """{file name: table} of a file or of every file in a folder. Raises InputError naming file and column."""
     files = sorted(f for f in source.iterdir() if f.suffix in (".parquet", ".csv")) if source.is_dir() else [source]
     if not files:

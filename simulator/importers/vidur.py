@@ -41,7 +41,7 @@ PRESETS = {"a100": "a100-80gb", "h100": "h100-sxm"}  # their device -> ours: DGX
 DEGREE = "num_tensor_parallel_workers"
 
 
-def read_tables(folder: Path, arch: Architecture, network: Path | None = None) -> dict[str, OperatorTable]:
+def read_profile(folder: Path, arch: Architecture, network: Path | None = None) -> dict[str, OperatorTable]:
     """{file name: table}, one for each tensor-parallel degree in `folder` (mlp.csv, attention.csv).
 
     network: the folder of all_reduce.csv and send_recv.csv. Raises InputError naming file and column where a file is

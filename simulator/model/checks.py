@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator.design.records.model import Architecture
 
 
-def violations(arch: Architecture, tensor: int, pipeline: int, expert_parallel: bool = False) -> list[str]:
+def split_violations(arch: Architecture, tensor: int, pipeline: int, expert_parallel: bool = False) -> list[str]:
     """Why `arch` cannot be cut into `tensor` x `pipeline` ranks, one sentence each; empty when it can."""
     reasons = []
     if arch.heads % tensor:

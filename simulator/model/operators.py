@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+OUTPUT_BYTES = 2.0  # results leave in 16 bits, whatever the operands' format
+
+Number = TypeVar("Number", float, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,11 @@ class Gemm:
     k: int
     weight_bits: int
     activation_bits: int
+
+    @property
+    def matrix_bits(self) -> int:
+        """Bits of the wider operand, which sets the rate of multiply-adds."""
+        return max(self.weight_bits, self.activation_bits)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,11 @@ class GroupedGemm:
     activation_bits: int
     evenness: float = inf
 
+    @property
+    def matrix_bits(self) -> int:
+        """Bits of the wider operand, which sets the rate of multiply-adds."""
+        return max(self.weight_bits, self.activation_bits)
+
 
 @dataclass(frozen=True)
 class Vector:
@@ -47,8 +64,8 @@ class Vector:
 
 
 @dataclass(frozen=True)
-class PrefillAttention:
-    """Causal attention of one chunk of one sequence, all heads of a rank; axes: chunk, context (tokens before it)."""
+class Attention:
+    """All heads of one rank, of one layer."""
 
     heads: int
     kv_heads: int
@@ -56,16 +73,33 @@ class PrefillAttention:
     kv_bits: int
     activation_bits: int
 
+    @property
+    def matrix_bits(self) -> int:
+        """Bits of the wider operand, which sets the rate of multiply-adds."""
+        return max(self.kv_bits, self.activation_bits)
 
-@dataclass(frozen=True)
-class DecodeAttention:
-    """One new token for each of a batch of sequences, all heads of this rank; axes: sequences, mean context (float)."""
+    @property
+    def kv_bytes(self) -> float:
+        """Keys and values of one token."""
+        return 2 * self.kv_heads * self.head_dim * self.kv_bits / 8
 
-    heads: int
-    kv_heads: int
-    head_dim: int
-    kv_bits: int
-    activation_bits: int
+    @property
+    def query_bytes(self) -> float:
+        """Queries read and results written, of one token."""
+        return self.heads * self.head_dim * (self.activation_bits / 8 + OUTPUT_BYTES)
+
+
+class PrefillAttention(Attention):
+    """Causal attention of one chunk of one sequence; axes: chunk, context (tokens before it)."""
+
+
+class DecodeAttention(Attention):
+    """One new token for each of a batch of sequences; axes: sequences, mean context (float)."""
+
+
+def causal_pairs(chunk: Number, context: Number) -> Number:
+    """Query-key pairs per head of a chunk: every token attends to the context, itself and the chunk's tokens before it."""
+    return chunk * context + chunk * (chunk + 1) / 2
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ _LEAST = 1e-30  # seconds or joules that count as none
 def price(device: Device, operator: Operator, axes: tuple[Float64, ...]) -> Priced:
     """Prices at `axes` (canonical knots: a first axis ascending from 1, and contexts) from few calls' worth of shapes."""
     first = axes[0].ravel()
-    knots = {PrefillAttention: _CHUNKS, DecodeAttention: _BATCHES}.get(type(operator), _ROWS)
+    known: dict[type, tuple[int, ...]] = {PrefillAttention: _CHUNKS, DecodeAttention: _BATCHES}
+    knots = known.get(type(operator), _ROWS)
     sizes = np.array([k for k in knots if k < first[-1]] + [first[-1]], dtype=np.float64)
     if len(axes) == 1:
         found = device.price(operator, sizes)

@@ -57,7 +57,7 @@ class PricedDesign:
     costs: StepCosts
     scheduler: SchedulerConfig
     prices: OperatorPrices
-    capacity: KvMemory
+    kv_memory: KvMemory
 
     @property
     def curves(self) -> list[Curve]:
@@ -72,11 +72,13 @@ class PricedDesign:
         return self.prices.bill
 
 
-def price(design: Design, cache: CostCache, table: OperatorTable | None = None, data: int = 1) -> PricedDesign:
+def price(design: Design, cache: CostCache, table: OperatorTable | None = None, data: int = 1, *,
+          memory: KvMemory | None = None) -> PricedDesign:
     """Prices every operator of the design and derives the step tables and scheduler limits.
 
-    table: measured operators, in place of the file that `hardware.tables` names. data: engines that share one set of
-    experts: the step tables then leave those out, and `prices.gathered_ns` has them (see `engine.lockstep`).
+    For designs that are known to be legal; `simulator.prepare` checks first. table: measured operators, in place of the
+    file that `hardware.tables` names. data: engines that share one set of experts: the step tables then leave those out, and
+    `prices.gathered_ns` has them (see `engine.lockstep`). memory: the design's, where it was predicted already.
     """
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
@@ -87,12 +89,12 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None, 
                               lambda: _operator_prices(design, cache, None, sizes))
     else:  # gaps between kernels and mixed batches depend on the limits as well
         prices = _operator_prices(design, cache, table, sizes, data)
-    room = kv_memory.predict(arch, design.precision, hardware, parallelism, serving, data)
+    memory = memory or kv_memory.predict(arch, design.precision, hardware, parallelism, serving, data)
     costs = step_tables.step_costs(prices.sums, hardware, stage_layers(arch.layers, parallelism.pipeline),
                                    serving.max_num_batched_tokens, serving.max_num_seqs, prices.channels, extras=prices.extras,
                                    capture_sizes=sizes,
                                    swap_block_s=swap.block_s(arch, design.precision, hardware, parallelism, serving))
-    return PricedDesign(costs, _scheduler(design, room.num_gpu_blocks), prices, room)
+    return PricedDesign(costs, _scheduler(design, memory.num_gpu_blocks), prices, memory)
 
 
 def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | None, sizes: Sequence[int],
@@ -103,7 +105,7 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline,
                     expert_parallel=parallelism.expert_parallel, data=data)
     if table is None and hardware.tables is not None:
-        table = parquet.read_tables(Path(hardware.tables), parallelism.tensor)
+        table = parquet.read_for_degree(Path(hardware.tables), parallelism.tensor)
     if table is not None:
         table = at_speed(table, hardware.kernel_time)
         devices = measured_devices(devices, table, ops)

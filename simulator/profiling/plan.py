@@ -27,7 +27,7 @@ VECTORS = ("attention_norm", "mlp_norm", "final_norm", "qk_norm", "rotary", "act
 
 
 @dataclass(frozen=True)
-class Limits:
+class LargestShapes:
     """The largest shapes measured, in tokens and sequences; kv_bytes: what one attention's keys and values may take."""
 
     max_tokens: int = 8192
@@ -56,7 +56,7 @@ class Point:
                 **dict(zip(AXES[kind], self.axes, strict=True))}
 
 
-def plan(arch: Architecture, tensor: int, limits: Limits) -> list[Point]:
+def plan(arch: Architecture, tensor: int, limits: LargestShapes) -> list[Point]:
     """Every point of one rank of `tensor`, in 16-bit formats. Equal operators are measured once, under the first name.
 
     Experts' grouped GEMMs, gathers and transfers between pipeline stages are not measured.
@@ -88,7 +88,7 @@ def _powers(first: int, largest: int, factor: int) -> list[int]:
     return [*sizes, largest]
 
 
-def _shapes(named: NamedOperator, arch: Architecture, limits: Limits) -> Iterator[tuple[int, ...]]:
+def _shapes(named: NamedOperator, arch: Architecture, limits: LargestShapes) -> Iterator[tuple[int, ...]]:
     op = named.operator
     if isinstance(op, Gemm) or (isinstance(op, Vector) and named.name in VECTORS):
         rows = limits.max_sequences if named.part == "head" else limits.max_tokens
@@ -98,10 +98,9 @@ def _shapes(named: NamedOperator, arch: Architecture, limits: Limits) -> Iterato
         yield from ((rows * whole,) for rows in _powers(1, limits.max_tokens, 2))
     elif isinstance(op, DecodeAttention | PrefillAttention):
         longest = min(limits.max_context, arch.max_positions)
-        token_bytes = 2 * op.kv_heads * op.head_dim * op.kv_bits / 8
         if isinstance(op, DecodeAttention):
             shapes = [(n, c) for n in _powers(1, limits.max_sequences, 2) for c in _powers(16, longest, 4)]
-            yield from ((n, c) for n, c in shapes if n * c * token_bytes <= limits.kv_bytes)
+            yield from ((n, c) for n, c in shapes if n * c * op.kv_bytes <= limits.kv_bytes)
         else:
             chunks, contexts = _powers(16, min(limits.max_tokens, longest), 2), [0, *_powers(128, longest, 4)]
             yield from ((n, c) for n in chunks for c in contexts if n + c <= longest)

@@ -15,7 +15,7 @@ from simulator.inputs.errors import InputError
 from simulator.model.operators import Collective
 from simulator.profiling.collective import measured_all_reduce
 from simulator.profiling.journal import Journal, open_journal
-from simulator.profiling.plan import Limits, Point, plan
+from simulator.profiling.plan import LargestShapes, Point, plan
 from simulator.profiling.timing import timer
 from simulator.profiling.torch_calls import call_of
 
@@ -79,7 +79,8 @@ def with_torch(torch: Any, arch: Architecture, device: str, launch: str, repeats
     return measure, together
 
 
-def begin(folder: Path, arch: Architecture, tensor: int, limits: Limits, header: dict[str, str]) -> tuple[list[Point], Journal]:
+def begin(folder: Path, arch: Architecture, tensor: int, limits: LargestShapes,
+          header: dict[str, str]) -> tuple[list[Point], Journal]:
     """The plan, and the journal of this degree in `folder`, begun or gone on with."""
     folder.mkdir(parents=True, exist_ok=True)
     return plan(arch, tensor, limits), open_journal(folder / f"tp{tensor}.journal.jsonl", header)

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from simulator.pricing.step import StepCosts
 
@@ -33,7 +34,6 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 ROUNDS = 30  # of reweighting
-SWEEPS = 2000  # of coordinate descent, over at most a dozen parameters
 LEAST_ERROR = 1e-3  # relative errors below this weigh alike
 ROWS = (64, 256, 512, 1024, 2048, 4096, 8192)  # tokens at which linear operators have a factor of their own; ends held
 COMPUTE_BOUND = 512  # tokens from which a step is limited by multiplications on every device we know (ridge points 150-300)
@@ -41,11 +41,13 @@ BATCHES = (1, 8, 24, 32, 64)  # the same for decodes and decode attention
 # Least factor: the analytic device reaches about 0.8 of its roofline (a calibrated GPU's `memory_efficiency` and
 # `compute_efficiency`), and nothing beats the roofline.
 LEAST_FACTOR = 0.8
-PRIOR = 3.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero (step: free)
+PRIOR = 2.0  # how many exact steps the expectation of a parameter weighs: factors one, constants zero
+# Linear operators take the same time in every small batch, so a constant of the step can hardly be told from them, however many
+# steps there are: it is held to what a step of vLLM takes on the CPU (`host.step` of the shipped records), with a weight that
+# grows with the measured steps.
+STEP_S, STEP_PRIOR = 1e-3, 1 / 50
 LAUNCH_BOUND = 2  # multiple of the largest graph up to which steps are first taken as waiting for launches
-
-
-LAUNCHES, FACTORS = 2, slice(3, 5 + len(ROWS))  # where these parameters stand; last factors: see `_row_shares`
+STEP, LAUNCHES, FACTORS = 0, 2, slice(3, 5 + len(ROWS))  # where these parameters stand; last factors: see `_row_shares`
 
 
 @dataclass(frozen=True)
@@ -114,20 +116,19 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
     columns = _columns(found, steps, waiting, sizes)
     expected = np.array([0.0] * 3 + [1.0] * (len(ROWS) + 2 + len(BATCHES) + 1) + [0.0] * len(sizes))
     least = np.where(expected > 0, LEAST_FACTOR, 0.0)
-    expected[LAUNCHES] = launches_s or 0.0
+    expected[STEP], expected[LAUNCHES] = STEP_S, launches_s or 0.0
+    prior = np.full(len(expected), PRIOR)
+    prior[STEP], prior[LAUNCHES] = STEP_PRIOR * len(measured_s), 0.0 if launches_s is None else PRIOR
     weights = np.ones(len(measured_s))
     found_x = expected
     for _ in range(ROUNDS):
         relative = columns / measured_s[:, None]
         scale = np.maximum(relative.max(axis=0), 1e-12)
         present = np.maximum((columns > 0).sum(axis=0), 1)
-        pull = np.diag(PRIOR * relative.sum(axis=0) / present)
-        pull[0, 0] = 0.0  # the step's constant is what is sought
-        if launches_s is None:
-            pull[LAUNCHES, LAUNCHES] = 0.0
+        pull = np.diag(prior * relative.sum(axis=0) / present)
         system = np.vstack([relative * weights[:, None], pull])
         target = np.concatenate([weights, pull @ expected])
-        found_x = least + _non_negative(system / scale, target - system @ least) / scale
+        found_x = least + nnls(system / scale, target - system @ least)[0] / scale
         waiting = graphless & (_linear_s(found, steps, found_x[FACTORS]) < found_x[LAUNCHES])
         columns = _columns(found, steps, waiting, sizes)
         weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found_x / measured_s - 1), LEAST_ERROR))
@@ -137,7 +138,7 @@ def fit(found: Parts, steps: Steps, measured_s: Float64, largest_graph: int, siz
     return Calibration(x[0], x[1], x[2], rows, batches, rest[0], tuple(sizes), tuple(rest[1:]))
 
 
-def predict(found: Parts, steps: Steps, calibration: Calibration, largest_graph: int) -> Float64:
+def predicted_s(found: Parts, steps: Steps, calibration: Calibration, largest_graph: int) -> Float64:
     """Seconds of every step under a calibration."""
     c = calibration
     x = np.array([c.step_s, c.sequence_s, c.launches_s, *c.linear, *c.decode, c.prefill, *c.size_s])
@@ -170,16 +171,6 @@ def _row_shares(steps: Steps) -> Float64:
 def _shares(at: Int64, knots: Sequence[int]) -> Float64:
     """How much each knot counts at each value, by interpolation over the logarithm: [knots, values]."""
     return np.array([np.interp(np.log(at), np.log(knots), unit) for unit in np.eye(len(knots))])
-
-
-def _non_negative(system: Float64, target: Float64) -> Float64:
-    """The non-negative x that minimises |system x - target|^2, by coordinate descent on the normal equations."""
-    gram, right = system.T @ system, system.T @ target
-    x = np.zeros(len(right))
-    for _ in range(SWEEPS):
-        for i in range(len(x)):
-            x[i] = max(0.0, x[i] + (right[i] - gram[i] @ x) / gram[i, i]) if gram[i, i] > 0 else 0.0
-    return x
 
 
 def _at(knots: Float64, values: Float64, x: float) -> float:

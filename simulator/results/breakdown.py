@@ -1,6 +1,6 @@
 """Where the time and energy of a run went: by operator, by bound, by device.
 
-Metrics need each operator's time and energy only (`work`); what bound it is told apart for people who ask (`breakdown`).
+Metrics need each operator's time and energy only (`operator_totals`); `breakdown` also says what bound it, for people who ask.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from simulator.devices.device import Bound
 from simulator.engine.result import EngineResult
+from simulator.model.operators import causal_pairs
 from simulator.pricing import grids
 from simulator.pricing.curves import Curve
 from simulator.pricing.price import OperatorPrices
@@ -37,7 +38,7 @@ class OperatorTime:
 
 
 @dataclass(frozen=True)
-class Work:
+class OperatorTotals:
     """Busy time and dynamic energy of one rank by operator, in the order of its curves; arrays of shape [operators]."""
 
     devices: Sequence[str]  # device | pim | link
@@ -45,8 +46,13 @@ class Work:
     joules: Float64
 
 
-def work(prices: OperatorPrices, result: EngineResult) -> Work:
-    """What every operator did in a run."""
+def operator_totals(prices: OperatorPrices, runs: Sequence[EngineResult]) -> OperatorTotals:
+    """What every operator did, all replicas together."""
+    seconds, joules = (sum(parts[1:], parts[0]) for parts in zip(*(_of_run(prices, run) for run in runs), strict=True))
+    return OperatorTotals(prices.device_names, seconds, joules)
+
+
+def _of_run(prices: OperatorPrices, result: EngineResult) -> tuple[Float64, Float64]:
     seconds, joules = np.zeros(len(prices.curves)), np.zeros(len(prices.curves))
     for rows, histogram in ((prices.by_tokens, result.steps_by_tokens), (prices.by_sequences, result.steps_by_sequences)):
         weight = grids.spread(rows.knots, histogram) * rows.repeats
@@ -55,12 +61,12 @@ def work(prices: OperatorPrices, result: EngineResult) -> Work:
     for i, curve in enumerate(prices.curves):
         if curve.part == "attention":
             seconds[i], joules[i], _ = _attention(curve, result)
-    return Work(prices.device_names, seconds, joules)
+    return seconds, joules
 
 
 def breakdown(prices: OperatorPrices, result: EngineResult, host_s: float) -> list[OperatorTime]:
     """Time and energy by operator, and by bound; the last is the host. `host_s`: the engine's CPU time."""
-    done = work(prices, result)
+    all_s, all_j = _of_run(prices, result)
     bounds: dict[int, dict[str, float]] = {}
     for rows, histogram in ((prices.by_tokens, result.steps_by_tokens), (prices.by_sequences, result.steps_by_sequences)):
         times = rows.seconds * (grids.spread(rows.knots, histogram) * rows.repeats)
@@ -71,7 +77,7 @@ def breakdown(prices: OperatorPrices, result: EngineResult, host_s: float) -> li
         if curve.part == "attention":
             seconds, _, bound = _attention(curve, result)
             bounds[i] = {bound: seconds} if seconds else {}
-    found = [OperatorTime(curve.name, done.devices[i], float(done.seconds[i]), float(done.joules[i]), bounds[i],
+    found = [OperatorTime(curve.name, prices.device_names[i], float(all_s[i]), float(all_j[i]), bounds[i],
                           curve.fidelity.name.lower()) for i, curve in enumerate(prices.curves)]
     return [*found, OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic")]
 
@@ -102,7 +108,7 @@ def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
     context = result.prefill_context_tokens / result.prefill_chunks
     chunks, contexts = grids.chunk_knots(), grids.context_knots()
     i, j = _knot(chunks, chunk), _knot(contexts, context)
-    pairs = float(chunks[i] * contexts[j] + chunks[i] * (chunks[i] + 1) / 2)
+    pairs = float(causal_pairs(chunks[i], contexts[j]))
     joules = float(curve.joules[i, j]) / pairs * result.prefill_pairs
     return result.prefill_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
 

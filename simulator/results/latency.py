@@ -7,13 +7,13 @@ between order statistics (numpy's default, Hyndman and Fan's definition 7).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.engine.gap_histogram import MANTISSA_BITS
 from simulator.engine.result import EngineResult
+from simulator.results.histogram import gap_percentiles_ns
+from simulator.results.metrics import PERCENTILES
 from simulator.results.order_statistics import (
     BINS,
     E2E,
@@ -33,8 +33,6 @@ from simulator.results.order_statistics import (
     percentiles,
 )
 from simulator.workload.trace import Int64, Trace
-
-PERCENTILES = (50, 90, 95, 99)
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
     """Of the gaps between tokens: their mean, and percentiles within 0.4 % where they were counted."""
     if counts is None:
         return Statistics(mean_s, 0.0, 0.0, 0.0, 0.0)
-    return Statistics(mean_s, *(value / 1e9 for value in _gap_percentiles_ns(counts, PERCENTILES)))
+    return Statistics(mean_s, *(value / 1e9 for value in gap_percentiles_ns(counts, PERCENTILES)))
 
 
 def statistics(values_ns: Int64 | Float64) -> Statistics:
@@ -126,20 +124,3 @@ def _statistics(values: Float64, counts: Int64, sizes: Int64, sums: Float64) -> 
     compiled(percentiles)(values, counts, sizes, np.array(PERCENTILES), np.full(BINS, -1), np.empty(values.shape[1]), points)
     return [Statistics(total / max(n, 1) / 1e9, *(point / 1e9 for point in row))
             for total, n, row in zip(sums.tolist(), sizes.tolist(), points.tolist(), strict=True)]
-
-
-def _gap_percentiles_ns(counts: Int64, percentiles: Sequence[float]) -> list[float]:
-    """Of all gaps counted, within 0.4 %; 0 where there are none."""
-    below = np.cumsum(counts)
-    total = int(below[-1])
-    if total == 0:
-        return [0.0] * len(percentiles)
-    ranks = [percentile / 100 * (total - 1) for percentile in percentiles]
-    return [_middle_ns(int(index)) for index in np.searchsorted(below, ranks, side="right")]
-
-
-def _middle_ns(index: int) -> float:
-    """The middle of a bin."""
-    exponent = max((index >> MANTISSA_BITS) - 1, 0)
-    low = index if exponent == 0 else ((index & ((1 << MANTISSA_BITS) - 1)) + (1 << MANTISSA_BITS)) << exponent
-    return low + ((1 << exponent) - 1) / 2

@@ -1,6 +1,6 @@
 """Metrics that other packages bring: a function of the design and its result, under a name of its own.
 
-A package declares it as an entry point of `llm_serving_sweeper.metrics`; the entry point is an `OwnMetric`. From then on
+A package declares it as an entry point of `llm_serving_sweeper.metrics`; the entry point is a `MetricPlugin`. From then on
 its name stands beside the built-in ones in objectives, constraints, tables and MLflow.
 """
 
@@ -38,7 +38,7 @@ def metric_plugins() -> Mapping[str, MetricPlugin]:
     return found
 
 
-def measure(design: Design, result: Result) -> dict[str, float]:
+def measure_plugins(design: Design, result: Result) -> dict[str, float]:
     """Their values for a result. Raises InputError naming the metric whose function fails."""
     values = {}
     for name, own in metric_plugins().items():

@@ -10,9 +10,8 @@ import numpy as np
 
 from simulator.design.design import Design
 from simulator.engine.result import EngineResult
-from simulator.results.breakdown import Work
-from simulator.results.latency import Latency, Statistics
-from simulator.results.latency import latency as latency_of
+from simulator.results.breakdown import OperatorTotals
+from simulator.results.latency import Latency, Statistics, latency
 from simulator.scheduler.config import SchedulerConfig
 from simulator.silicon.money import Bill, cost_per_hour_usd
 from simulator.workload.trace import Trace
@@ -21,7 +20,7 @@ Runs = Sequence[tuple[Trace, EngineResult]]
 
 
 @dataclass(frozen=True)
-class Measured:
+class RequestTotals:
     """What became of the requests, all replicas together."""
 
     latency: Latency
@@ -35,33 +34,33 @@ class Measured:
     last_finish_ns: int
 
 
-def summarise(design: Design, runs: Runs, work: Work, bill: Bill,
+def summarise(design: Design, runs: Runs, done: OperatorTotals, bill: Bill,
               scheduler: SchedulerConfig) -> dict[str, float]:
     """Every metric of the run. Latencies that no request has (TPOT of one-token outputs) are 0."""
     busy = [(int(trace.arrival_ns[0]), run) for trace, run in runs]
-    return metrics_of(design, measured(design, runs, scheduler), busy, work, bill, scheduler)
+    return metrics_of(design, request_totals(design, runs, scheduler), busy, done, bill, scheduler)
 
 
-def metrics_of(design: Design, found: Measured, busy: Sequence[tuple[int, EngineResult]], work: Work, bill: Bill,
+def metrics_of(design: Design, found: RequestTotals, busy: Sequence[tuple[int, EngineResult]], done: OperatorTotals, bill: Bill,
                scheduler: SchedulerConfig) -> dict[str, float]:
     """Every metric, from what became of the requests and, of each replica, first arrival (ns) and totals."""
     metrics = _latency_metrics(design, found)
     metrics.update(_scheduling(found, busy, scheduler))
-    metrics.update(_utilisation(design, busy, work))
-    metrics.update(_money(design, metrics, work, bill))
+    metrics.update(_utilisation(design, busy, done))
+    metrics.update(_money(design, metrics, done, bill))
     return metrics
 
 
-def measured(design: Design, runs: Runs, scheduler: SchedulerConfig) -> Measured:
+def request_totals(design: Design, runs: Runs, scheduler: SchedulerConfig) -> RequestTotals:
     """From the requests' times. Exact."""
     trace, run = _together(runs)
-    found = latency_of(trace, run, max_model_len=scheduler.max_model_len, ttft_slo_s=design.slo.ttft_s,
+    found = latency(trace, run, max_model_len=scheduler.max_model_len, ttft_slo_s=design.slo.ttft_s,
                        tpot_slo_s=design.slo.tpot_s, e2e_slo_s=design.slo.e2e_s)
     done = run.finish_ns >= 0
     prompts, outputs = trace.prompt_tokens, np.minimum(trace.output_tokens, scheduler.max_model_len - trace.prompt_tokens)
     if found.rejected:
         prompts, outputs = prompts[done], outputs[done]
-    return Measured(
+    return RequestTotals(
         latency=found, requests=len(trace), prompt_tokens=int(trace.prompt_tokens.sum(dtype=np.int64)),
         finished_prompt_tokens=int(prompts.sum(dtype=np.int64)), output_tokens=int(outputs.sum(dtype=np.int64)),
         cached_tokens=sum(int(r.cached_tokens[r.finish_ns >= 0].sum()) for _, r in runs),
@@ -70,12 +69,12 @@ def measured(design: Design, runs: Runs, scheduler: SchedulerConfig) -> Measured
     )
 
 
-def latency(design: Design, runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
+def latency_metrics(design: Design, runs: Runs, scheduler: SchedulerConfig) -> dict[str, float]:
     """TTFT, TPOT, ITL, E2E and queueing statistics, throughput and goodput over all replicas."""
-    return _latency_metrics(design, measured(design, runs, scheduler))
+    return _latency_metrics(design, request_totals(design, runs, scheduler))
 
 
-def _latency_metrics(design: Design, of: Measured) -> dict[str, float]:
+def _latency_metrics(design: Design, of: RequestTotals) -> dict[str, float]:
     found = of.latency
     span_s = max((of.last_finish_ns - of.first_arrival_ns) / 1e9, 1e-9)
     tokens_per_s = of.output_tokens / span_s
@@ -107,7 +106,7 @@ def _together(runs: Runs) -> tuple[Trace, EngineResult]:
     return Trace(**joined), replace(run, **times, gap_counts=counts)
 
 
-def _scheduling(of: Measured, busy: Sequence[tuple[int, EngineResult]], scheduler: SchedulerConfig) -> dict[str, float]:
+def _scheduling(of: RequestTotals, busy: Sequence[tuple[int, EngineResult]], scheduler: SchedulerConfig) -> dict[str, float]:
     """Steps, batches, queue and KV use."""
     results = [r for _, r in busy]
     steps = sum(int(r.steps_by_tokens.sum()) for r in results)
@@ -135,19 +134,19 @@ def _weighted(histogram: np.ndarray) -> float:
     return float(np.dot(np.arange(len(histogram)), histogram))
 
 
-def _utilisation(design: Design, busy_runs: Sequence[tuple[int, EngineResult]], work: Work) -> dict[str, float]:
+def _utilisation(design: Design, busy_runs: Sequence[tuple[int, EngineResult]], done: OperatorTotals) -> dict[str, float]:
     """Busy shares. A stage of the pipeline does 1/stages of the work, so busy time is divided by their number."""
     span_s = sum(_busy_span_ns(start, r) for start, r in busy_runs) / 1e9 or 1e-9
     busy = dict.fromkeys(("device", "pim", "link"), 0.0)
-    for device, seconds in zip(work.devices, work.seconds.tolist(), strict=True):
+    for device, seconds in zip(done.devices, done.seconds.tolist(), strict=True):
         busy[device] += seconds
     return {f"{name}_utilization": min(seconds / span_s / design.parallelism.pipeline, 1.0) for name, seconds in busy.items()}
 
 
-def _money(design: Design, metrics: dict[str, float], work: Work, bill: Bill) -> dict[str, float]:
+def _money(design: Design, metrics: dict[str, float], done: OperatorTotals, bill: Bill) -> dict[str, float]:
     """Energy, power, capital, cost per hour and per million generated tokens."""
     devices = design.parallelism.devices
-    dynamic_j = design.parallelism.tensor * sum(work.joules.tolist())
+    dynamic_j = design.parallelism.tensor * sum(done.joules.tolist())
     energy_j = dynamic_j + bill.static_w * devices * metrics["makespan"]
     power_w = energy_j / metrics["makespan"]
     tokens = metrics["output_throughput"] * metrics["makespan"]

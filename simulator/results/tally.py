@@ -6,7 +6,8 @@ import numpy as np
 
 from simulator.engine.stream import Served
 from simulator.results.histogram import add_to_histogram, new_histogram, percentiles_ns
-from simulator.results.latency import PERCENTILES, Latency, Statistics, gap_statistics
+from simulator.results.latency import Latency, Statistics, gap_statistics
+from simulator.results.metrics import PERCENTILES
 from simulator.results.order_statistics import E2E, KINDS, QUEUEING, TPOT, TTFT
 from simulator.workload.trace import Int64
 

@@ -7,6 +7,17 @@ holding published content. Blank blocks are handed out first, then idle ones, le
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = TypeVar("Tokens", int, NDArray[np.int64])
+
+
+def blocks_for(tokens: Tokens, block_size: int) -> Tokens:
+    """KV blocks that hold this many tokens, the last one partly filled."""
+    return -(-tokens // block_size)
 
 
 class BlockPool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError, nearest
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.kv_blocks import blocks_for
 from simulator.workload.trace import Int64, Trace
 
 WHOLE_PROMPTS = ("static", "orca", "vllm_v0")  # policies that never split a prompt
@@ -43,7 +43,7 @@ def check_config(config: SchedulerConfig) -> None:
         raise InputError("must be a fraction, at least 0 and below 1", key="watermark")
     if config.async_scheduling and config.pipeline_parallel_size > 1:
         raise InputError("cannot be combined with pipeline_parallel_size > 1", key="async_scheduling")
-    if config.scheduler == "orca" and _blocks(config.max_model_len, config) > config.num_gpu_blocks - 1:
+    if config.scheduler == "orca" and blocks_for(config.max_model_len, config.block_size) > config.num_gpu_blocks - 1:
         raise InputError(f"orca reserves max_model_len ({config.max_model_len}) tokens per request, more than the "
                          f"KV cache holds", key="num_gpu_blocks")
 
@@ -80,7 +80,3 @@ def most_idle_preemptions(config: SchedulerConfig) -> int:
     somebody's prompt is finished within max_model_len tokens, each of which preempts hardly more than once.
     """
     return 8 * (config.max_model_len + config.max_num_seqs)
-
-
-def _blocks(tokens: int | NDArray[np.int64], config: SchedulerConfig) -> int | NDArray[np.int64]:
-    return -(-tokens // config.block_size)

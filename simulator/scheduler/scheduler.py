@@ -15,7 +15,7 @@ import bisect
 from typing import Any
 
 from simulator.scheduler.config import SchedulerConfig
-from simulator.scheduler.kv_blocks import BlockPool
+from simulator.scheduler.kv_blocks import BlockPool, blocks_for
 from simulator.scheduler.limits import most_idle_preemptions
 from simulator.scheduler.requests import Batch, Entry, Request
 from simulator.workload.block_identities import BlockIdentities
@@ -170,7 +170,7 @@ class Scheduler:
     # Single actions
 
     def blocks_for(self, tokens: int) -> int:
-        return -(-tokens // self.config.block_size)
+        return blocks_for(tokens, self.config.block_size)
 
     def cached_prefix(self, request: Request) -> list[int]:
         """Cached blocks for its known tokens; the last token is always computed (11)."""

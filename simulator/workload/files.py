@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from simulator.inputs.errors import InputError, nearest
-from simulator.workload.trace import Trace
+from simulator.workload.trace import MAX_TOKENS, Trace
 
 PLAIN = ("arrival_s", "prompt_tokens", "output_tokens")
 AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
@@ -32,7 +32,6 @@ _PROMPT = ("prompt_tokens", "input_toks", "input_length", "prompt_len")
 _OUTPUT = ("output_tokens", "output_toks", "output_length", "output_len")
 _ARRIVAL = {"arrival_s": 1e9, "arrival_time_ns": 1.0, "timestamp": 1e6}
 _IDS = ("input_tok_ids", "prompt_token_ids")
-MAX_TOKENS = 2**27
 
 Row = tuple[int, int, int, int]  # arrival ns, prompt tokens, output tokens, priority
 

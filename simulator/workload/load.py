@@ -9,7 +9,6 @@ import numpy as np
 
 from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError
-from simulator.workload.closed_loop import share
 from simulator.workload.files import read_trace
 from simulator.workload.synthetic import draw
 from simulator.workload.trace import Trace
@@ -101,8 +100,13 @@ def split(trace: Trace, replicas: int) -> list[Trace]:
         pick = slice(r, None, replicas)
         priority = None if trace.priority is None else trace.priority[pick]
         parts.append(Trace(trace.arrival_ns[pick], trace.prompt_tokens[pick], trace.output_tokens[pick], priority,
-                           concurrency=share(trace, replicas, r), **_content(trace, np.arange(r, len(trace), replicas))))
+                           concurrency=_clients(trace, replicas, r), **_content(trace, np.arange(r, len(trace), replicas))))
     return parts
+
+
+def _clients(trace: Trace, replicas: int, replica: int) -> int:
+    """Clients of a closed loop that a load balancer keeps on one of the replicas; 0 in an open loop."""
+    return trace.concurrency // replicas + (replica < trace.concurrency % replicas)
 
 
 def _content(trace: Trace, chosen: np.ndarray) -> dict[str, Any]:

@@ -8,9 +8,7 @@ import numpy as np
 
 from simulator.design.records.workload import Arrivals, Lengths, Workload
 from simulator.inputs.errors import InputError
-from simulator.workload.trace import Trace
-
-MAX_TOKENS = 2**27  # per request; beyond any model's context
+from simulator.workload.trace import MAX_TOKENS, Trace
 
 
 def draw(workload: Workload) -> Trace:

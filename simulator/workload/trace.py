@@ -11,6 +11,8 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Float64 = NDArray[np.float64]
 
+MAX_TOKENS = 2**27  # of a prompt or an output; beyond any model's context
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -34,6 +36,11 @@ PRIVATE_STREAM = 1_000_000  # stream of a request's private prompt when there ar
 class Trace:
     """Requests in order of arrival (ties keep their order; a request's id is its index). Shapes [n].
 
+    Closed-loop load (`concurrency` clients) is how serving benchmarks hold concurrency (`vllm bench serve --max-concurrency`,
+    aiperf, genai-perf): each client sends its next request when its last one has finished, in the order of the trace, all
+    start at time 0. So request i >= concurrency arrives when the (i - concurrency + 1)-th of the served requests finishes
+    (`engine.result.with_arrivals`); the client of a rejected request goes on at once.
+
     Either `segments` or `prompt_ids` (token ids, CSR by `prompt_id_offsets`) may say what the prompts contain;
     with neither, every prompt is private and prefix caching never hits.
     """
@@ -45,7 +52,7 @@ class Trace:
     segments: Segments | None = None
     prompt_ids: Int32 | None = None
     prompt_id_offsets: Int64 | None = None
-    concurrency: int = 0  # clients of a closed loop (`closed_loop`), whose arrivals are all 0; 0: open loop
+    concurrency: int = 0  # clients of a closed loop, whose arrivals are all 0; 0: open loop
 
     def __len__(self) -> int:
         return len(self.arrival_ns)

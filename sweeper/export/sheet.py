@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.analysis.hardware_facts import facts
 from simulator.design.design import Design
-from simulator.devices.peaks import peaks
+from simulator.devices.roofline import peaks
 from simulator.silicon.money import bill
 
 

@@ -70,7 +70,7 @@ def anatomy(number: int, design: Design, result: Result) -> Anatomy:
     busy = sum(share for _, _, bounds in operators for share in bounds.values())
     logged = all(r.run.log is not None for r in result.replicas)
     return Anatomy(number, operators, max(1 - busy, 0.0), max(spans_s, default=0.0),
-                   timeline(result.replicas, result.capacity.num_gpu_blocks) if logged else None)
+                   timeline(result.replicas, result.kv_memory.num_gpu_blocks) if logged else None)
 
 
 def timeline(replicas: Sequence[Replica], num_gpu_blocks: int) -> Timeline:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simulator.analysis.rate_search import DEFAULT_SEEDS, Target, default_target, limits_of, share
+from simulator.analysis.rate_search import DEFAULT_SEEDS, Target, default_target, limits_of, parse_share
 from simulator.design.load import CONFIGS, apply_overrides, as_input_error, expand, find_config, validate
 from simulator.design.units import unit_dimension, unit_scale
 from simulator.inputs.errors import InputError, nearest
@@ -270,7 +270,7 @@ def _capacity(said: CapacitySpec | None, constraints: tuple[Constraint, ...], ob
         if wanted and said.seeds not in (None, wanted):
             raise InputError(f"must be the workload's replicates ({wanted}), or absent", key="seeds")
         limits = limits_of(said.slo) or default_target(design).limits
-        return Target(limits, share(said.tolerance, "tolerance"), said.seeds or wanted or DEFAULT_SEEDS)
+        return Target(limits, parse_share(said.tolerance, "tolerance"), said.seeds or wanted or DEFAULT_SEEDS)
     except InputError as error:
         raise error.within(prefix="capacity") from None
 

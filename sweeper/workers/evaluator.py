@@ -16,10 +16,9 @@ from simulator.analysis.rate_search import capacity
 from simulator.design.design import Design
 from simulator.design.load import load_hardware
 from simulator.design.records.workload import Workload
-from simulator.feasibility import violations
 from simulator.inputs.errors import InputError
+from simulator.prepare import prepare
 from simulator.pricing.cache import CostCache
-from simulator.pricing.price import price
 from simulator.result import Infeasible
 from simulator.simulate import load, serve, simulate
 from simulator.workload.load import head, load_trace
@@ -92,11 +91,8 @@ class SimEvaluator:
 
     def _judged(self, design: Design, flat: Flat, task: Task) -> tuple[str, Verdict, list[dict[str, float]]]:
         """(rung, verdict, metrics by replicate) of the part of the ladder that the task asks for. Raises Infeasible."""
-        found = violations(design)
-        if found:
-            raise Infeasible(found)
+        priced = prepare(design, self.cache)
         traces = self._traces_of(design.workload)
-        priced = price(design, self.cache)
         if task.rivals is not None:
             found_bounds = mean_bounds([bounds(design, priced, trace, self._space.metrics_read) for trace in traces])
             verdict = proved(self._space, flat, found_bounds, task.rivals)
@@ -107,11 +103,11 @@ class SimEvaluator:
         runs = [serve(design, priced, trace).metrics for trace in traces]
         target = self._space.capacity
         if target is not None and len(runs) > 1:
-            each = capacity(design, target, cache=self.cache, drawn=traces).seeds
+            each = capacity(design, target, priced=priced, drawn=traces).seeds
             runs = [{**run, **at_capacity} for run, at_capacity in zip(runs, each, strict=True)]
         elif target is not None:
             target = replace(target, seeds=1) if short else target
-            runs[0] |= capacity(design, target, cache=self.cache, trace=traces[0]).metrics
+            runs[0] |= capacity(design, target, priced=priced, trace=traces[0]).metrics
         samples = read_samples(self._space, runs) if len(runs) > 1 else None
         return SHORT if short else "", judge(self._space, flat, mean_metrics(runs), samples), runs
 

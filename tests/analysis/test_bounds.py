@@ -10,8 +10,8 @@ import pytest
 
 from simulator.analysis.bounds import bounds
 from simulator.design.load import CONFIGS, load_design
-from simulator.feasibility import violations as static_violations
 from simulator.inputs.errors import InputError
+from simulator.prepare import violations as static_violations
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import price
 from simulator.result import Infeasible

@@ -8,7 +8,7 @@ import pytest
 from simulator.__main__ import main
 from simulator.commands.operator_text import parse_operator
 from simulator.design.load import CONFIGS, load_hardware
-from simulator.devices.peaks import peaks, roofline_s
+from simulator.devices.roofline import peaks, roofline_s
 from simulator.inputs.errors import InputError
 from simulator.model.operators import DecodeAttention, Gemm
 

@@ -7,7 +7,7 @@ from simulator.design.load import load_hardware
 from simulator.design.records.serving import Parallelism
 from simulator.devices.build import build
 from simulator.devices.experts import WithExperts, awake
-from simulator.devices.peaks import roofline_s
+from simulator.devices.roofline import roofline_s
 from simulator.model.operators import Gemm, GroupedGemm
 
 QWEN = GroupedGemm(n=1536, k=2048, experts=128, of=128, per_token=8, weight_bits=16, activation_bits=16)

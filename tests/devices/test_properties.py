@@ -9,7 +9,7 @@ from simulator.design.load import CONFIGS
 from simulator.design.records.serving import Parallelism
 from simulator.devices.build import build
 from simulator.devices.device import Bound
-from simulator.devices.peaks import roofline_s
+from simulator.devices.roofline import roofline_s
 from simulator.model.operators import Collective, DecodeAttention, Gemm, PrefillAttention, Vector
 from tests.devices.builders import npu, shipped
 

@@ -123,7 +123,7 @@ def test_shared_stacks_cost_a_premium_and_hold_both():
     assert extra == pytest.approx(gigabytes * prices.memory.hbm3 * (prices.pim_premium - 1) * prices.markup)
     assert bill(shared, prices).area_mm2 == bill(plain, prices).area_mm2
     designs = [load_design("npu-chat", {"hardware.pim.placement": p}) for p in ("none", "shared")]
-    kv = [price(d, CostCache()).capacity.kv_bytes for d in designs]
+    kv = [price(d, CostCache()).kv_memory.kv_bytes for d in designs]
     assert kv[0] == kv[1]
 
 

@@ -13,7 +13,7 @@ from simulator.design.records.serving import Parallelism
 from simulator.design_key import design_key
 from simulator.devices.build import build
 from simulator.devices.device import Bound
-from simulator.devices.peaks import work
+from simulator.devices.roofline import work
 from simulator.inputs.errors import InputError
 from simulator.model.layers import operators
 from simulator.model.operators import Gemm
@@ -124,8 +124,8 @@ def test_prices_between_the_shapes_of_a_coarse_grid_stay_close(tmp_path):
         axes = {"prefill_attention": (grids.chunk_knots()[:, None], grids.context_knots()[None, :]),
                 "decode_attention": (grids.batch_knots(1024)[:, None], grids.context_knots()[None, :])}.get(
                     named.name, (grids.row_knots(1),))
-        flops, moved, _ = work(named.operator, *axes)
-        exact = 2e-6 + np.maximum(flops / 2e14, moved / 2e12)
+        done = work(named.operator, *axes)
+        exact = 2e-6 + np.maximum(done.flops / 2e14, done.least_bytes / 2e12)
         error = curves[named.name].seconds / exact - 1
         assert np.abs(error).max() < 0.20, (named.name, np.abs(error).max())
         assert np.abs(error).mean() < 0.03

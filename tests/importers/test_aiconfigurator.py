@@ -60,7 +60,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_rows_arrive_in_seconds_tokens_and_bytes(package):
-    table = aiconfigurator.read_tables("h100_sxm/vllm")["operators"]
+    table = aiconfigurator.read_database("h100_sxm/vllm")["operators"]
     assert table.meta["framework"] == "vllm 0.24.0"  # newer than 0.9.0
     assert table.points("gemm", (4096, 4096, 16, 16)).seconds == pytest.approx([10e-6, 10e-6])
     assert {i[2] for i in table.identities("gemm")} == {16}  # block-scaled fp8 is another format
@@ -76,12 +76,12 @@ def test_of_two_kernels_the_one_with_more_rows_is_taken_and_none_is_averaged(pac
     path = package / "systems/data/h100_sxm/attention/vllm/0.24.0/generation_attention_perf.parquet"
     write(path, [attention(batch_size=b, step=1023, kernel_source=kernel, latency=ms)
                  for kernel, ms, sizes in (("triton", 0.05, (1,)), ("fa3", 0.03, (1, 8))) for b in sizes])
-    decode = aiconfigurator.read_tables("h100_sxm/vllm")["operators"].points("decode_attention", (32, 8, 128, 16, 16))
+    decode = aiconfigurator.read_database("h100_sxm/vllm")["operators"].points("decode_attention", (32, 8, 128, 16, 16))
     assert decode.seconds == pytest.approx([30e-6, 30e-6])
 
 
 def test_experts_are_whole_blocks_by_tokens_and_experts_awake(package):
-    table = aiconfigurator.read_tables("h100_sxm/vllm")["operators"]
+    table = aiconfigurator.read_database("h100_sxm/vllm")["operators"]
     whole = table.points("experts", (128, 8, 2048, 768, 16, 16))
     assert whole.axes.tolist() == [[1.0, 64.0], [8.0, 128.0]] and whole.seconds == pytest.approx([50e-6, 3200e-6])
     assert table.points("experts", (128, 8, 2048, 384, 16, 16)) is not None  # half of each expert
@@ -92,16 +92,16 @@ def test_experts_are_whole_blocks_by_tokens_and_experts_awake(package):
 
 
 def test_what_beats_physics_is_left_out(package):
-    hopper = aiconfigurator.read_tables("h100_sxm/trtllm")["operators"]
+    hopper = aiconfigurator.read_database("h100_sxm/trtllm")["operators"]
     assert hopper.points("decode_attention", (32, 8, 128, 16, 16)) is not None
     assert hopper.points("decode_attention", (32, 8, 128, 8, 16)) is None
     assert hopper.points("prefill_attention", (32, 8, 128, 8, 16)) is None
-    assert not aiconfigurator.read_tables("a100_sxm/trtllm")["operators"].identities("decode_attention")
+    assert not aiconfigurator.read_database("a100_sxm/trtllm")["operators"].identities("decode_attention")
 
 
 def test_shapes_between_those_of_the_lattice_have_the_efficiency_of_their_neighbours(package):
     design = resolve({"model": "llama-3.1-8b", "hardware": "h100-sxm", "workload": "chat-200"})
-    table = aiconfigurator.read_tables("h100_sxm/vllm")["operators"]
+    table = aiconfigurator.read_database("h100_sxm/vllm")["operators"]
     device = measured_devices(build(design.hardware, design.parallelism), table, operators(design.model, design.precision, 1)).compute
     priced = device.price(Gemm(6144, 4096, 16, 16), np.array([1.0, 16.0]))
     # every shape of this lattice takes 10 us per 2^24 weights: so must one in between, but for the streamed activations
@@ -113,7 +113,7 @@ def test_shapes_between_those_of_the_lattice_have_the_efficiency_of_their_neighb
 
 def test_a_measured_all_reduce_scales_the_link_model(package):
     design = resolve({"model": "llama-3.1-8b", "hardware": "h100-sxm", "workload": "chat-200", "parallelism": {"tensor": 2}})
-    table = aiconfigurator.read_tables("h100_sxm/vllm")["operators"]
+    table = aiconfigurator.read_database("h100_sxm/vllm")["operators"]
     devices = measured_devices(build(design.hardware, design.parallelism), table, operators(design.model, design.precision, 2))
     assert devices.link.price(Collective("all_reduce", 2, 8192.0), np.array([1.0])).seconds == pytest.approx([4e-6])
     four = Collective("all_reduce", 4, 8192.0)
@@ -124,14 +124,14 @@ def test_a_measured_all_reduce_scales_the_link_model(package):
                                               ("h100_sxm/vllm/9.9", "0.9.0, 0.24.0"), ("h100_sxm/ollama", "frameworks of h100_sxm")])
 def test_a_source_that_is_not_there_is_told_what_is(package, source, said):
     with pytest.raises(InputError) as refused:
-        aiconfigurator.read_tables(source)
+        aiconfigurator.read_database(source)
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="silicon"):
-        aiconfigurator.read_tables("h100_sxm/vllm")
+        aiconfigurator.read_database("h100_sxm/vllm")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("aiconfigurator_core") is None,

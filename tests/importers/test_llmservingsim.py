@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from simulator.design.load import resolve
-from simulator.importers.llmservingsim import read_meta, read_table
+from simulator.importers.llmservingsim import read_degree, read_meta
 from simulator.inputs.errors import InputError
 from tests.shared import shared_file
 
@@ -22,7 +22,7 @@ def copy(tmp_path):
 
 def read(folder, tensor=1):
     design = resolve(DESIGN)
-    return read_table(read_meta(folder), design.model, design.precision, tensor)
+    return read_degree(read_meta(folder), design.model, design.precision, tensor)
 
 
 def test_every_row_of_a_bundle_arrives_in_seconds():

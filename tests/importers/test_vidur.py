@@ -3,7 +3,7 @@
 import pytest
 
 from simulator.design.load import resolve
-from simulator.importers.vidur import read_tables
+from simulator.importers.vidur import read_profile
 from simulator.inputs.errors import InputError
 
 MODEL = resolve({"model": "llama-3.1-8b", "hardware": "a100-80gb", "workload": "chat-200"}).model
@@ -40,7 +40,7 @@ def profile(tmp_path):
 
 
 def test_every_operator_arrives_in_seconds_under_our_name(profile):
-    tables = read_tables(profile, MODEL)
+    tables = read_profile(profile, MODEL)
     assert sorted(tables) == ["tp1", "tp2"]
     one, two = tables["tp1"], tables["tp2"]
     assert one.points("gemm", (6144, 4096, 16, 16)).axes.tolist() == [[8.0, 64.0, 512.0]]
@@ -50,12 +50,12 @@ def test_every_operator_arrives_in_seconds_under_our_name(profile):
 
 
 def test_a_norm_includes_the_addition_that_it_is_fused_with(profile):
-    norm = read_tables(profile, MODEL)["tp1"].points("vector", ("attention_norm", 4096))
+    norm = read_profile(profile, MODEL)["tp1"].points("vector", ("attention_norm", 4096))
     assert norm.seconds[0] == pytest.approx((20e-6 + 100e-6) * (1 + 8 / 512), rel=1e-4)
 
 
 def test_attention_counts_the_new_token_and_leaves_other_models_out(profile):
-    tables = read_tables(profile, MODEL)
+    tables = read_profile(profile, MODEL)
     decode = tables["tp1"].points("decode_attention", (32, 8, 128, 16, 16))
     assert decode.axes.tolist() == [[4.0], [1024.0]] and decode.seconds == pytest.approx([20e-6])
     prefill = tables["tp1"].points("prefill_attention", (32, 8, 128, 16, 16))
@@ -66,7 +66,7 @@ def test_attention_counts_the_new_token_and_leaves_other_models_out(profile):
 
 
 def test_collectives_inside_a_node_are_taken_and_those_between_nodes_are_not(profile):
-    table = read_tables(profile, MODEL, profile.parents[3] / "network/a100_dgx")["tp2"]
+    table = read_profile(profile, MODEL, profile.parents[3] / "network/a100_dgx")["tp2"]
     points = table.points("collective", ("all_reduce", 2))
     assert points.axes.tolist() == [[2048.0, 1048576.0]] and points.seconds == pytest.approx([17e-6, 54e-6])
 
@@ -74,8 +74,8 @@ def test_collectives_inside_a_node_are_taken_and_those_between_nodes_are_not(pro
 def test_a_profile_of_another_model_is_refused_by_column(profile):
     other = resolve({"model": "llama-3.1-70b", "hardware": "a100-80gb", "workload": "chat-200"}).model
     with pytest.raises(InputError) as refused:
-        read_tables(profile, other)
+        read_profile(profile, other)
     assert refused.value.key == "n_head" and "--model" in str(refused.value) and "\n" not in str(refused.value)
     (profile / "attention.csv").write_text("batch_size,is_prefill\n1,True\n")
     with pytest.raises(InputError, match="n_embd"):
-        read_tables(profile, MODEL)
+        read_profile(profile, MODEL)

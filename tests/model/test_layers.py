@@ -5,7 +5,7 @@ import pytest
 from simulator.design.load import CONFIGS
 from simulator.design.records.model import Architecture, Precision
 from simulator.inputs.yaml_file import load_yaml
-from simulator.model.checks import violations
+from simulator.model.checks import split_violations
 from simulator.model.layers import operators
 from simulator.model.memory import parameters
 from simulator.model.operators import Collective, DecodeAttention, Gemm, PrefillAttention
@@ -75,6 +75,6 @@ def test_left_over_layers_go_where_vllm_puts_them(layers, pipeline, stages):
 
 def test_impossible_cuts_are_named():
     arch = model("qwen3-32b")
-    assert violations(arch, 8, 4) == []
-    assert len(violations(arch, 3, 1)) == 3
-    assert "64 layers cannot fill 65 pipeline stages" in violations(arch, 1, 65)[0]
+    assert split_violations(arch, 8, 4) == []
+    assert len(split_violations(arch, 3, 1)) == 3
+    assert "64 layers cannot fill 65 pipeline stages" in split_violations(arch, 1, 65)[0]

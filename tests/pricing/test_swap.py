@@ -4,7 +4,7 @@ import pytest
 
 from simulator.design.load import load_design
 from simulator.design_key import design_key
-from simulator.feasibility import violations
+from simulator.prepare import violations
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import price
 from simulator.simulate import simulate

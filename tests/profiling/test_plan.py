@@ -8,11 +8,11 @@ import pytest
 from simulator.inputs.errors import InputError
 from simulator.model.operators import Collective, DecodeAttention, Gemm
 from simulator.profiling.journal import open_journal
-from simulator.profiling.plan import Limits, plan, row_counts
+from simulator.profiling.plan import LargestShapes, plan, row_counts
 from simulator.profiling.profile import profile, table_of
 from tests.profiling.tiny import tiny
 
-LIMITS = Limits(max_tokens=64, max_sequences=4, max_context=128)
+LIMITS = LargestShapes(max_tokens=64, max_sequences=4, max_context=128)
 HEADER = {"device": "X", "launch": "eager"}
 
 
@@ -43,7 +43,7 @@ def test_every_operator_is_planned_once_and_within_the_limits():
     assert {p.operator.ranks for p in points if isinstance(p.operator, Collective)} == {2}
     decodes = [p for p in points if isinstance(p.operator, DecodeAttention)]
     assert max(p.axes[0] for p in decodes) == 4 and max(p.axes[1] for p in decodes) == 128
-    small = Limits(64, 4, 128, kv_bytes=2 * 2 * 16 * 2 * 128 / 2)  # one sequence of 128 tokens, on one of two ranks
+    small = LargestShapes(64, 4, 128, kv_bytes=2 * 2 * 16 * 2 * 128 / 2)  # one sequence of 128 tokens, on one of two ranks
     kept = [p.axes for p in plan(tiny(), 2, small) if isinstance(p.operator, DecodeAttention)]
     assert (1, 128) in kept and (2, 128) not in kept
 
@@ -69,7 +69,7 @@ def test_a_killed_profile_goes_on_where_it_stopped(tmp_path):
     table = table_of(points, again, {"device": "X"})
     assert len(table) == len(points) and table.columns["repeats"].tolist() == [5] * len(points)
     profile(points, again, lambda p: pytest.fail("measured again"), together, silent)
-    wider = plan(tiny(), 1, Limits(128, 4, 128))
+    wider = plan(tiny(), 1, LargestShapes(128, 4, 128))
     profile(wider, again, one, together, silent)
     assert sorted(measured) == sorted({p.key for p in [*points, *wider]})
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simulator.recorded.fit import LEAST_FACTOR, Parts, Steps, fit, predict
+from simulator.recorded.fit import LEAST_FACTOR, Parts, Steps, fit, predicted_s
 
 
 def decode_steps(count):
@@ -19,14 +19,14 @@ def test_known_host_and_efficiency_are_found_again_in_spite_of_outliers():
     measured = truth.copy()
     measured[::15] *= 2  # a garbage collection, a clock step
     calibration = fit(found, steps, measured, 512)
-    assert np.median(np.abs(predict(found, steps, calibration, 512) / truth - 1)) < 0.01
+    assert np.median(np.abs(predicted_s(found, steps, calibration, 512) / truth - 1)) < 0.01
 
 
 def test_nothing_fitted_is_negative_or_beats_the_roofline():
     steps, found = decode_steps(40)
     faster = fit(found, steps, 0.9 * (found.linear + found.decode), 512)
     assert min(faster.step_s, faster.sequence_s, faster.launches_s, faster.prefill) >= 0
-    assert predict(found, steps, faster, 512) == pytest.approx(0.9 * (found.linear + found.decode), rel=0.03)
+    assert predicted_s(found, steps, faster, 512) == pytest.approx(0.9 * (found.linear + found.decode), rel=0.03)
     impossible = fit(found, steps, 0.5 * (found.linear + found.decode), 512)
     assert min(*impossible.linear, *impossible.decode) >= LEAST_FACTOR
 
@@ -41,7 +41,7 @@ def test_launches_that_the_device_waits_for_are_found_again():
     truth = 1e-3 + np.where(tokens > 512, np.maximum(found.linear, 20e-3), found.linear)
     calibration = fit(found, steps, truth, 512)
     assert calibration.launches_s == pytest.approx(20e-3, rel=0.05)
-    assert np.abs(predict(found, steps, calibration, 512) / truth - 1).mean() < 0.02
+    assert np.abs(predicted_s(found, steps, calibration, 512) / truth - 1).mean() < 0.02
 
 
 def test_prefill_alone_runs_at_a_sustained_rate_of_its_own():
@@ -52,4 +52,4 @@ def test_prefill_alone_runs_at_a_sustained_rate_of_its_own():
     found = Parts(tokens * 4e-5, np.zeros(32), np.zeros(32), np.zeros(32))
     slow = np.where((decodes == 0) | (tokens > 2000), 1.2, 0.9)
     calibration = fit(found, steps, slow * found.linear, 512)
-    assert predict(found, steps, calibration, 512) == pytest.approx(slow * found.linear, rel=0.03)
+    assert predicted_s(found, steps, calibration, 512) == pytest.approx(slow * found.linear, rel=0.03)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.results.histogram import ERROR, add_to_histogram, new_histogram, percentiles_ns
+from simulator.engine.gap_histogram import BINS, gap_bin
+from simulator.results.histogram import ERROR, add_to_histogram, gap_percentiles_ns, new_histogram, percentiles_ns
 from tests.results.test_latency import SPREADS
 
 PERCENTILES = (0, 1, 50, 90, 95, 99, 99.9, 100)
@@ -38,3 +39,21 @@ def test_each_edge_of_a_bin_is_within_the_error_of_what_is_reported():
 
 def test_nothing_counted_is_nothing():
     assert percentiles_ns(new_histogram(), (50, 99)) == [0.0, 0.0]
+    assert gap_percentiles_ns(np.zeros(BINS, np.int64), (50, 99)) == [0.0, 0.0]
+
+
+def test_gaps_are_exact_below_128_ns_and_within_a_256th_above():
+    for value in (0, 1, 127, 128, 129, 255, 256, 1000, 10**9, 2**53 - 1):
+        counts = np.zeros(BINS, np.int64)
+        counts[gap_bin(value)] = 1
+        assert gap_percentiles_ns(counts, (50,))[0] == pytest.approx(value, rel=0 if value < 256 else 1 / 256)
+
+
+def test_the_middle_of_a_gap_bin_is_the_mean_of_the_whole_numbers_in_it():
+    for value in (3, 127, 128, 300, 5000, 123_456_789):
+        counts, same = np.zeros(BINS, np.int64), []
+        counts[gap_bin(value)] = 1
+        width = max(1, 1 << max(value.bit_length() - 8, 0))
+        low = value // width * width
+        same = [v for v in (low, low + width - 1) if gap_bin(v) == gap_bin(value)]
+        assert gap_percentiles_ns(counts, (50,)) == [sum(same) / len(same)]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.results.latency import PERCENTILES, latency
+from simulator.results.latency import latency
+from simulator.results.metrics import PERCENTILES
 from simulator.workload.trace import Trace
 
 SPREADS = {"equal": lambda rng, n: np.full(n, 7), "few values": lambda rng, n: rng.integers(0, 3, n),

@@ -9,11 +9,11 @@ from simulator.design.load import load_design, load_hardware
 from simulator.design.records.hardware import Pim
 from simulator.design.records.serving import Parallelism
 from simulator.devices.build import build
-from simulator.devices.peaks import peaks
 from simulator.devices.pim_timing import TIMINGS
-from simulator.feasibility import violations
+from simulator.devices.roofline import peaks
 from simulator.inputs.errors import InputError
 from simulator.model.operators import DecodeAttention, Gemm
+from simulator.prepare import violations
 from simulator.silicon.money import bill
 from simulator.silicon.power import mac_command_j, peak_w, pim_stack_peak_w
 from tests.devices.builders import costs

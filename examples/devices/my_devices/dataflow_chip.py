@@ -10,7 +10,7 @@ from simulator.design.records.hardware import Hardware
 from simulator.devices import dram
 from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Priced
-from simulator.devices.peaks import work
+from simulator.devices.roofline import work
 from simulator.model.operators import Gemm, Operator
 
 PICOJOULE = 1e-12
@@ -31,12 +31,13 @@ class Chip:
 
     def price(self, operator: Operator, *axes: np.ndarray) -> Priced:
         shapes = np.broadcast_arrays(*(np.asarray(axis, dtype=np.float64) for axis in axes))
-        flops, moved, bits = work(operator, *shapes)
+        done = work(operator, *shapes)
+        moved = done.least_bytes
         if isinstance(operator, Gemm):  # weights stay on chip: only activations move
             moved = moved - operator.n * operator.k * operator.weight_bits / 8
-        rate = self.flops_per_s * (2 if bits <= 8 else 1)
-        parts = [(Bound.COMPUTE, flops / rate), (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)]
-        return priced(self.fill_s, parts, flops * (self.pj_per_flop * PICOJOULE))
+        rate = self.flops_per_s * (2 if done.bits <= 8 else 1)
+        parts = [(Bound.COMPUTE, done.flops / rate), (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)]
+        return priced(self.fill_s, parts, done.flops * (self.pj_per_flop * PICOJOULE))
 
 
 def dataflow_chip(hardware: Hardware, *, fill_us: float = 1.0, pj_per_flop: float = 0.5) -> Chip:

@@ -17,7 +17,7 @@ import numpy as np
 
 from simulator.design.records.hardware import Hardware
 from simulator.devices.device import Bound, Fidelity, Priced
-from simulator.devices.peaks import work
+from simulator.devices.roofline import work
 from simulator.model.operators import Operator
 
 
@@ -41,10 +41,11 @@ class SlowSimulator:
 
     def price(self, operator: Operator, *axes: np.ndarray) -> Priced:
         shapes = np.broadcast_arrays(*(np.asarray(axis, dtype=np.float64) for axis in axes))
-        flops, moved, bits = work(operator, *shapes)
-        answers = np.array([self._ask(f, b, bits) for f, b in zip(flops.ravel(), moved.ravel(), strict=True)])
-        seconds, joules = (column.reshape(flops.shape) for column in answers.T)
-        bound = np.full(flops.shape, int(Bound.COMPUTE), dtype=np.int8)
+        done = work(operator, *shapes)
+        pairs = zip(done.flops.ravel(), done.least_bytes.ravel(), strict=True)
+        answers = np.array([self._ask(flops, moved, done.bits) for flops, moved in pairs])
+        seconds, joules = (column.reshape(done.flops.shape) for column in answers.T)
+        bound = np.full(done.flops.shape, int(Bound.COMPUTE), dtype=np.int8)
         return Priced(seconds, joules, bound, Fidelity.ANALYTIC)
 
     def _ask(self, flops: float, moved: float, bits: int) -> tuple[float, float]:

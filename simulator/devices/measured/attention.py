@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.devices.measured import roofline
+from simulator.devices import roofline
 from simulator.devices.measured.device import MeasuredDevice
 from simulator.devices.measured.surface import evaluate
 from simulator.devices.measured.table import Points, attention_identity

@@ -11,8 +11,8 @@ from simulator.devices.links import LinkDevice
 from simulator.devices.measured.attention import AttentionExtras, extras
 from simulator.devices.measured.device import MeasuredDevice
 from simulator.devices.measured.link import MeasuredLink
-from simulator.devices.measured.roofline import Peaks
 from simulator.devices.measured.table import OperatorTable, identity_of
+from simulator.devices.roofline import Peaks
 from simulator.inputs.errors import InputError
 from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
 
@@ -30,16 +30,16 @@ def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOper
     covered = frozenset(name for name in table.meta.get("covered", "").split(",") if name)
     if not any(table.points(*identity_of(op.operator)) for op in ops if op.name == BLOCK_OF_EXPERTS):
         covered -= IN_BLOCK_OF_EXPERTS  # a database of many models' experts, this one's not among them
-    device = MeasuredDevice(table, peaks(devices.compute), devices.compute, names, covered)
+    device = MeasuredDevice(table, gpu_peaks(devices.compute), devices.compute, names, covered)
     link = devices.link
     if isinstance(link, LinkDevice) and table.identities("collective"):
         link = MeasuredLink(table, link)
     return replace(devices, compute=device, prefill=device, decode=device, link=link)
 
 
-def peaks(gpu: GpuDevice) -> Peaks:
-    """The roofline of a datasheet GPU."""
-    return Peaks(gpu.peak_16bit, gpu.peak_8bit, gpu.bandwidth_bytes_per_s, gpu.l2_bytes)
+def gpu_peaks(gpu: GpuDevice) -> Peaks:
+    """The ceilings of a GPU's datasheet, which its tables are compared with."""
+    return Peaks(gpu.peak_16bit, gpu.peak_8bit, gpu.bandwidth_bytes_per_s, cache_bytes=gpu.l2_bytes)
 
 
 def attention_extras(decode: Device, ops: list[NamedOperator], max_sequences: int, contexts: object) -> AttentionExtras | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.devices.measured import roofline
-from simulator.devices.measured.roofline import Peaks
+from simulator.devices import roofline
 from simulator.devices.measured.table import AXES, IDENTITY, KINDS, OperatorTable
+from simulator.devices.roofline import Peaks
 from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention
 
 # A board clocks above the boost clock its datasheet's peak is computed from; beyond this it is the table that is wrong.

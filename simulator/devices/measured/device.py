@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.devices import roofline
 from simulator.devices.device import Bound, Device, Fidelity, Priced
 from simulator.devices.experts import WithExperts, awake
-from simulator.devices.measured import roofline
 from simulator.devices.measured.lattice import gemm_points
-from simulator.devices.measured.roofline import Peaks
 from simulator.devices.measured.surface import evaluate
 from simulator.devices.measured.table import OperatorTable, Points, identity_of
+from simulator.devices.roofline import Peaks
 from simulator.model.operators import Collective, Gemm, GroupedGemm, Operator
 
 Float64 = NDArray[np.float64]
@@ -83,7 +83,7 @@ class MeasuredDevice:
         wanted = roofline.expert_block_s(operator, self.peaks, rows, count)
         inside = bool((rows <= points.axes[0].max()).mean() > MOSTLY)
         fidelity = Fidelity.INTERPOLATED if inside else Fidelity.CALIBRATED
-        least = count * (3.0 * operator.n * operator.k * operator.weight_bits / 8) / self.peaks.bytes_per_s  # weights once
+        least = count * (3.0 * operator.n * operator.k * operator.weight_bits / 8) / self.peaks.memory_bytes_per_s  # weights once
         return Priced(np.maximum((start + wanted) / at, least), base.joules, base.bound, fidelity)
 
     def covers(self, operator: Operator) -> bool:

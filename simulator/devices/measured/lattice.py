@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulator.devices.measured import roofline
-from simulator.devices.measured.roofline import Peaks
+from simulator.devices import roofline
 from simulator.devices.measured.table import OperatorTable, Points
+from simulator.devices.roofline import Peaks
 from simulator.model.operators import Gemm
 
 META, LATTICE = "gemm_shapes", "lattice"  # what a table's metadata says where its GEMMs are no model's own

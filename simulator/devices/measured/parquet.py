@@ -38,7 +38,7 @@ def write_table(table: OperatorTable, path: Path) -> None:
     part.replace(path)
 
 
-def read_tables(path: Path, tensor: int) -> OperatorTable:
+def read_for_degree(path: Path, tensor: int) -> OperatorTable:
     """The table for a tensor-parallel degree: of a folder `tp{tensor}.parquet` or `operators.parquet`, of a file itself.
 
     Raises InputError where there is none, or where the file is not an operator table.

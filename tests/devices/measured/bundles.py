@@ -8,7 +8,7 @@ from simulator.devices.build import build
 from simulator.devices.measured.bind import measured_devices
 from simulator.devices.measured.device import MeasuredDevice
 from simulator.devices.measured.table import OperatorTable
-from simulator.importers.llmservingsim import read_meta, read_table
+from simulator.importers.llmservingsim import read_degree, read_meta
 from simulator.model.layers import operators
 from simulator.model.operators import Operator
 from tests.shared import shared_file
@@ -24,7 +24,7 @@ def design(gpu: str) -> Design:
 @lru_cache
 def table(gpu: str) -> OperatorTable:
     folder = shared_file(f"data/llmservingsim_tables/{gpu}/Llama-3.1-8B")
-    return read_table(read_meta(folder), design(gpu).model, design(gpu).precision, 1)
+    return read_degree(read_meta(folder), design(gpu).model, design(gpu).precision, 1)
 
 
 def operator(gpu: str, name: str) -> Operator:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from simulator.devices.measured.bind import peaks
+from simulator.devices.measured.bind import gpu_peaks
 from simulator.devices.measured.check import check
 from simulator.devices.measured.table import from_columns
 from tests.devices.measured.bundles import device, table
@@ -14,7 +14,7 @@ def gemm(rows, seconds):
 
 
 def limits():
-    return peaks(device("RTX4090").fallback)
+    return gpu_peaks(device("RTX4090").fallback)
 
 
 def test_the_recorded_tables_pass_but_for_one_row_that_beats_its_dram():

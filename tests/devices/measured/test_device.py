@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
+from simulator.devices import roofline
 from simulator.devices.device import Fidelity
-from simulator.devices.measured import roofline
 from simulator.model.operators import Gemm
 from tests.devices.measured.bundles import device, operator, table
 from tests.shared import shared_file

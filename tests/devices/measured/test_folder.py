@@ -5,7 +5,7 @@ import pytest
 
 from simulator.design.load import resolve
 from simulator.design_key import design_key
-from simulator.devices.measured.parquet import content_hash, read_tables, write_table
+from simulator.devices.measured.parquet import content_hash, read_for_degree, write_table
 from simulator.devices.measured.table import from_columns
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
@@ -34,11 +34,11 @@ def design(tables):
 
 
 def test_a_degree_has_its_own_table_or_the_one_for_all(folder):
-    assert read_tables(folder, 1).columns["seconds"].tolist() == SECONDS
-    assert read_tables(folder, 2).columns["seconds"].tolist() == [2 * s for s in SECONDS]
+    assert read_for_degree(folder, 1).columns["seconds"].tolist() == SECONDS
+    assert read_for_degree(folder, 2).columns["seconds"].tolist() == [2 * s for s in SECONDS]
     (folder / "operators.parquet").unlink()
     with pytest.raises(InputError) as refused:
-        read_tables(folder, 2)
+        read_for_degree(folder, 2)
     assert refused.value.key == "hardware.tables" and "it has tp1.parquet" in str(refused.value)
 
 
@@ -63,6 +63,6 @@ def test_noise_is_kept_and_changes_no_key(folder):
     noisy = gemm(SECONDS, mad_s=np.array([1e-7, 2e-7, 3e-7]), repeats=np.array([9, 9, 9]))
     assert noisy.content_hash == gemm(SECONDS).content_hash
     write_table(noisy, folder / "noisy.parquet")
-    again = read_tables(folder / "noisy.parquet", 1)
+    again = read_for_degree(folder / "noisy.parquet", 1)
     assert again.columns["mad_s"].tolist() == [1e-7, 2e-7, 3e-7] and again.columns["repeats"].tolist() == [9, 9, 9]
     assert content_hash(folder / "noisy.parquet") == noisy.content_hash

@@ -119,7 +119,7 @@ def test_a_timeline_holds_the_highest_value_under_way_in_each_bin():
     log, start = replica.run.log, int(replica.trace.arrival_ns[0])
     width = (replica.run.makespan_ns - start) / BINS
     running, used = np.zeros(BINS), np.zeros(BINS)
-    usable = result.capacity.num_gpu_blocks - 1
+    usable = result.kv_memory.num_gpu_blocks - 1
     for i in range(len(log.n)):
         first = min(int((log.scheduled_ns[i] - start) // width), BINS - 1)
         last = max(min(math.ceil((log.end_ns[i] - start) / width) - 1, BINS - 1), first)
