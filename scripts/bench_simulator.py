@@ -1,10 +1,11 @@
 """How fast the serving engines are: `bench_simulator.py [--quick] [--json FILE]`.
 
-CPU time of one core, median of several runs. `loop`: the engine's loop alone; `run`: the whole call; `total`: the call
-and all latency statistics. Load is the share of the throughput that the same engine reaches when all requests are
-there at once. Lengths: Azure conversation trace (with replacement), log-normal ShareGPT-like, long reasoning outputs.
-Costs: tables of the size and shape of an 8B model on one accelerator; their values do not matter for speed. The first row
-tells machines apart: Marsaglia's 64-bit xorshift, six dependent operations a number, which little but the clock speeds up.
+CPU time of one core, median of several processes of several runs. `loop`: the compiled loop alone; `run`: the whole
+call; `total`: the call and all latency statistics. Load is the share of the throughput that the same engine reaches when
+all requests are there at once. Lengths: Azure conversation trace (with replacement), log-normal ShareGPT-like, long
+reasoning outputs. Costs: tables of the size and shape of an 8B model on one accelerator; their values do not matter for
+speed. The first row tells machines apart: Marsaglia's 64-bit xorshift, six dependent operations a number, which little
+but the clock speeds up.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import functools
 import gzip
 import os
 import resource
@@ -22,7 +24,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.report import Row, finish, json_option, measured, show  # noqa: E402
 from simulator.engine import engine, reference  # noqa: E402
+from simulator.engine.kernel import advance  # noqa: E402
 from simulator.engine.stream import Stream  # noqa: E402
 from simulator.pricing.step import StepCosts  # noqa: E402
 from simulator.results.latency import latency  # noqa: E402
@@ -44,6 +47,8 @@ from simulator.workload.trace import Segments, Trace  # noqa: E402
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 LOADS = {"load50": 0.5, "load90": 0.9, "load120": 1.2}
 LOOP_GOALS = {"load50": 8e6, "load90": 12e6, "load120": 15e6}  # requests/s, Azure conversation lengths
+PROCESSES = 3
+CACHING = {"enable_prefix_caching": True}
 ROOMY = SchedulerConfig(
     max_num_seqs=256, max_num_batched_tokens=2048, block_size=16, num_gpu_blocks=30_001, max_model_len=32_768
 )
@@ -57,7 +62,7 @@ def main() -> int:
     args = parser.parse_args()
     rows: list[Row] = []
     sizes = [n for n in SIZES if not args.quick or n <= 100_000]
-    for measure in (yardstick, start_up, azure(sizes), sharegpt(sizes), others, *([] if args.quick else [streams])):
+    for measure in (yardstick, start_up, traces(sizes), others, *([] if args.quick else [streams])):
         rows += show(measure(), width=58)
     return finish(rows, args.json, shown=True)
 
@@ -94,76 +99,75 @@ def _cpu_s(call: Callable[[], object]) -> float:
 
 
 def start_up() -> list[Row]:
-    """First call in fresh processes: with an empty compile cache, then with a warm one."""
-    code = (
-        "import time; from scripts.bench_simulator import ROOMY, costs_of, trace_of; "
-        "from simulator.engine import engine; trace = trace_of('sharegpt', 100, None, ROOMY); "
-        "costs = costs_of(ROOMY); start = time.process_time(); engine.run(trace, ROOMY, costs); "
-        "print(time.process_time() - start)"
-    )
-    with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"NUMBA_CACHE_DIR": cache}
-        seconds = [
-            float(subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True,
-                                 capture_output=True, text=True).stdout)
-            for _ in range(4)
-        ]  # fmt: skip
+    """First call in fresh processes: with an empty compile cache, then with a warm one; and compiling all there is."""
+    run = ("import time; from scripts.bench_simulator import ROOMY, costs_of, trace_of; "
+           "from simulator.engine import engine; trace = trace_of('sharegpt', 100, None, ROOMY); "
+           "costs = costs_of(ROOMY); start = time.process_time(); engine.run(trace, ROOMY, costs); "
+           "print(time.process_time() - start)")
+    everything = ("import time; from simulator.simulate import warm; start = time.process_time(); warm(); "
+                  "print(time.process_time() - start)")
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        seconds = [float(_printed(run, NUMBA_CACHE_DIR=first)) for _ in range(4)]
+        compiled_s = float(_printed(everything, NUMBA_CACHE_DIR=second))
     return [
-        row("cold_compile_s", seconds[0], "s", most=5.0),
+        row("cold_compile_s", seconds[0], "s", most=25.0),
+        row("cold_compile_everything_s", compiled_s, "s", most=25.0),
         row("warm_first_call_s", float(np.median(seconds[1:])), "s", most=0.5),
     ]
 
 
-def azure(sizes: list[int]) -> Callable[[], list[Row]]:
-    """Azure conversation lengths at three loads."""
+def _printed(code: str, **environment: str) -> str:
+    """What a Python program prints, run from the project's root."""
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, check=True, capture_output=True,
+                          text=True).stdout
+
+
+def traces(sizes: list[int]) -> Callable[[], list[Row]]:
+    """Azure conversation and ShareGPT-like lengths at three loads."""
 
     def measure() -> list[Row]:
         rows = []
-        for load, share in LOADS.items():
-            for n in sizes:
-                goals = n == max(sizes)
-                rows += speed(f"azure_conv/{load}/{n}", trace_of("azure_conv", n, share, ROOMY), ROOMY,
-                              loop=LOOP_GOALS[load] if goals else None,
-                              total=1e6 / 0.150 if goals and load == "load90" else None,
-                              run_ms=1.0 if n == 10_000 and load == "load90" else None)  # fmt: skip
+        for kind in ("azure_conv", "sharegpt"):
+            for load, share in LOADS.items():
+                for n in sizes:
+                    goals = kind == "azure_conv" and n == max(sizes)
+                    rows += speed(f"{kind}/{load}/{n}", Case(kind, n, share),
+                                  loop=LOOP_GOALS[load] if goals else None,
+                                  total=1e6 / 0.150 if goals and load == "load90" else None,
+                                  run_ms=1.0 if kind == "azure_conv" and n == 10_000 and load == "load90" else None)  # fmt: skip
         largest = trace_of("azure_conv", max(sizes), 0.9, ROOMY)
-        rows.append(row(f"azure_conv/load90/{len(largest)}/bytes_per_request", peak_bytes(largest) / len(largest),
-                        "bytes", most=100))  # fmt: skip
-        return rows
-
-    return measure
-
-
-def sharegpt(sizes: list[int]) -> Callable[[], list[Row]]:
-    """ShareGPT-like lengths at three loads."""
-
-    def measure() -> list[Row]:
-        rows = []
-        for load, share in LOADS.items():
-            for n in sizes:
-                rows += speed(f"sharegpt/{load}/{n}", trace_of("sharegpt", n, share, ROOMY), ROOMY)
-        return rows
+        return [*rows, row(f"azure_conv/load90/{len(largest)}/bytes_per_request", peak_bytes(largest) / len(largest), "bytes",
+                           most=44)]
 
     return measure
 
 
 def others() -> list[Row]:
-    """Long outputs, preemptions, prefix caching, asynchronous scheduling, pipeline stages, a closed loop, requests
-    on PIM channels, the reference engine."""
-    n = 100_000
-    vast = dataclasses.replace(ROOMY, num_gpu_blocks=120_001)
-    tight = dataclasses.replace(ROOMY, num_gpu_blocks=4_001)
-    rows = speed("long_outputs/load50/10000", trace_of("reasoning", 10_000, 0.5, vast), vast, run_ms=3.0)
-    rows += speed(f"preemption_storm/load120/{n}", trace_of("sharegpt", n, 1.2, tight), tight, loop=1e9 / 600)
-    caching = dataclasses.replace(ROOMY, enable_prefix_caching=True)
-    rows += speed(f"sharegpt_prefix_caching/load90/{n}", with_shared_prefixes(n, 0.9, caching), caching, loop=1e6)
-    for name, limit in (("async", {"async_scheduling": True}), ("pp4", {"pipeline_parallel_size": 4})):
-        config = dataclasses.replace(ROOMY, **limit)  # type: ignore[arg-type]
-        rows += speed(f"azure_conv_{name}/load90/{n}", trace_of("azure_conv", n, 0.9, config), config)
-    waiting = dataclasses.replace(trace_of("azure_conv", n, None, ROOMY), concurrency=64)
-    rows += speed(f"azure_conv_closed64/{len(waiting)}", waiting, ROOMY)
-    mapped = dataclasses.replace(costs_of(ROOMY), channels=32, channel_request_ns=2_000.0, channel_token_ns=90.0)
-    rows += speed(f"azure_conv_pim32/load90/{n}", trace_of("azure_conv", n, 0.9, ROOMY), ROOMY, costs=mapped)
+    """Every other mode of the scheduler, each with what makes it expensive, and the reference engine."""
+    n, tight = 100_000, {"num_gpu_blocks": 4_001}
+    cases = {
+        "long_outputs/load50/10000": Case("reasoning", 10_000, 0.5, {"num_gpu_blocks": 120_001}),
+        f"preemption_storm/load120/{n}": Case("sharegpt", n, 1.2, tight),
+        f"preemption_storm_async/load120/{n}": Case("sharegpt", n, 1.2, tight | {"async_scheduling": True}),
+        "swap_storm/load120/20000": Case("sharegpt", 20_000, 1.2, tight | {"preemption": "swap"}),
+        "priority_storm/load120/20000": Case("sharegpt", 20_000, 1.2, tight | {"policy": "priority"}),
+        "azure_conv_priority/load90/20000": Case("azure_conv", 20_000, 0.9, {"policy": "priority"}),
+        "azure_conv_unchunked/load90/20000": Case("azure_conv", 20_000, 0.9, {"enable_chunked_prefill": False,
+                                                                              "max_num_batched_tokens": 32_768}),
+        "azure_conv_cap512/load90/20000": Case("azure_conv", 20_000, 0.9, {"long_prefill_token_threshold": 512}),
+        "azure_conv_log/load90/20000": Case("azure_conv", 20_000, 0.9, log=True),
+        f"azure_conv_async/load90/{n}": Case("azure_conv", n, 0.9, {"async_scheduling": True}),
+        f"azure_conv_pp4/load90/{n}": Case("azure_conv", n, 0.9, {"pipeline_parallel_size": 4}),
+        f"azure_conv_closed64/{n // 5}": Case("azure_conv", n // 5, None, clients=64),
+        f"azure_conv_pim32/load90/{n}": Case("azure_conv", n, 0.9, channels=32),
+        f"sharegpt_prefix_caching/load90/{n}": Case("prefixes", n, 0.9, CACHING),
+        f"azure_conv_caching_nothing_shared/load90/{n}": Case("azure_conv", n, 0.9, CACHING),
+        "prefix_caching_storm/load120/20000": Case("prefixes", 20_000, 1.2, CACHING | tight),
+        "prefix_caching_storm_async/load120/20000": Case("prefixes", 20_000, 1.2, CACHING | tight | {"async_scheduling": True}),
+        "prefix_caching_storm_pp4/load120/20000": Case("prefixes", 20_000, 1.2, CACHING | tight | {"pipeline_parallel_size": 4}),
+    }
+    run_ms = {"long_outputs/load50/10000": 3.0}
+    rows = [r for name, case in cases.items() for r in speed(name, case, run_ms=run_ms.get(name))]
     small = trace_of("azure_conv", 1_000, 0.9, ROOMY)
     inputs = small, ROOMY, costs_of(ROOMY)
     slow, fast = cpu_s(lambda: reference.run(*inputs), 1), cpu_s(lambda: engine.run(*inputs), 15)
@@ -215,50 +219,68 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def speed(name: str, trace: Trace, config: SchedulerConfig, *, loop: float | None = None,
-          total: float | None = None, run_ms: float | None = None, costs: StepCosts | None = None) -> list[Row]:  # fmt: skip
-    """Requests/s of the loop and in all, ns per request, steps/s."""
-    n, costs = len(trace), costs_of(config) if costs is None else costs
-    options: dict[str, Any] = {}
-    if config.enable_prefix_caching:
-        options["identities"] = block_identities(trace, limits.served_outputs(trace, config), config.block_size)
-    repeats = int(np.clip(3_000_000 // n, 5, 51))
-    loop_s, run_s, result = timed_runs(lambda: engine.run(trace, config, costs, **options), repeats)
-    statistics_s = cpu_s(lambda: latency(trace, result, ttft_slo_s=1.0, tpot_slo_s=0.05), min(repeats, 9))
+class Case(NamedTuple):
+    """A workload and the limits it is served under. `kind`: see `trace_of`; `load` None: all requests at once."""
+
+    kind: str
+    requests: int
+    load: float | None
+    limits: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    clients: int = 0
+    channels: int = 0
+    log: bool = False
+
+
+def speed(name: str, case: Case, *, loop: float | None = None, total: float | None = None,
+          run_ms: float | None = None) -> list[Row]:  # fmt: skip
+    """Requests/s of the loop and in all, ns per request, steps/s: medians over processes, since an engine's pace differs from
+    process to process by up to a half and hardly within one."""
+    code = f"from scripts.bench_simulator import Case, time_case; time_case({case!r})"
+    measured_s = np.array([[float(word) for word in _printed(code).split()] for _ in range(PROCESSES)])
+    loop_s, run_s, statistics_s, steps = np.median(measured_s, axis=0)
+    n = case.requests
     rows = [
         row(f"{name}/loop_requests_per_s", n / loop_s, "requests/s", least=loop),
         row(f"{name}/total_requests_per_s", n / (run_s + statistics_s), "requests/s", least=total),
         row(f"{name}/ns_per_request", 1e9 * loop_s / n, "ns"),
-        row(f"{name}/steps_per_s", result.steps / loop_s, "steps/s"),
+        row(f"{name}/steps_per_s", steps / loop_s, "steps/s"),
     ]
     if run_ms is not None:
         rows.append(row(f"{name}/run_ms", 1e3 * run_s, "ms", most=run_ms))
     return rows
 
 
-def timed_runs(call: Callable[[], Any], repeats: int) -> tuple[float, float, Any]:
-    """Median CPU seconds of the compiled loop and of the whole call, and its result."""
+def time_case(case: Case) -> None:
+    """Prints CPU seconds of the compiled loop, of the whole call and of the statistics, medians of several runs, and the steps."""
+    config = dataclasses.replace(ROOMY, **case.limits)
+    costs = costs_of(config)
+    if case.channels:
+        costs = dataclasses.replace(costs, channels=case.channels, channel_request_ns=2_000.0, channel_token_ns=90.0)
+    make = with_shared_prefixes if case.kind == "prefixes" else functools.partial(trace_of, case.kind)
+    trace = dataclasses.replace(make(case.requests, case.load, config), concurrency=case.clients)
+    if config.policy == "priority":
+        priority = np.random.default_rng(3).integers(0, 3, len(trace)).astype(np.int32)
+        trace = dataclasses.replace(trace, priority=priority)
+    options: dict[str, Any] = {"log": case.log}
+    if config.enable_prefix_caching:
+        options["identities"] = block_identities(trace, limits.served_outputs(trace, config), config.block_size)
+    repeats = int(np.clip(1_000_000 // case.requests, 3, 21))
     inside: list[float] = []
-    compiled = engine.compiled
+    kernel = advance.call
 
-    def with_timer(kernel: Any) -> Callable[..., Any]:
-        loop = compiled(kernel)
+    def timed(*arguments: Any) -> int:
+        start = time.thread_time()
+        end = kernel(*arguments)
+        inside.append(time.thread_time() - start)
+        return end
 
-        def timed(*arguments: Any) -> Any:
-            start = time.thread_time()
-            result = loop(*arguments)
-            inside.append(time.thread_time() - start)
-            return result
-
-        return timed
-
-    call()
-    engine.compiled = with_timer
-    try:
-        whole = [cpu_s(call, 1) for _ in range(repeats)]
-    finally:
-        engine.compiled = compiled
-    return float(np.median(inside)), float(np.median(whole)), call()
+    advance.call = timed
+    result = engine.run(trace, config, costs, **options)
+    inside.clear()
+    run_s = cpu_s(lambda: engine.run(trace, config, costs, **options), repeats)
+    loop_s = float(np.median(np.reshape(inside, (repeats, -1)).sum(axis=1)))
+    statistics_s = cpu_s(lambda: latency(trace, result, ttft_slo_s=1.0, tpot_slo_s=0.05), min(repeats, 9))
+    print(loop_s, run_s, statistics_s, result.steps)
 
 
 def cpu_s(call: Callable[[], Any], repeats: int) -> float:
@@ -311,7 +333,7 @@ def lengths_of(kind: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray,
     return np.clip(draw[0].astype(int), 1, most), np.clip(draw[1].astype(int), 1, most)
 
 
-def with_shared_prefixes(n: int, load: float, config: SchedulerConfig) -> Trace:
+def with_shared_prefixes(n: int, load: float | None, config: SchedulerConfig) -> Trace:
     """ShareGPT-like requests that begin with one of 200 system prompts of 512 tokens (Zipf-distributed)."""
     rng = np.random.default_rng(1)
     own, output = lengths_of("sharegpt", n, rng)
@@ -324,6 +346,8 @@ def with_shared_prefixes(n: int, load: float, config: SchedulerConfig) -> Trace:
         return Trace(arrival, (own[:m] + 512).astype(np.int32), output[:m].astype(np.int32), segments=segments)
 
     most = min(n, 5_000)
+    if load is None:
+        return cut(most, np.zeros(most, np.int64))
     makespan_ns = engine.run(cut(most, np.zeros(most, np.int64)), config, costs_of(config)).makespan_ns
     return cut(n, np.cumsum(rng.exponential(makespan_ns / most / load, n)).astype(np.int64))
 

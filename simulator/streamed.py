@@ -53,15 +53,7 @@ def simulate_streamed(design: Design, *, cache: CostCache | None = None, piece: 
     priced, refused = prepare(design, cache or CostCache()), refusal(design)
     if refused is not None:
         raise InputError(f"{refused.message}: `simulate` keeps every request, and workload.requests says how many", key=refused.key)
-<<<<<<< HEAD
-    priced = price(design, cache or CostCache())
     return _served(design, priced, piece)
-=======
-    try:
-        return _served(design, priced, piece, general=False)
-    except Preempted:
-        return _served(design, priced, piece, general=True)
->>>>>>> sim2
 
 
 def _served(design: Design, priced: PricedDesign, piece: int) -> Result:
