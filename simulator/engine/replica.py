@@ -69,6 +69,9 @@ class Replica:
             requests = Requests(**joined)._replace(identity_offsets=np.concatenate(offsets))
         self._memory["requests"] = requests
         run.requests += more
+        if run.caching:  # a generated block can be hit: by those that quote it or, by priority, by its own request
+            recurring, prompts = np.diff(requests.identity_offsets), requests.prompt // run.block_size
+            run.outputs_recur |= bool(run.by_priority or np.any(recurring > prompts))
         self._resize(lambda column, fill: np.concatenate([column, np.full(more, fill, column.dtype)]) if len(column) else
                      _filled(int(run.requests), fill, column.dtype))
         if run.by_priority:

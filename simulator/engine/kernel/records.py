@@ -19,7 +19,7 @@ _SHAPES = """slot_places parts context_cells context_knots context_marks chunk_k
     sequence_counts hash_entries waiter_places node_places beside_counts"""
 _LIMITS = """max_num_seqs token_budget block_size block_shift usable_blocks threshold margin_blocks depth asynchronous chunked
     caching by_priority full_gate swap clients most_idle_preemptions requests channels layers stages overlap swap_block_ns spread
-    has_beside gaps logging"""
+    has_beside gaps logging outputs_recur"""
 _COUNTERS = """clock free running prompts lates stack head joined finished decided delivered newest oldest order
     nonempty_in_flight blocked leaving_queue idle_preemptions swapped_blocks fresh_blocks free_nodes
     last_decision_ns last_waiting last_start_ns last_end_ns last_used

@@ -26,7 +26,7 @@ def set_next_event(g: Int, slot: Int, computed: Int, core: Core, requests: Reque
     in which it has filled, and knows, a block that others may hit."""
     run, row = core.run, core.slots[slot]
     at = row.last_pass
-    if run.caching:
+    if run.outputs_recur:
         block = np.int64(row.published)
         if block < recurring(index(row.request), core, requests):
             at = min(at, core.groups[g].pass_ + (block + 1) * run.block_size - 1 + run.asynchronous - computed)
@@ -80,7 +80,7 @@ def serve_running(g: Int, s: State) -> None:
     run.budget = run.token_budget - group.count - chunk
     if run.caching:
         take_blocks(demand, core, s.pool)
-        if group.next >> SLOT_BITS == group.pass_:
+        if run.outputs_recur and group.next >> SLOT_BITS == group.pass_:
             publish_decodes(g, core, s.requests, s.pool)
     if chunk > 0:
         slots[tail].chunk = chunk

@@ -73,15 +73,18 @@ def _log_step(g: Int, decided_ns: Int, sequences: Int, core: Core, log: Log) -> 
     row.scheduled_ns, row.start_ns, row.end_ns = decided_ns, run.start_ns, run.end_ns
     row.n, row.tokens, row.free_blocks = sequences, run.tokens, run.free
     row.waiting, row.running = waiting_count(core), run.running
+    decided = run.decided
     for k in range(index(run.entries)):
-        slots[index(core.entries[k])].stamp = run.decided
+        slots[index(core.entries[k])].stamp = decided
     slot = index(slots[anchor].after)
     while slot != anchor:
-        if slots[slot].kind == g or slots[slot].stamp == run.decided:
-            log.batch[index(at), 0] = slots[slot].request
-            log.batch[index(at), 1] = 1 if slots[slot].kind == g else slots[slot].chunk
+        entry = slots[slot]
+        in_step = entry.kind == g
+        if in_step or entry.stamp == decided:
+            log.batch[index(at), index(0)] = entry.request
+            log.batch[index(at), index(1)] = 1 if in_step else entry.chunk
             at += 1
-        slot = index(slots[slot].after)
+        slot = index(entry.after)
 
 
 def _advance_decodes(g: Int, place: Int, core: Core, requests: Requests, flights: Flights, served: Served) -> None:
@@ -192,7 +195,8 @@ def _finish(slot: Int, core: Core, requests: Requests, flights: Flights, pool: P
     run.finished += 1
     if run.caching:
         full = full_blocks(total, core)
-        publish(slot, full, core, requests, pool)
+        if run.outputs_recur:
+            publish(slot, full, core, requests, pool)
         if run.by_priority:
             full = np.int64(row.published)
         run.free += release(slot, blocks_for(total, core), full, np.int64(0), core, pool)
