@@ -71,8 +71,8 @@ def _print(name: str, shapes: Shapes, priced: Priced, roof_s: np.ndarray) -> Non
 def _plot(name: str, shapes: Shapes, priced: Priced, roof_s: np.ndarray, file: str) -> None:
     axis = 0 if len(set(shapes.axes[0])) > 1 else -1
     x, bounds = shapes.axes[axis], [Bound(int(bound)).name.lower() for bound in priced.bound]
-    write_charts([Chart(f"{shapes.kind} on {name}", shapes.names[axis], "seconds", logarithmic=True, lines=[
-        Line("priced", x, priced.seconds, notes=bounds), Line("roofline", x, roof_s, "#d62728", dashed=True)])], file)
+    write_charts([Chart(f"{shapes.kind} on {name}", shapes.names[axis], "microseconds", logarithmic=True, lines=[
+        Line("priced", x, priced.seconds * 1e6, notes=bounds), Line("roofline", x, roof_s * 1e6, "#d62728", dashed=True)])], file)
 
 
 def _joules(value: float) -> str:
