@@ -4,7 +4,7 @@
 
 --run: meta.json, requests.jsonl and, where there are, timeseries.csv, cluster.json, llmservingsim_summary.txt (formats:
 simulator.recorded.vllm_run). --tables: an LLMServingSim profile bundle (meta.yaml, tp1/, tp2/ ...). --workload: the
-requests with their token ids, for prefix hits; looked for beside the run when not given. KV capacity is predicted; what
+requests with their token ids, for prefix hits; looked for next to the run when not given. KV capacity is predicted; what
 the run measured is only compared with. Latencies count from when the engine took a request in, which it does between two steps
 (vLLM's queued_ts), on both sides. Exits 1 when a bar is missed, 2 for input that cannot be read.
 """

@@ -27,7 +27,7 @@ for (const option of @@OPTIONS@@) {
 
 @dataclass(frozen=True)
 class Line:
-    """y over x, arrays of equal length; notes: a word for every point, shown beside it."""
+    """y over x, arrays of equal length; notes: a word for every point, shown with it."""
 
     name: str
     x: np.ndarray
