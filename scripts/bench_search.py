@@ -178,7 +178,7 @@ def rung_prices(truth: Truth, evaluator: SimEvaluator, designs: int = 100) -> di
         now = evaluator.evaluate(Task(0, point)).objectives
         if any(not math.isclose(now.get(name, math.nan), value, rel_tol=1e-9) for name, value in known.objectives.items()):
             sys.exit(f"error: {space.name}: this simulator gives other results than the one that made the tables in --tables; "
-                     "delete them there, and they are made anew")
+                     "delete them there to generate them again")
         seconds = []
         for task in (Task(0, point), Task(0, point, rivals=()), Task(0, point, rivals=beaten)):
             best = math.inf

@@ -19,7 +19,7 @@ MIB = 1024**2
 
 @dataclass(frozen=True)
 class Framework:
-    """`requests_per_client`: how often each client of the closed loop asks. `overlapped`: scheduling runs beside the device.
+    """`requests_per_client`: how often each client of the closed loop asks. `overlapped`: scheduling overlaps with the device.
     `host`: what differs from the hardware preset's, which is vLLM's. `slots_short`: by how many clients exceed the
     sequences that the engine runs at once where the points are of 16 bits."""
 

@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def rendered(text: str) -> str:
-    """`text` with its generated parts made anew."""
+    """`text` with its generated parts regenerated."""
     return PART.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]()}\n{m[3]}", text)
 
 

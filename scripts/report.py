@@ -19,7 +19,7 @@ def row(name: str, value: float, unit: str = "%", limit: float | None = None, *,
 
 
 def measured(name: str, value: float, unit: str = "", goal: str = "", ok: bool | None = None, *, digits: int | None = 4) -> Row:
-    """A measured value, whether it meets its `goal` (None: it has none), kept to so many digits after the point (None: all)."""
+    """A measured value, whether it meets its `goal` (None: it has none), rounded to `digits` after the point (None: kept whole)."""
     kept = value if digits is None or isinstance(value, int) else round(float(value), digits)
     return {"name": name, "value": kept, "unit": unit, "goal": goal, "ok": None if ok is None else bool(ok)}
 

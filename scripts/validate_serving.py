@@ -4,7 +4,7 @@
 
 --run: meta.json, requests.jsonl and, where there are, timeseries.csv, cluster.json, llmservingsim_summary.txt (formats:
 simulator.recorded.vllm_run). --tables: an LLMServingSim profile bundle (meta.yaml, tp1/, tp2/ ...). --workload: the
-requests with their token ids, for prefix hits; looked for beside the run when not given. KV capacity is predicted; what
+requests with their token ids, for prefix hits; looked for next to the run when not given. KV capacity is predicted; what
 the run measured is only compared with. Latencies count from when the engine took a request in, which it does between two steps
 (vLLM's queued_ts), on both sides. Exits 1 when a bar is missed, 2 for input that cannot be read.
 """
@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, json_option, row
+from simulator.commands.chart_page import Chart, Line, write_charts
 from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
@@ -151,24 +152,18 @@ def _peer(summary: Path) -> dict[str, float]:
 
 
 def _plot(run: RecordedRun, result: EngineResult, file: Path) -> None:
-    from plotly import graph_objects as go
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(rows=2, cols=2, subplot_titles=("TTFT (s)", "TPOT (s)", "E2E (s)", "requests over time (s)"))
     real = latencies(run.arrival_s, run.first_token_s, run.finish_s, run.output_tokens)
     found = latencies(taken_s(run, result), result.first_token_ns / 1e9, result.finish_ns / 1e9, run.output_tokens)
-    for place, name in enumerate(real):
-        for label, values, colour in (("measured", real[name], "black"), ("simulated", found[name], "red")):
-            figure.add_trace(go.Scatter(x=np.sort(values), y=np.linspace(0, 1, len(values)), name=label, showlegend=not place,
-                                        line={"color": colour}), place // 2 + 1, place % 2 + 1)
-    assert result.log is not None
-    for label, dash in (("running", "solid"), ("waiting", "dot")):
+    charts = [Chart(name.upper(), "seconds", "share of requests", [
+        Line(label, np.sort(values), np.linspace(0, 1, len(values)), color)
+        for label, values, color in (("measured", real[name], "black"), ("simulated", found[name], "red"))]) for name in real]
+    log, load = result.log, []
+    assert log is not None
+    for label in ("running", "waiting"):
         if label in run.load:
-            figure.add_trace(go.Scatter(x=run.load["t"], y=run.load[label], name=f"{label} measured",
-                                        line={"color": "black", "dash": dash}), 2, 2)
-        figure.add_trace(go.Scatter(x=result.log.end_ns / 1e9, y=getattr(result.log, label), name=f"{label} simulated",
-                                    line={"color": "red", "dash": dash}), 2, 2)
-    figure.write_html(file, include_plotlyjs=True)
+            load.append(Line(f"{label} measured", run.load["t"], run.load[label], "black", label == "waiting"))
+        load.append(Line(f"{label} simulated", log.end_ns / 1e9, getattr(log, label), "red", label == "waiting"))
+    write_charts([*charts, Chart("load", "seconds", "requests", load)], str(file))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     price.add_argument("--op", required=True, help='e.g. "gemm m=1..8192 n=4096 k=4096 dtype=bf16"')
     _add_set(price, "npu.arrays=4")
     price.add_argument("--json", action="store_true", help="print rows as JSON")
-    price.add_argument("--plot", metavar="FILE.html", help="write a log-log plot beside the roofline")
+    price.add_argument("--plot", metavar="FILE.html", help="write a log-log plot with the roofline")
     tables = commands.add_parser("import", help="measured operators of other tools into operator tables (parquet)",
                                  epilog=IMPORT, formatter_class=argparse.RawDescriptionHelpFormatter)
     tables.add_argument("format", metavar="FORMAT", help="llmservingsim, vidur, aiconfigurator or parquet")

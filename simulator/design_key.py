@@ -41,7 +41,7 @@ def hash_sections(texts: dict[str, str]) -> str:
 
 
 def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
-    """Takes out of a hardware's plain data what changes nothing beside the rest of it."""
+    """Takes out of a hardware's plain data what changes nothing, given the rest of it."""
     pim = hardware.pim
     if pim.placement == "none":
         plain.pop("pim")

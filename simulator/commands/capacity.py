@@ -55,7 +55,7 @@ def _print(design: Design, target: Target, found: MaxRate) -> None:
                      for name, limit in target.limits.items())
     console.print(f"[bold]{design.model.name}[/] on [bold]{design.hardware.name}[/], {design.parallelism.devices} devices; "
                   f"highest rate of {design.workload.name} with {said}", highlight=False)
-    table = Table("seed", "meets its targets at", "misses them at", "runs")
+    table = Table("seed", "highest rate that meets the SLO", "lowest that fails", "runs")
     for seed, t in enumerate(found.thresholds):
         table.add_row(str(seed), f"{t.rate:.4g} requests/s",
                       "saturated" if t.fails is None else f"{t.fails:.4g} requests/s", str(t.runs))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from simulator.commands.chart_page import Chart, Line, write_charts
 from simulator.commands.operator_text import Shapes, parse_operator
 from simulator.design.load import load_hardware, parse_override
 from simulator.design.records.serving import Parallelism
@@ -18,7 +18,6 @@ from simulator.devices.build import build
 from simulator.devices.device import Bound, Priced
 from simulator.devices.pim import PimDevice
 from simulator.devices.roofline import roofline_s, work
-from simulator.inputs.errors import InputError
 from simulator.model.operators import Collective, DecodeAttention, PrefillAttention
 
 
@@ -70,22 +69,10 @@ def _print(name: str, shapes: Shapes, priced: Priced, roof_s: np.ndarray) -> Non
 
 
 def _plot(name: str, shapes: Shapes, priced: Priced, roof_s: np.ndarray, file: str) -> None:
-    import plotly.graph_objects as go
-
-    if not file.endswith(".html"):
-        raise InputError("must end in .html", file=file)
-    figure = go.Figure()
-    x = shapes.axes[0] if len(set(shapes.axes[0])) > 1 else shapes.axes[-1]
-    axis = shapes.names[0] if len(set(shapes.axes[0])) > 1 else shapes.names[-1]
-    figure.add_scatter(x=x, y=priced.seconds, name="priced", mode="lines+markers",
-                       text=[Bound(int(b)).name.lower() for b in priced.bound])
-    figure.add_scatter(x=x, y=roof_s, name="roofline", mode="lines", line={"dash": "dot"})
-    figure.update_layout(title=f"{shapes.kind} on {name}", xaxis={"type": "log", "title": axis},
-                         yaxis={"type": "log", "title": "seconds"})
-    try:
-        Path(file).write_text(figure.to_html(include_plotlyjs=True))
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", file=file) from error
+    axis = 0 if len(set(shapes.axes[0])) > 1 else -1
+    x, bounds = shapes.axes[axis], [Bound(int(bound)).name.lower() for bound in priced.bound]
+    write_charts([Chart(f"{shapes.kind} on {name}", shapes.names[axis], "microseconds", logarithmic=True, lines=[
+        Line("priced", x, priced.seconds * 1e6, notes=bounds), Line("roofline", x, roof_s * 1e6, "#d62728", dashed=True)])], file)
 
 
 def _joules(value: float) -> str:

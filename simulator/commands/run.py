@@ -35,7 +35,7 @@ def run_command(source: str, overrides: list[str], *, as_json: bool, requests_fi
     options = {"--requests-csv": requests_file, "--steps-csv": steps_file, "--reference": use_reference}
     kept = next((option for option, given in options.items() if given), None)
     if stream and kept is not None:
-        raise InputError("wants every request in memory, --stream none: drop one of the two", key=kept)
+        raise InputError("needs all requests in memory and cannot be combined with --stream", key=kept)
     long = kept is None and streams(design)
     refused = refusal(design) if stream or long else None
     if stream and refused is not None:

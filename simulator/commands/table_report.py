@@ -1,4 +1,4 @@
-"""What the checks say about a new operator table: printed, and kept beside it as `NAME.report.json`."""
+"""What the checks say about a new operator table: printed, and kept next to it as `NAME.report.json`."""
 
 from __future__ import annotations
 

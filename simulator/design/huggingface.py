@@ -160,7 +160,7 @@ def _qwen3_moe(read: _Reader) -> dict[str, Any]:
 
 
 def _deepseek(read: _Reader) -> dict[str, Any]:
-    """DeepSeekMoE (deepseek-moe-16b): shared experts beside the routed ones, plain MLPs in the first blocks."""
+    """DeepSeekMoE (deepseek-moe-16b): shared experts in addition to the routed ones, plain MLPs in the first blocks."""
     if read.size("moe_layer_freq", 1) != 1:
         raise InputError("experts in some layers only are not supported", key="moe_layer_freq")
     width = read.size("moe_intermediate_size")

@@ -57,7 +57,7 @@ def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
     pim = _pim(hardware, parallelism)
     beside = None
     if hardware.pim.placement == "shared" and not hardware.pim_and_npu_in_turn:
-        assert isinstance(compute, NpuDevice)  # the schema allows PIM beside NPUs only
+        assert isinstance(compute, NpuDevice)  # the schema allows PIM with NPUs only
         attention = beside = replace(compute, bandwidth_bytes_per_s=compute.bandwidth_bytes_per_s * pim.host_share)
     if pim.mapping == "request":  # channel costs leave out all that is fixed: the link's latency counts as launch
         return Devices(compute, attention, pim, link, pim.fixed_seconds(), pim.channel_costs, beside)
@@ -73,7 +73,7 @@ def _attention_launch_s(device: Device) -> float:
 
 
 def link_device(link: Link, node_devices: int) -> LinkDevice:
-    """Links as written, of a node of so many devices."""
+    """Links as written, of a node with this many devices."""
     bulk = Protocol(link.bandwidth_bytes_per_s, link.latency_s, link.launch_s, link.chunk_overhead_s)
     direct = link.direct
     small = None if direct is None else Protocol(direct.bandwidth_bytes_per_s, direct.latency_s, direct.launch_s,

@@ -59,7 +59,7 @@ class NewtonChannel:
 
     @property
     def host_share(self) -> float:
-        """Share of a channel's bandwidth left to the host beside PIM: per row tile one command for every group of banks,
+        """Share of a channel's bandwidth left to the host while PIM works: per row tile one command for every group of banks,
         a compound one and a precharge leave the rest of the command bus, which a full read stream needs whole."""
         return 1 - (self.groups + 2) / self.row_cycles(1, self.row_elements / self.lanes)
 

@@ -5,7 +5,7 @@ Three times follow from one count of work, each for another question:
     nominal     every operand from DRAM: the shape of a device's time, which measured efficiencies are relative to
     floor       activations in the last-level cache as far as they fit: no device with these ceilings is faster. Weights and
                 the KV cache come from DRAM at every step: a model is larger than any cache, and every layer evicts the last
-    roofline_s  what is printed beside an operator's time: every operand once; of attention, keys and values alone
+    roofline_s  what is printed next to an operator's time: every operand once; of attention, keys and values alone
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ GEMM_BITS = {"bfloat16": (16, 16), "fp8": (8, 8), "int8_wo": (8, 16), "int4_wo":
 BITS = {"bfloat16": 16, "fp8": 8}
 GRAPH_KERNELS = ("vLLM_custom_graph", "SGLang_CustomAllReduce_graph", "TRTLLM")  # decode runs from CUDA graphs
 NCCL_KINDS = {"all_gather": "all_gather", "reduce_scatter": "reduce_scatter", "alltoall": "all_to_all"}
-EXPERTS_COVERED = ("experts_up", "experts_activation", "experts_sum")  # one fused call; the router is a GEMM beside it
+EXPERTS_COVERED = ("experts_up", "experts_activation", "experts_sum")  # one fused call; the router is a GEMM of its own
 ELEMENT_BYTES = 2  # half and bfloat16, the only message types that are read
 
 # What beats physics in these databases, and is left out whole:

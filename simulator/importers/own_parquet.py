@@ -1,7 +1,7 @@
 """Tables in our own columns from elsewhere: checked, completed and put in order.
 
 A `.parquet` or `.csv` file, or a folder of them. `kind` and `seconds` are required, other columns default to zero; the
-metadata is the file's own, or that of a `meta.yaml` (text values) beside it.
+metadata is the file's own, or that of a `meta.yaml` (text values) next to it.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def _read(path: Path) -> OperatorTable:
 
 def _meta(path: Path, arrow: Any) -> dict[str, str]:
     held = (arrow.schema.metadata or {}).get(b"meta")
-    beside = path.parent / "meta.yaml"
-    found = json.loads(held) if held else load_yaml(beside) if beside.is_file() else {}
+    meta = path.parent / "meta.yaml"
+    found = json.loads(held) if held else load_yaml(meta) if meta.is_file() else {}
     if not isinstance(found, dict):
-        raise InputError("is not a list of 'name: text'", file=str(beside))
+        raise InputError("is not a list of 'name: text'", file=str(meta))
     return {str(key): str(value) for key, value in found.items()}

@@ -3,7 +3,7 @@
 `compute/DEVICE/MODEL/mlp.csv` and `attention.csv` hold milliseconds of one layer on one of `num_tensor_parallel_workers`
 ranks (`time_stats.NAME.median` ...); `network/NODE/all_reduce.csv` and `send_recv.csv` milliseconds of a message of
 `size` bytes between `num_workers` devices, `devices_per_node` of them in each node. Attention profiles serve one prefill
-or a batch of equal decodes; the new token's own KV is counted beside `kv_cache_size`.
+or a batch of equal decodes; the new token's own KV is counted in addition to `kv_cache_size`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """Input that a user can mend: which file, which key, what is wrong and how to fix it.
+    """An error the user can fix: file, key, what is wrong, how to correct it.
 
     Command lines print `str(error)` as one line and exit with code 2.
     """
@@ -22,7 +22,7 @@ class InputError(Exception):
         return " ".join(text.split())
 
     def within(self, *, file: str | None = None, prefix: str | None = None) -> InputError:
-        """The same error, told from further out: inside `file`, below the key `prefix`."""
+        """The same error seen from further out: inside `file`, below the key `prefix`."""
         key = ".".join(part for part in (prefix, self.key) if part) or None
         return InputError(self.message, file=self.file or file, key=key)
 

@@ -29,9 +29,9 @@ LOGIT_BYTES = 4  # the sampler works on fp32 logits (vllm/v1/sample/sampler.py)
 _ADD_RMS_NORM = 5.0  # add residual, square, accumulate, scale by rsqrt, weight
 _ADD_LAYER_NORM = 8.0  # add residual, sum, subtract mean, square, accumulate, scale, weight, bias
 _ROTARY = 3.0  # two products and a sum
-_GATED_ACTIVATION = 4.0  # silu(x) * y = x / (1 + exp(-x)) * y: one exp beside
+_GATED_ACTIVATION = 4.0  # silu(x) * y = x / (1 + exp(-x)) * y, and one exp
 _PLAIN_ACTIVATION = 8.0  # tanh-approximated GELU: cubic, tanh from one exp, product
-_SAMPLING = 4.0  # scale, running maximum, subtract, sum; one exp beside
+_SAMPLING = 4.0  # scale, running maximum, subtract, sum; and one exp
 
 
 def operators(arch: Architecture, precision: Precision, tensor: int, pipeline: int = 1, *,

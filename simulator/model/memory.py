@@ -63,8 +63,8 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
     """Peak bytes of temporaries in a step of `tokens` new tokens in `sequences` sequences, on one rank. data: engines that
     share the experts, whose rows are gathered on every rank.
 
-    The larger of a block (residual and hidden states beside the widest pair of live buffers) and of sampling (gathered
-    16-bit logits and their fp32 copy of every sequence, beside the hidden states; probabilities overwrite the copy).
+    The larger of a block (residual and hidden states with the widest pair of live buffers) and of sampling (gathered
+    16-bit logits and their fp32 copy of every sequence, with the hidden states; probabilities overwrite the copy).
     """
     part = shard(arch, tensor)
     q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)

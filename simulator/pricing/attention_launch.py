@@ -15,7 +15,7 @@ def split_off_launch(curves: list[Curve], launch_s: float, max_rows: int) -> lis
     """`curves` with `launch_s` taken out of both attention operators and made an operator of its own.
 
     Engines add up the prices of a step's chunks and decodes. An attention kernel takes them all in one launch (vLLM's
-    flash attention with variable lengths), and so do an NPU's command processor and the PIM controllers beside it.
+    flash attention with variable lengths), and so do an NPU's command processor and the PIM controllers.
     """
     layers = next(curve.repeats for curve in curves if curve.part == "attention")
     shared = [replace(c, seconds=np.maximum(c.seconds - launch_s, 0.0)) if c.part == "attention" else c for c in curves]

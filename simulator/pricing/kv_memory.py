@@ -12,7 +12,7 @@ memory_profiling):
 
 The snapshot is taken with the CUDA context and, in a group, NCCL's communicators in place, so these are not in the growth.
 What is left of it was found on two machines, a hundredth of a large card's memory: on cards of 80 GB and more an error of all
-of it moves the capacity by about 1 % beside an 8B model, by more where weights leave little room.
+of it moves the capacity by about 1 % with an 8B model, by more where weights leave little room.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from simulator.model.memory import activation_bytes, kv_bytes_per_token, weight_
 from simulator.model.sharding import stage_layers
 from simulator.pricing.cuda_graphs import capture_sizes
 
-# What a CUDA process holds beside its tensors once a step has run: kernel modules loaded on first use (lazy loading), cuBLAS
-# workspaces, allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B (LLMServingSim's
-# recorded capacity at two token budgets, less weights and activations).
+# What a CUDA process holds in addition to its tensors once a step has run: kernel modules loaded on first use (lazy loading),
+# cuBLAS workspaces, allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B
+# (LLMServingSim's recorded capacity at two token budgets, less weights and activations).
 CUDA_PROCESS_BYTES = 0.6e9
 # What a rank of a group holds in addition: channels that NCCL opens at first use, custom all-reduce's buffers (two of 8 MiB and
 # their metadata), modules of the collectives. The same machine at TP 2, less the above.
@@ -54,7 +54,7 @@ class KvMemory:
 
 def predict(arch: Architecture, precision: Precision, hardware: Hardware, parallelism: Parallelism,
             serving: Serving, data: int = 1) -> KvMemory:
-    """The memory of a design. The KV cache lives in the PIM stacks where there are any of their own, else beside the weights.
+    """The memory of a design. The KV cache goes to dedicated PIM stacks if present, else to the memory that holds the weights.
     data: engines that share one set of experts; the capacity is one engine's."""
     layers = stage_layers(arch.layers, parallelism.pipeline)
     memory = capacity_bytes(hardware.memory) * serving.memory_utilization

@@ -18,8 +18,8 @@ With P = prefill, D = decode, Q = half_before_ns[T], R = half_after_ns[T], L = l
     BEST        the smaller of CONCURRENT and INTERLEAVED
 
 INTERLEAVED is the NeuPIMs schedule (ASPLOS 2024: stages A-F): two halves of the batch, the NPU on one while PIM is on
-the other; A = QKV of half 1, B = QKV of half 2 beside attention of half 1, then 2L - 2 times projection/FFN of one half
-and its next QKV beside attention of the other, E and F drain. Prefill attention is NPU work, half of it in each half.
+the other; A = QKV of half 1, B = QKV of half 2 during attention of half 1, then 2L - 2 times projection/FFN of one half
+and its next QKV during attention of the other, E and F drain. Prefill attention is NPU work, half of it in each half.
 
 Everything is an int64 of nanoseconds; interpolations are float64, rounded once by int(x + 0.5). Times are sums of
 integers, so they are exact and do not depend on the order of adding.

@@ -34,8 +34,8 @@ def measured_all_reduce(sizes: Sequence[int], ranks: int, device: str, launch: s
         if worker.is_alive():
             worker.kill()
     if failed or answers.empty():
-        raise InputError(f"the all-reduce of {ranks} processes on {device} failed (see above); profile with --tp 1, or mend it",
-                         key="--tp")
+        raise InputError(f"all-reduce across {ranks} processes failed on {device} (see above); fix the cause or profile with "
+                         "--tp 1", key="--tp")
     return {size: Timed(**timed) for size, timed in answers.get().items()}
 
 

@@ -29,7 +29,7 @@ class Journal:
 def open_journal(path: Path, header: Mapping[str, str]) -> Journal:
     """The journal at `path`, begun with `header` (what was measured with: model, device, software, settings) where absent.
 
-    A torn last line, of a write that was cut, is dropped. Raises InputError where the file was begun with another header.
+    A torn last line, of a write that was cut, is dropped. Raises InputError where the file was started with another header.
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     if lines and not lines[-1].endswith(b"\n"):
@@ -47,8 +47,8 @@ def open_journal(path: Path, header: Mapping[str, str]) -> Journal:
         raise InputError("is not the journal of a profile; name another folder with --out", file=str(path)) from error
     for name, value in header.items():
         if begun.get(name) != value:
-            raise InputError(f"was begun with {name} '{begun.get(name)}', now it is '{value}'; name another folder with --out",
-                             file=str(path), key=name)
+            raise InputError(f"was started with {name} '{begun.get(name)}' but this run uses '{value}'; choose another "
+                             "folder with --out", file=str(path), key=name)
     return Journal(path, begun, finished)
 
 

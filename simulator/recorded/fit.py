@@ -11,7 +11,7 @@ within a long step). Two kinds of compute-bound steps follow others of their kin
 begin, and have factors of their own: those without decodes, and those whose chunks continue a prompt (context before them).
 That of D is interpolated over the decodes B between BATCHES (a few long sequences and many do not fill a device alike). Without a
 CUDA graph the CPU launches kernels one by one, and the device waits where its own time is shorter: `launches`. `sizes`
-adds one constant per batch size from which on a step of decodes alone is dearer: kernels change with the (padded) batch. No
+adds one constant per batch size from which on a step of decodes alone takes longer: kernels change with the (padded) batch. No
 constant is negative, no factor below LEAST_FACTOR.
 
 The fit minimises the sum of absolute relative errors (iteratively reweighted non-negative least squares), so that a few

@@ -30,7 +30,7 @@ def prepared(run: RecordedRun, tables: Path, *, hardware: str | None = None,
         raise InputError("engines of a model without experts share nothing: record and replay each alone",
                          key="data_parallel_size")
     if run.data_parallel > 1 and design.parallelism.pipeline > 1:
-        raise InputError("is not modelled beside data_parallel_size > 1", key="pipeline_parallel_size")
+        raise InputError("is not modelled together with data_parallel_size > 1", key="pipeline_parallel_size")
     parallel = design.parallelism
     table = llmservingsim.read_degree(bundle, design.model, design.precision, parallel.tensor,
                                      expert_parallel=parallel.expert_parallel, data=run.data_parallel)

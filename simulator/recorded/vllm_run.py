@@ -166,7 +166,7 @@ def without_contents(run: RecordedRun) -> Trace:
 
 
 def workload_of(run: RecordedRun, folder: Path, file: Path | None = None) -> Trace:
-    """The recorded requests with the contents in `file`, or in a workload of matching lengths beside `folder`; with a
+    """The recorded requests with the contents in `file`, or in a workload of matching lengths next to `folder`; with a
     warning on stderr where there is none."""
     if file is None:
         near = sorted(folder.parent.glob("*.jsonl.gz")) + sorted(folder.parent.glob("*.jsonl"))
@@ -177,7 +177,7 @@ def workload_of(run: RecordedRun, folder: Path, file: Path | None = None) -> Tra
             except InputError as error:
                 reasons.append(f"{path.name} is not the run's workload: {error}")
         print(*reasons, sep="\n", end="\n" if reasons else "", file=sys.stderr)
-        print("no workload found beside the run: prefix hits are not simulated", file=sys.stderr)
+        print("no workload found next to the run: prefix hits are not simulated", file=sys.stderr)
         return without_contents(run)
     return trace_of(run, read_trace(str(file)))
 

@@ -1,4 +1,4 @@
-"""The limits of a scheduler, by vLLM v1's names."""
+"""Scheduler limits under vLLM v1's names."""
 
 from __future__ import annotations
 

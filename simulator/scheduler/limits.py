@@ -76,7 +76,7 @@ def most_idle_preemptions(config: SchedulerConfig) -> int:
     """Preemptions in a row, no output token delivered in between, after which a run is given up as a livelock.
 
     vLLM can fall into one: under `policy="priority"` two requests of equal priority and arrival time preempt each
-    other for ever while both are in mid-prompt (each time the one admitted first is the victim). Without a livelock
+    other endlessly while both are in mid-prompt (each time the one admitted first is the victim). Without a livelock
     somebody's prompt is finished within max_model_len tokens, each of which preempts hardly more than once.
     """
     return 8 * (config.max_model_len + config.max_num_seqs)

@@ -69,9 +69,9 @@ def _device(hardware: Hardware, costs: Costs) -> tuple[float, float]:
 
 def _made_usd(hardware: Hardware, area_mm2: float, process_nm: int, costs: Costs) -> float:
     memory = hardware.memory
-    beside = memory.stacks + (hardware.pim.stacks_per_npu if hardware.pim.placement == "local" else 0.0)
+    stacks = memory.stacks + (hardware.pim.stacks_per_npu if hardware.pim.placement == "local" else 0.0)
     premium = costs.pim_premium if hardware.pim.placement == "shared" else 1.0
-    materials = (die_usd(area_mm2, costs.nodes.of(process_nm)) + costs.package_usd + beside * costs.package_stack_usd
+    materials = (die_usd(area_mm2, costs.nodes.of(process_nm)) + costs.package_usd + stacks * costs.package_stack_usd
                  + dram.capacity_bytes(memory) / dram.GB * costs.memory.of(memory.kind) * premium)
     return materials * costs.markup
 

@@ -36,7 +36,7 @@ def load_trace(workload: Workload) -> Trace:
 
 def too_few(has: int, asked: int, file: str | None) -> InputError:
     """A trace that ends before `workload.requests`: nothing that was asked for is left out in silence."""
-    return InputError(f"asks for {asked:,} requests of a trace that has {has:,}: set it to {has:,} or fewer, leave it out, or draw "
+    return InputError(f"{asked:,} requested, but the trace has only {has:,}; use at most {has:,}, remove the key, or draw "
                       "synthetic requests (arrivals, prompt and output in place of trace)", file=file, key="workload.requests")
 
 

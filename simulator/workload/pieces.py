@@ -21,7 +21,7 @@ _LEAST_LINE = 6  # bytes of a request in any format
 
 
 def pieces_of(workload: Workload, most: int = PIECE) -> Iterator[Trace]:
-    """The requests, at most so many at a time; a file is read twice where its time axis is stretched.
+    """The requests, at most `most` at a time; a file is read twice where its time axis is stretched.
 
     Raises InputError where the trace file is missing, malformed or not in order of arrival.
     """

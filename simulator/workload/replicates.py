@@ -1,4 +1,4 @@
-"""The same workload again, drawn anew: what replicated seeds run.
+"""Further draws of the same workload: what replicated seeds run.
 
 A synthetic workload is drawn with the next seed. A recorded trace is begun at another request and continued around its
 end (a circular shift), which keeps every request and every gap between neighbours.

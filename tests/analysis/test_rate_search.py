@@ -137,7 +137,7 @@ def test_targets_as_written():
 def test_the_command_prints_the_brackets(capsys):
     command = ["capacity", "npu-chat", "--set", "workload=chat-200", "--slo", "ttft_p99=600ms", "--seeds", "2"]
     assert main(command) == 0
-    assert "misses them at" in capsys.readouterr().out
+    assert "lowest that fails" in capsys.readouterr().out
     assert main([*command, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert len(said["seeds"]) == 2

@@ -77,7 +77,10 @@ def test_tables_and_plot_are_written(tmp_path, capsys):
     plot = tmp_path / "gemm.html"
     assert main(["price", "--hardware", "h100-sxm", "--op", "gemm m=1..64 n=4096 k=4096", "--plot", str(plot)]) == 0
     assert "memory" in capsys.readouterr().out
-    assert "plotly" in plot.read_text()
+    page = plot.read_text()
+    assert "echarts" in page and '"name": "roofline"' in page and "gemm on h100-sxm" in page
+    assert main(["price", "--hardware", "h100-sxm", "--op", "gemm m=1 n=4 k=4", "--plot", str(tmp_path / "gemm.png")]) == 2
+    assert "must end in .html" in capsys.readouterr().err
     assert main(["hardware"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100

@@ -86,5 +86,5 @@ def test_a_missing_file_is_one_error():
 def test_more_requests_than_a_file_has_are_refused_kept_or_in_pieces(tmp_path):
     workload = Workload(trace=written(tmp_path, range(5)), requests=6)
     for reads in (lambda: load_trace(workload), lambda: list(pieces_of(workload, 4))):
-        with pytest.raises(InputError, match=r"trace.csv: workload.requests: asks for 6 requests of a trace that has 5"):
+        with pytest.raises(InputError, match=r"trace.csv: workload.requests: 6 requested, but the trace has only 5"):
             reads()

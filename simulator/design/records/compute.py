@@ -51,7 +51,7 @@ class GpuAttention(Record):
     prefill_efficiency: Fraction = 0.652  # share of the peak in the tiles of a long prompt
     block_s: Seconds = Field(default="3.2 us", alias="block", validate_default=True)  # start and end of a block
     block_rows_s: Seconds = Field(default="0.8 us", alias="block_rows", validate_default=True)  # per 128 rows of it
-    prefill_exposed: Share = 0.14  # share of the longest block that does not hide beside the others
+    prefill_exposed: Share = 0.14  # share of the longest block that the others do not hide
     new_kv_passes: NonNegative = 6.4  # DRAM time of a chunk's new K and V, in reads of them at peak: they go to pages
     packs_queries: bool = True  # query heads of a KV head share blocks (FlashAttention-3, FlashInfer)
     # decode

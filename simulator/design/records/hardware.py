@@ -1,7 +1,7 @@
 """The hardware of a design: a compute device (NPU or GPU), its memory, PIM, links, host and prices.
 
-`name` and `source` are labels; everything else is a knob. `hardware.npus_per_...` arithmetic lives with the models
-in `simulator/devices`; this file only says what can be written.
+`name` and `source` are labels; everything else is a knob. This file says what can be written; what follows from it is
+computed in `simulator/devices` and `simulator/silicon`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Link(Record):
 class Host(Record):
     """CPU time of the serving engine: per step, and per sequence in the batch.
 
-    `device_step` and `device_sequence` are what every step adds to the device's own time beside the operators of the
+    `device_step` and `device_sequence` are what every step adds to the device's own time on top of the operators of the
     model (input copies, graph launch, the bubble before it); asynchronous scheduling does not hide them. Where no CUDA
     graph covers a step, kernels are launched one by one: `graphless_layer` is the CPU's time for those of one decoder
     block, and the device waits where its own is shorter. `simulator.recorded.fit` fits these to measured steps.
@@ -94,7 +94,7 @@ class Hardware(Record):
         if self.decode_attention == "pim" and self.pim.placement == "none":
             raise ValueError("decode_attention is 'pim' but pim.placement is 'none'")
         if self.npu is None and self.pim.placement != "none":
-            raise ValueError("pim.placement must be 'none' without an 'npu': PIM is modelled beside NPUs")
+            raise ValueError("pim.placement must be 'none' without an 'npu': PIM is modelled with NPUs only")
         if self.power_cap_w is not None and (self.device is not None or (self.gpu is not None and not self.gpu.power_w)):
             raise ValueError("power_cap needs an npu, or a gpu with its power")
         if self.pim.placement == "shared" and self.pim.row_buffer == "dual" and not self.memory.kind.startswith("HBM"):
@@ -120,7 +120,7 @@ class Hardware(Record):
 
     @property
     def added_stacks(self) -> float:
-        """PIM stacks per NPU beside its own memory."""
+        """PIM stacks per NPU in addition to its own memory."""
         return float(self.pim.stacks_per_npu) if self.pim.placement in ("local", "pooled") else 0.0
 
     @property

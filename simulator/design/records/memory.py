@@ -66,7 +66,7 @@ class Pim(Record):
             raise ValueError(f"stacks_per_npu must be a whole number with placement local, got {self.stacks_per_npu}")
         if self.placement == "shared" and self.row_buffer == "dual" and self.unit != "bank":
             raise ValueError(f"row_buffer 'dual' is a latch at every bank: it needs unit bank, got {self.unit}")
-        kind = "HBM2" if self.placement == "shared" else self.kind  # the memory's kind is checked beside it
+        kind = "HBM2" if self.placement == "shared" else self.kind  # the memory's kind is checked with the hardware
         if self.stack_power_w == 0:
             raise ValueError("stack_power must be above 0 W")
         if self.stack_power_w is not None and (self.commands == "newton" or self.unit == "buffer"):

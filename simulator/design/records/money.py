@@ -64,7 +64,7 @@ class Costs(Record):
     memory: MemoryPrices
     pim_premium: Positive  # price of a PIM stack over a plain one of its kind
     package_usd: Dollars = Field(alias="package")  # substrate, assembly and test of one accelerator
-    package_stack_usd: Dollars = Field(alias="package_stack")  # interposer and bonding per stack beside the die
+    package_stack_usd: Dollars = Field(alias="package_stack")  # interposer and bonding of each stack next to the die
     markup: Annotated[float, Field(ge=1)]  # selling price over the bill of materials
     server_usd: Dollars = Field(alias="server")  # host, network, chassis and rack per accelerator
     server_power_w: Watts = Field(alias="server_power")  # the same, mean power per accelerator

@@ -53,8 +53,8 @@ class Workload(Record):
 
     `requests` cuts a trace or sets how many synthetic ones are drawn; `rate` stretches a trace's time axis to a mean
     request rate; `concurrency` takes clients that wait for their answers in place of any
-    arrival times; `max_prompt_tokens`/`max_output_tokens` clip lengths; `replicates`: how many times it is served, drawn
-    anew each time (seeds `seed`, `seed` + 1, ...; a recorded trace begins elsewhere), metrics are then means with a
+    arrival times; `max_prompt_tokens`/`max_output_tokens` clip lengths; `replicates`: how many times it is served, each
+    time with another draw (seeds `seed`, `seed` + 1, ...; a recorded trace begins elsewhere), metrics are then means with a
     confidence interval.
     """
 
@@ -66,7 +66,7 @@ class Workload(Record):
     output: Lengths | None = None
     requests: PositiveInt | None = None
     rate_per_s: RequestsPerSecond | None = Field(default=None, alias="rate")
-    concurrency: PositiveInt | None = None  # closed loop: so many clients, each waiting for its answer before it asks again
+    concurrency: PositiveInt | None = None  # closed loop: this many clients, each waiting for its answer before it asks again
     max_prompt_tokens: PositiveInt | None = None
     max_output_tokens: PositiveInt | None = None
     seed: Count = 0

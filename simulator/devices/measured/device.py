@@ -86,10 +86,6 @@ class MeasuredDevice:
         least = count * (3.0 * operator.n * operator.k * operator.weight_bits / 8) / self.peaks.memory_bytes_per_s  # weights once
         return Priced(np.maximum((start + wanted) / at, least), base.joules, base.bound, fidelity)
 
-    def covers(self, operator: Operator) -> bool:
-        """Whether the table has measurements of this operator."""
-        return self.table.points(*identity_of(operator, self.names.get(operator, ""))) is not None
-
     def _points(self, operator: Operator, name: str) -> Points | None:
         points = self.table.points(*identity_of(operator, name))
         return gemm_points(self.table, operator, self.peaks) if points is None and isinstance(operator, Gemm) else points

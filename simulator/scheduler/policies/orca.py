@@ -8,7 +8,7 @@ from simulator.scheduler.scheduler import Scheduler
 
 class Orca(Scheduler):
     """Iteration-level scheduling (Yu et al., OSDI 2022): requests join and leave at every step, prompts are computed
-    whole beside decodes, and KV for max_model_len tokens is reserved at admission ("Orca (Max)" of the vLLM paper)."""
+    whole together with decodes, and KV for max_model_len tokens is reserved at admission ("Orca (Max)" of the vLLM paper)."""
 
     whole_prompts = True
 

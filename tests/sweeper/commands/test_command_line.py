@@ -52,7 +52,7 @@ def test_help_parses_without_heavy_imports(arguments: tuple[str, str]) -> None:
     assert _HEAVY.isdisjoint(_imported_by_help()[f"{program} {name}".strip()])
 
 
-_HEAVY = {"numpy", "ray", "optuna", "mlflow", "numba", "pydantic", "pint", "rich", "plotly", "pyarrow", "shtab"}
+_HEAVY = {"numpy", "ray", "optuna", "mlflow", "numba", "pydantic", "pint", "rich", "pyarrow", "shtab"}
 _CACHE: dict[str, list[str]] = {}
 
 
