@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 
-SHELLS = ("bash", "zsh", "fish")
 _FILES = {"space", "folder", "design", "hardware", "cache", "out", "steps", "source", "destination"}
 
 

@@ -16,7 +16,7 @@ from sweeper.run.status import clock
 from sweeper.run.sweep import Ending
 from sweeper.space.parameters import label
 from sweeper.space.space import Space
-from sweeper.study.front import best_trial
+from sweeper.study.front import best_trial, dominates, points
 from sweeper.study.results import ties_both_ways
 from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import Trial
@@ -134,9 +134,7 @@ def _against_baselines(space: Space, ending: Ending) -> list[str]:
             if trial is not None and baseline.objectives[o.name]:
                 delta = trial.objectives[o.name] / baseline.objectives[o.name] - 1
                 gains.append(f"{o.name} {delta:+.0%}")
-        signs = {o.name: 1.0 if o.direction == "minimize" else -1.0 for o in space.objectives}
-        beating = sum(all(signs[n] * t.objectives[n] <= signs[n] * baseline.objectives[n] for n in signs)
-                      and t.objectives != baseline.objectives for t in ending.found.front)
+        beating = sum(dominates(*points([t, baseline], space.objectives)) for t in ending.found.front)
         lines.append(f"against {baseline.baseline}: at best {', '.join(gains)}; "
                      f"{beating} of {len(ending.found.front)} designs dominate it")
     missed = [t for t in ending.found.kept if t.baseline and t.status != "complete"]

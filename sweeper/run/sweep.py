@@ -40,14 +40,13 @@ from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
 from sweeper.study.digest import Digest, digest
 from sweeper.study.folder import COSTS_FILE, SUMMARY_FILE
-from sweeper.study.front import signs
+from sweeper.study.front import LiveFront
 from sweeper.study.ledger import Ledger
-from sweeper.study.live_front import LiveFront
 from sweeper.study.settings import SweepSettings
-from sweeper.study.trial import BOUND, SHORT, Status, Trial
+from sweeper.study.trial import BOUND, SHORT, STATUSES, Status, Trial
 from sweeper.workers.cluster import connected
 from sweeper.workers.evaluator import SimEvaluator, load_traces, warm
-from sweeper.workers.spans import COMPLETE, FAILED, STATUSES, Rows
+from sweeper.workers.spans import COMPLETE, FAILED, Rows
 from sweeper.workers.worker import Task
 
 # Failed designs in a row before the sweep stops, since something is wrong with all of them: as many as succeeded before,
@@ -79,7 +78,7 @@ class Sweep:
         self._exhaustive = settings.sampler == "exhaustive"
         self._trials: list[Trial] = []  # all of them for a search, which learns from them; else only their numbers
         self._numbers: list[int] = []  # of trials that were there before
-        self._front = LiveFront(space)
+        self._front = LiveFront(space.objectives)
         self._counts: Counter[Status] = Counter()
         self._rejected: Counter[str] = Counter()  # points illegal as written, by the constraint they miss
         self._cheap: Counter[str] = Counter()  # designs that ended below the full simulation, by rung
@@ -251,8 +250,7 @@ class Sweep:
         for status, count in zip(STATUSES, np.bincount(rows.statuses, minlength=len(STATUSES)).tolist(), strict=True):
             self._counts[status] += count
         complete = np.flatnonzero(rows.statuses == COMPLETE)
-        self._front.add_rows(rows.objectives[complete] * signs(self._space.objectives),
-                             [rows.design_keys[i] for i in complete])
+        self._front.add_rows(rows.objectives[complete], [rows.design_keys[i] for i in complete])
         succeeded = np.flatnonzero(rows.statuses != FAILED)
         self._failures = len(rows) - 1 - int(succeeded[-1]) if len(succeeded) else self._failures + len(rows)
         self._failure = rows.reason

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.study.trial import Status, Trial
+from sweeper.study.trial import STATUSES, Trial
 
-STATUSES: tuple[Status, ...] = get_args(Status)
 COMPLETE, FAILED = STATUSES.index("complete"), STATUSES.index("failed")
 
 

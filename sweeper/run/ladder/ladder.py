@@ -12,14 +12,12 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from simulator.inputs.errors import InputError
-from sweeper.run.ladder.estimates import Estimates, Float64
+from sweeper.run.ladder.estimates import Estimates
 from sweeper.run.loop import BATCH, DRAIN_SECONDS, POLL_SECONDS, End, Loop
 from sweeper.search.base import Proposal
 from sweeper.space.space import Space
-from sweeper.study.front import signs
+from sweeper.study.front import Front, competes, points
 from sweeper.study.trial import SHORT, Trial
 from sweeper.workers.proof import Rival
 from sweeper.workers.worker import Task
@@ -47,21 +45,19 @@ class Ladder:
 
     def __init__(self, space: Space, rungs: Rungs) -> None:
         self._space, self.rungs = space, rungs
-        self._signs = signs(space.objectives)
         self.estimates = Estimates(space, rungs.anchors, rungs.retention)
         self.shorts: dict[int, Trial] = {}
-        self._front: list[Rival] = []
-        self._costs: Float64 = np.empty((0, len(space.objectives)))
+        self._front = Front(len(space.objectives))  # members: rivals
 
     def task(self, number: int, proposal: Proposal, *, full: bool) -> Task:
         """What to evaluate next of a proposal."""
         if full or not self.rungs.proofs:  # a proof that failed before the short trace would most likely fail again
             return Task(number, proposal.point, requests=0 if full else self.rungs.requests)
-        return Task(number, proposal.point, requests=self.rungs.requests, rivals=tuple(self._front[-MAX_RIVALS:]))
+        return Task(number, proposal.point, requests=self.rungs.requests, rivals=tuple(self._front.members[-MAX_RIVALS:]))
 
     def promising(self, short: Trial) -> bool:
         """Whether a short result deserves the full simulation."""
-        return short.status != "failed" and self.estimates.may_reach(short, self._costs)
+        return short.status != "failed" and self.estimates.may_reach(short, self._front.costs)
 
     def learn(self, trial: Trial) -> None:
         """Takes a final trial into account."""
@@ -69,15 +65,9 @@ class Ladder:
             return
         if trial.number in self.shorts:
             self.estimates.learn(self.shorts[trial.number], trial)
-        if trial.status != "complete" or (trial.baseline and not trial.parameters):
-            return
-        values = tuple(trial.objectives[o.name] for o in self._space.objectives)
-        costs = np.array(values) * self._signs
-        if bool((self._costs <= costs).all(axis=1).any()):
-            return
-        kept = np.asarray(~(costs <= self._costs).all(axis=1))
-        self._front = [*(rival for rival, keep in zip(self._front, kept, strict=True) if keep), (trial.number, values)]
-        self._costs = np.vstack([self._costs[kept], costs])
+        if competes(trial):
+            rival: Rival = trial.number, tuple(trial.objectives[o.name] for o in self._space.objectives)
+            self._front.add(points([trial], self._space.objectives)[0], rival)
 
     def culled(self, short: Trial) -> Trial:
         """The final trial of a design whose short result was not promising."""

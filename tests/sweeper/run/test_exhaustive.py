@@ -18,8 +18,7 @@ from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
 from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
-from sweeper.study.front import front, signs
-from sweeper.study.live_front import LiveFront
+from sweeper.study.front import LiveFront, front
 from sweeper.study.trial import Trial, from_json_line
 from sweeper.workers.spans import COMPLETE, Rows, Span, rows_of
 from sweeper.workers.worker import Task
@@ -84,7 +83,7 @@ class Run:
                  stop_after: int | None = None, poison: Sequence[int] = ()) -> None:
         self.trials = list(earlier)
         self.rejected: Counter[str] = Counter()
-        self.front = LiveFront(space)
+        self.front = LiveFront(space.objectives)
         points = Enumeration(space)
         done = np.zeros(len(points), dtype=bool)
         done[[t.number - 2 for t in earlier if not t.baseline]] = True
@@ -99,8 +98,7 @@ class Run:
     def _rows(self, rows: Rows) -> None:
         self.trials += [from_json_line(line.decode()) for line in rows.lines.splitlines()]
         complete = np.flatnonzero(rows.statuses == COMPLETE)
-        self.front.add_rows(rows.objectives[complete] * signs(self._space.objectives),
-                            [rows.design_keys[i] for i in complete])
+        self.front.add_rows(rows.objectives[complete], [rows.design_keys[i] for i in complete])
 
     @property
     def results(self) -> dict[int, tuple[object, ...]]:
