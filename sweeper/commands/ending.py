@@ -13,9 +13,9 @@ from rich.text import Text
 from sweeper.commands.noise import listed, noise_lines, shown
 from sweeper.explain.why import devices, why
 from sweeper.run.status import clock
-from sweeper.run.sweep import Ending
 from sweeper.space.parameters import label
 from sweeper.space.space import Space
+from sweeper.study.ending import Ending
 from sweeper.study.front import best_trial, dominates, points
 from sweeper.study.results import ties_both_ways
 from sweeper.study.settings import SweepSettings

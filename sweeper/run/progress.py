@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -14,11 +15,16 @@ from rich.text import Text
 
 from sweeper.run.screen import screen
 from sweeper.run.status import ShownStatus, describe
+from sweeper.sinks.follower import Follower
+from sweeper.space.space import Space
+from sweeper.study.settings import SweepSettings
+from sweeper.study.tally import Tally
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 WINDOW_SECONDS = 10.0  # over which trials/s is measured
 MAX_CURVE = 512  # points of the hypervolume kept; every second one goes when there are more
+SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 3-15 s) ..."
 SLOW_SECONDS = 4.0  # a step of the start that takes longer is explained
 
 
@@ -114,3 +120,32 @@ class Progress:
                 del self._curve[1::2]
                 self._stride *= 2
         self._shows += 1
+
+
+class Screen(Follower):
+    """Shows a sweep's numbers. `workers` (a `sweeper.workers.pool.Pool`) is set once they are there."""
+
+    def __init__(self, progress: Progress, space: Space, settings: SweepSettings, tally: Tally) -> None:
+        self._progress, self._space, self._settings, self._tally = progress, space, settings, tally
+        self.workers: Any = None
+
+    def on_tick(self) -> None:
+        """Shows them where it is time to."""
+        if self._progress.due:
+            self.show()
+
+    def show(self) -> None:
+        """Shows them now."""
+        tally, space, costs = self._tally, self._space, self._tally.costs
+        self._progress.show(ShownStatus(
+            tally.done, self._expected(), tally.statuses["complete"], tally.statuses["infeasible"], tally.statuses["failed"],
+            len(tally.front), tally.front.hypervolume(), costs.hits / max(1, costs.hits + costs.misses), costs.saved_s,
+            tally.statuses["pruned"], self.workers.workers, f"{space.name}, {self._settings.sampler}",
+            tuple(f"{o.name} {value:.4g} {o.unit}".rstrip()
+                  for o, value in zip(space.objectives, tally.front.best(), strict=False))))
+
+    def _expected(self) -> int:
+        """How many trials there will be in the end."""
+        size = self._space.size() if self._settings.exhaustive else None
+        legal = (size or 0) + len(self._space.baselines) - self._tally.rejected.total()
+        return self._settings.trials if size is None else min(self._settings.trials, legal)

@@ -1,4 +1,4 @@
-"""The numbers of a running sweep, and how they are said in a line."""
+"""The numbers of a running sweep, gathered for the person who watches, and how they are said in a line."""
 
 from __future__ import annotations
 

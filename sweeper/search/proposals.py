@@ -20,13 +20,13 @@ MAX_JUDGED = 10_000  # points whose legality is remembered
 class Proposals:
     """Wraps a search. Repeats are told from memory and never simulated; they cost no trial."""
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, rejected: Counter[str] | None = None) -> None:
+        """rejected: counts proposals that missed a constraint as written, by its name."""
         self._space = space
         self._random = random.Random(seed)
         self._known: dict[str, Trial | None] = {}  # None: under evaluation
         self._judged: dict[str, str | None] = {}  # by key: what `broken_rule` says
-        self.rejected: Counter[str] = Counter()  # proposals that missed a constraint as written, by its name
-        self.repeats = 0
+        self.rejected = Counter[str]() if rejected is None else rejected
 
     def remember(self, trials: Sequence[Trial]) -> None:
         """Points of an earlier run: they are not evaluated again."""
@@ -51,8 +51,6 @@ class Proposals:
                 return proposal
             if rule is not None:
                 self.rejected[rule] += 1
-            else:
-                self.repeats += 1
             search.tell(proposal, self._known.get(key))
             repeats += 1
         return self._unseen()
