@@ -118,11 +118,10 @@ class Study:
         """All trials as columns with units in their names, as trials.parquet has them."""
         import pyarrow
 
-        from sweeper.study.results import ties_both_ways, trials_schema, trials_table
+        from sweeper.study.results import trials_columns, trials_table
 
         found = self._digest()
-        return trials_table(self.space.inner, list(found.trials()), trials_schema(self.space.inner, found),
-                            {t.number for t in found.front}, ties_both_ways(found)) if found.count else pyarrow.table({})
+        return trials_table(trials_columns(self.space.inner, found), list(found.trials())) if found.count else pyarrow.table({})
 
     def resume(self, *, trials: int | None = None, workers: int | None = None, timeout: str | float | None = None,
                trial_timeout: str | float | None = None, address: str | None = None, tracking_uri: str | None = None,

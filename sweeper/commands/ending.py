@@ -12,12 +12,12 @@ from rich.text import Text
 
 from sweeper.commands.noise import listed, noise_lines, shown
 from sweeper.explain.why import devices, why
-from sweeper.run.status import clock
+from sweeper.run.screen import clock
 from sweeper.space.parameters import label
 from sweeper.space.space import Space
 from sweeper.study.ending import Ending
 from sweeper.study.front import best_trial, dominates, points
-from sweeper.study.results import ties_both_ways
+from sweeper.study.results import evenly, ties_both_ways
 from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import Trial
 
@@ -82,7 +82,7 @@ def _print_front(console: Console, space: Space, ending: Ending) -> None:
     title = f"Pareto front: {len(pareto)} designs" + (f", {SHOWN} shown" if len(pareto) > SHOWN else "")
     columns = [f"{o.name}\n{o.unit} {'↓' if o.direction == 'minimize' else '↑'}".replace("\n ", "\n")
                for o in space.objectives]
-    rows = _spread(pareto)
+    rows = evenly(pareto, SHOWN)
     varied = [p.name for p in space.parameters if len({_shown(t, p.name) for t in pareto}) > 1]
     told = {p.name for p in space.parameters if all(key.startswith("parallelism.") for key in p.keys)}  # by `devices`
     names = [name for name in varied if name not in told]
@@ -155,9 +155,3 @@ def _bounds(space: Space, ending: Ending) -> list[str]:
 def _shown(trial: Trial, name: str) -> str:
     return label(trial.parameters[name]) if name in trial.parameters else ""
 
-
-def _spread(pareto: list[Trial]) -> list[Trial]:
-    """At most SHOWN designs, evenly along the front, both ends included."""
-    if len(pareto) <= SHOWN:
-        return pareto
-    return [pareto[round(i * (len(pareto) - 1) / (SHOWN - 1))] for i in range(SHOWN)]

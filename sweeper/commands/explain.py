@@ -19,8 +19,7 @@ from simulator.result import Infeasible
 from simulator.results.metrics import ALL_METRICS
 from simulator.simulate import simulate
 from sweeper.commands.noise import metric_noise, objective_noise, shown, verdict
-from sweeper.commands.show import load_study
-from sweeper.commands.trials import found_trial
+from sweeper.commands.show import found_trial, load_study
 from sweeper.explain.knobs import Change, best_change, changes
 from sweeper.explain.why import devices
 from sweeper.space.parameters import label

@@ -10,8 +10,7 @@ from typing import Any
 
 from simulator.inputs.errors import InputError
 from simulator.results.metrics import ALL_METRICS
-from sweeper.commands.show import load_study
-from sweeper.commands.trials import found_trial
+from sweeper.commands.show import found_trial, load_study
 from sweeper.export.sheet import sheet
 from sweeper.export.vllm import vllm_command
 from sweeper.space.portable import portable_plain

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sweeper.report.columns import numbers
 from sweeper.space.space import Space
 from sweeper.study.front import Front, first_of_each, hypervolume, reference_point, signs
-from sweeper.study.results import objective_column, parameter_column
+from sweeper.study.results import evenly, objective_column, parameter_column
 
 MAX_STEPS = 400  # of the hypervolume that are computed; evenly chosen where the front moved more often
 
@@ -51,7 +51,7 @@ def _volumes(costs: NDArray[np.float64], trials: NDArray[np.int64], last: int) -
     reference = reference_point(costs)
     best = Front(costs.shape[1])
     moves = [i for i, row in enumerate(costs) if best.add(row, i)]
-    chosen = moves if len(moves) <= MAX_STEPS else [moves[round(k * (len(moves) - 1) / (MAX_STEPS - 1))] for k in range(MAX_STEPS)]
+    chosen = evenly(moves, MAX_STEPS)
     volumes = [hypervolume(costs[: i + 1], reference) for i in chosen]
     final = volumes[-1]
     if final <= 0:

@@ -7,14 +7,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.run.screen import screen
-from sweeper.run.status import ShownStatus, describe
+from sweeper.run.screen import View, line, screen
 from sweeper.sinks.follower import Follower
 from sweeper.space.space import Space
 from sweeper.study.settings import SweepSettings
@@ -29,7 +29,7 @@ SLOW_SECONDS = 4.0  # a step of the start that takes longer is explained
 
 
 class Progress:
-    """Shows `Status` as it changes. `console` should write to stderr."""
+    """Shows a sweep as it changes. `console` should write to stderr."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._console = console
@@ -91,20 +91,20 @@ class Progress:
         """Trials begin now: time and rate count from here."""
         self._started_s = time.monotonic()
 
-    def show(self, status: ShownStatus) -> None:
-        """The numbers now."""
+    def show(self, view: View) -> None:
+        """The numbers now; rate and time of the view are filled in here."""
         if self._quiet:
             return
         self._shown_s = time.monotonic()
-        elapsed_s = self._shown_s - self._started_s
-        rate = self._rate(status.done)
+        done = view.tally.done
+        view = replace(view, rate=self._rate(done), elapsed_s=self._shown_s - self._started_s)
         if self._live:
-            if status.front:
-                self._remember(status.hypervolume)
-            self._live.update(screen(status, rate, self._curve, elapsed_s=elapsed_s, width=self._console.width), refresh=True)
-        elif status.done != self._said:
-            self._said = status.done
-            self.say(describe(status, rate, elapsed_s=elapsed_s))
+            if len(view.tally.front):
+                self._remember(view.tally.front.hypervolume())
+            self._live.update(screen(view, self._curve, self._console.width), refresh=True)
+        elif done != self._said:
+            self._said = done
+            self.say(line(view))
 
     def _rate(self, done: int) -> float:
         self._window.append((self._shown_s, done))
@@ -136,16 +136,8 @@ class Screen(Follower):
 
     def show(self) -> None:
         """Shows them now."""
-        tally, space, costs = self._tally, self._space, self._tally.costs
-        self._progress.show(ShownStatus(
-            tally.done, self._expected(), tally.statuses["complete"], tally.statuses["infeasible"], tally.statuses["failed"],
-            len(tally.front), tally.front.hypervolume(), costs.hits / max(1, costs.hits + costs.misses), costs.saved_s,
-            tally.statuses["pruned"], self.workers.workers, f"{space.name}, {self._settings.sampler}",
-            tuple(f"{o.name} {value:.4g} {o.unit}".rstrip()
-                  for o, value in zip(space.objectives, tally.front.best(), strict=False))))
-
-    def _expected(self) -> int:
-        """How many trials there will be in the end."""
-        size = self._space.size() if self._settings.exhaustive else None
-        legal = (size or 0) + len(self._space.baselines) - self._tally.rejected.total()
-        return self._settings.trials if size is None else min(self._settings.trials, legal)
+        space, settings, tally = self._space, self._settings, self._tally
+        total, size = settings.trials, space.size() if settings.exhaustive else None
+        if size is not None:
+            total = min(total, size + len(space.baselines) - tally.rejected.total())
+        self._progress.show(View(tally, space.objectives, total, self.workers.workers, f"{space.name}, {settings.sampler}"))

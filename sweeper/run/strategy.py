@@ -11,7 +11,6 @@ import numpy as np
 from sweeper.run.exhaustive import Ranges, SpanWorkers, run_spans
 from sweeper.run.ladder.ladder import Climb, Ladder, Rungs
 from sweeper.run.loop import End, Loop, Sink, Workers, run_free, run_in_step
-from sweeper.run.warm_start import Seeded
 from sweeper.search.build import build_search, resumed_seed
 from sweeper.search.proposals import Proposals
 from sweeper.space.enumeration import Enumeration
@@ -43,10 +42,8 @@ def search_points(space: Space, settings: SweepSettings, trials: Sequence[Trial]
     warm = [trial for trial in trials if trial.cached and not trial.baseline]  # numbered as the first ones
     # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
     seed = resumed_seed(settings.seed, 0 if settings.deterministic else len(done))
-    proposals = Proposals(space, seed, rejected)
+    proposals = Proposals(space, seed, rejected, settings.seeds)
     search = build_search(settings.sampler, space, seed=seed, in_flight=2 * settings.workers, skip=proposals.skip)
-    if settings.seeds:
-        search = Seeded(search, settings.seeds)
     loop = Loop(workers, search, proposals, sink)
     if settings.ladder is not None:
         ladder = Ladder(space, Rungs(**settings.ladder))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeper.search.base import Proposal, Search
+from sweeper.search.base import Point, Proposal, Search
 from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
 from sweeper.study.trial import Trial
@@ -20,8 +20,10 @@ MAX_JUDGED = 10_000  # points whose legality is remembered
 class Proposals:
     """Wraps a search. Repeats are told from memory and never simulated; they cost no trial."""
 
-    def __init__(self, space: Space, seed: int, rejected: Counter[str] | None = None) -> None:
-        """rejected: counts proposals that missed a constraint as written, by its name."""
+    def __init__(self, space: Space, seed: int, rejected: Counter[str] | None = None, first: Sequence[Point] = ()) -> None:
+        """rejected: counts proposals that missed a constraint as written, by its name. first: points that come before the
+        search's own, which learns from them as from any other."""
+        self._first = list(reversed(first))
         self._space = space
         self._random = random.Random(seed)
         self._known: dict[str, Trial | None] = {}  # None: under evaluation
@@ -41,7 +43,7 @@ class Proposals:
         """A new, legal point, marked as under evaluation; None when there is none left."""
         repeats = 0
         while repeats < MAX_REPEATS:
-            proposal = search.ask()
+            proposal = Proposal(self._first.pop()) if self._first else search.ask()
             if proposal is None:
                 return None
             key = self._space.key(proposal.point)
