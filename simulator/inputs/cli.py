@@ -1,4 +1,4 @@
-"""How command lines end: 0 done, 2 bad input told in one line, 130 interrupted."""
+"""How command lines end: 0 done, 2 bad input, explained in one line, 130 interrupted."""
 
 from __future__ import annotations
 

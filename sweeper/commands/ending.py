@@ -21,7 +21,7 @@ from sweeper.study.results import evenly, ties_both_ways
 from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import Trial
 
-WIDE = 120  # columns of a terminal that has room for parameters beside the objectives
+WIDE = 120  # columns of a terminal that has room for parameters next to the objectives
 SHOWN = 12  # designs of the front on the terminal; pareto.csv has all
 
 _ENDS = {
@@ -84,8 +84,8 @@ def _print_front(console: Console, space: Space, ending: Ending) -> None:
                for o in space.objectives]
     rows = evenly(pareto, SHOWN)
     varied = [p.name for p in space.parameters if len({_shown(t, p.name) for t in pareto}) > 1]
-    told = {p.name for p in space.parameters if all(key.startswith("parallelism.") for key in p.keys)}  # by `devices`
-    names = [name for name in varied if name not in told]
+    placed = {p.name for p in space.parameters if all(key.startswith("parallelism.") for key in p.keys)}  # by `devices`
+    names = [name for name in varied if name not in placed]
     settings = _settings(rows, names) if wide else [""] * len(rows)
     noisy = space.replicates > 1
     ties = ties_both_ways(ending.found) if noisy else {}

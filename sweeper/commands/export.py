@@ -44,8 +44,8 @@ def exported(space: Space, trial: Trial, form: str, output: str | None = None) -
     if form == "sheet":
         return sheet(design, title, reached)
     if form == "vllm":
-        told = [title, *(f"{name} = {value} (simulated)" for name, value in reached.items())]
-        return "#!/bin/sh\n" + "".join(f"# {line}\n" for line in told) + vllm_command(design).text()
+        lines = [title, *(f"{name} = {value} (simulated)" for name, value in reached.items())]
+        return "#!/bin/sh\n" + "".join(f"# {line}\n" for line in lines) + vllm_command(design).text()
     plain: dict[str, Any] = {
         "study": space.name, "trial": trial.number, "status": trial.status, "baseline": trial.baseline,
         "parameters": trial.parameters, "objectives": trial.objectives, "units": {o.name: o.unit for o in space.objectives},

@@ -21,7 +21,7 @@ from sweeper.study.trial import Trial
 
 
 def report(args: Namespace) -> int:
-    """Writes pareto.csv, trials.parquet, best/ and report.html anew from the ledger, also beside a running sweep."""
+    """Writes pareto.csv, trials.parquet, best/ and report.html again from the ledger, also while a sweep runs."""
     from sweeper.report.page import write_report
 
     folder = Path(args.folder)

@@ -56,8 +56,8 @@ def _as_it_is(trial: Trial) -> Trial | None:
 
 @dataclass
 class Loop:
-    """Everything a run needs. learn: called with each final trial in the order of telling; returns what the search is told
-    of it, None for nothing."""
+    """Everything a run needs. learn: called with each final trial before the search learns from it; returns what the search
+    gets instead, None for nothing."""
 
     workers: Workers
     search: Search
@@ -68,7 +68,7 @@ class Loop:
     def take_over(self, trials: Sequence[Trial]) -> None:
         """Learns from final trials of an earlier run, whose designs are not proposed again."""
         self.proposals.remember(trials)
-        self.search.replay([told for told in map(self.learn, trials) if told is not None])
+        self.search.replay([trial for trial in map(self.learn, trials) if trial is not None])
 
     def ask(self, numbers: Iterable[int]) -> dict[int, Proposal]:
         """A proposal for each number; fewer where the search has none left."""
@@ -82,10 +82,10 @@ class Loop:
 
     def tell(self, proposal: Proposal | None, trial: Trial) -> None:
         """Passes a final trial on to whoever learns from it. proposal: None for a baseline."""
-        told = self.learn(trial)
+        learned = self.learn(trial)
         if proposal is not None:
             self.proposals.finished(proposal, trial)
-            self.search.tell(proposal, told)
+            self.search.tell(proposal, learned)
 
 
 def run_free(loop: Loop, baselines: Sequence[Task], numbers: Iterator[int], budget: int, waiting: Sequence[Trial] = ()) -> End:
@@ -119,8 +119,8 @@ def run_free(loop: Loop, baselines: Sequence[Task], numbers: Iterator[int], budg
 
 
 def run_in_step(loop: Loop, baselines: Sequence[Task], first: int, budget: int, known: Mapping[int, Trial]) -> End:
-    """As run_free in batches of 16, told in trial order, until there are `budget` trials, the `first` (baselines and those of
-    a warm start) included.
+    """As run_free in batches of 16, which the search learns from in trial order, until there are `budget` trials, the `first`
+    (baselines and those of a warm start) included.
 
     known: results of an interrupted run, final or short, by number. It is repeated proposal by proposal with its final
     results looked up, which ends in the same state. Raises InputError where the proposals differ from the earlier ones
@@ -156,7 +156,7 @@ def _tasks(asked: Mapping[int, Proposal]) -> list[Task]:
 
 
 def _evaluated(loop: Loop, tasks: Sequence[Task]) -> dict[int, Trial] | None:
-    """The tasks' trials by number; None when told to stop first: what has finished then is in the sink."""
+    """The tasks' trials by number; None when it had to stop first: what has finished then is in the sink."""
     results: dict[int, Trial] = {}
     loop.workers.submit(tasks)
     stop = loop.sink([])

@@ -36,7 +36,7 @@ def warm_start(folders: Sequence[Path], space: Space) -> WarmStart:
 
     A result is taken over where the design is identical (its content key, which covers model, hardware, parallelism,
     serving, workload, SLO and costs), this version of the simulator made it, and it has every metric that the space reads;
-    it is judged anew. Other designs of their fronts that the space contains are seeds. Raises InputError where a folder
+    it is judged again. Other designs of their fronts that the space contains are seeds. Raises InputError where a folder
     holds no study.
     """
     results: dict[str, Trial] = {}

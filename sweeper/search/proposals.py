@@ -18,7 +18,7 @@ MAX_JUDGED = 10_000  # points whose legality is remembered
 
 
 class Proposals:
-    """Wraps a search. Repeats are told from memory and never simulated; they cost no trial."""
+    """Wraps a search. Repeats are answered from memory and never simulated; they cost no trial."""
 
     def __init__(self, space: Space, seed: int, rejected: Counter[str] | None = None, first: Sequence[Point] = ()) -> None:
         """rejected: counts proposals that missed a constraint as written, by its name. first: points that come before the

@@ -120,7 +120,7 @@ def _journal(path: Path) -> Any:
     """A journal whose last line is whole: what a full disk or a power cut left half is cut off, since Optuna would write
     its next record behind it and never read the file again.
 
-    path: absolute. The lock is a symbolic link to it, and of one that leads nowhere Optuna waits for ever.
+    path: absolute. The lock is a symbolic link to it, and Optuna never stops waiting for one that leads nowhere.
     """
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 

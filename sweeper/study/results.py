@@ -30,7 +30,7 @@ try:  # libyaml writes the same text eight times as fast
 except ImportError:
     from yaml import SafeDumper  # type: ignore[assignment]
 
-# Metrics that stand beside the objectives in pareto.csv; trials.parquet has all.
+# Metrics that stand next to the objectives in pareto.csv; trials.parquet has all.
 KEY_METRICS = ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99", "e2e_p99", "output_throughput", "goodput",
                "slo_attainment", "energy_per_token", "power", "devices", "capital", "cost_per_hour",
                "cost_per_million_tokens", "capacity", "capacity_low", "capacity_high", "goodput_at_slo",

@@ -37,7 +37,7 @@ class Tally:
 
     @property
     def failing(self) -> bool:
-        """Whether so many designs in a row failed that the sweep should stop."""
+        """Whether enough designs in a row failed for the sweep to stop."""
         succeeded = self.statuses.total() - self.statuses["failed"]
         return self._failures >= min(max(MAX_FAILURES, succeeded), MOST_FAILURES)
 

@@ -1,8 +1,8 @@
-"""The ladder: every proposal climbs as far as it may matter, and the search is told once.
+"""The ladder: every proposal climbs as far as it may matter, and the search learns from it once.
 
 A task first tries a proof (`sweeper.workers.proof`), then simulates the head of the trace. What `Estimates` then says may
 still reach the front is simulated in full. Only full simulations count as trials of the budget; the cheap ends are in the
-ledger with their rung. `Climb` decides on what it knows then, and `Ladder.learn` is called when the search is told: in
+ledger with their rung. `Climb` decides on what it knows then, and `Ladder.learn` is called just before the search learns: in
 the free loop as results come, in step after each batch, the same on any number of workers and after any interruption.
 """
 
@@ -55,7 +55,7 @@ class Ladder:
         return short.status != "failed" and self.estimates.may_reach(short, self._front.costs)
 
     def learn(self, trial: Trial) -> Trial | None:
-        """Takes a final trial into account; returns what the search is told of it."""
+        """Takes a final trial into account; returns what the search should learn from it."""
         if not trial.rung and trial.number in self.shorts:
             self.estimates.learn(self.shorts[trial.number], trial)
         if competes(trial):
@@ -71,7 +71,7 @@ class Ladder:
         return replace(short, status="pruned", reason=why)
 
     def for_search(self, trial: Trial) -> Trial | None:
-        """What the search is told of a final trial: of a culled one what its full result is expected to be."""
+        """What the search should learn from a final trial: from a culled one, what its full result is expected to be."""
         if trial.status != "pruned":
             return trial
         if trial.rung != SHORT or not trial.objectives:
