@@ -18,6 +18,7 @@ measured first, on the same designs, and counted in full simulations.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import pickle
@@ -42,8 +43,8 @@ sys.path.insert(0, str(ROOT))
 
 from scripts import search_peers  # noqa: E402
 from scripts.report import Row, finish, json_option, measured, show  # noqa: E402
-from sweeper.run.ladder.ladder import Ladder, Rungs, run_free  # noqa: E402
-from sweeper.run.loop import Loop  # noqa: E402
+from sweeper.run.ladder.ladder import Climb, Ladder, Rungs  # noqa: E402
+from sweeper.run.loop import Loop, run_free  # noqa: E402
 from sweeper.search.build import build_search  # noqa: E402
 from sweeper.search.proposals import Proposals  # noqa: E402
 from sweeper.space.enumeration import Enumeration  # noqa: E402
@@ -135,10 +136,8 @@ def ours(truth: Truth, sampler: str, seed: int, trials: int) -> tuple[list[Trial
     return found, time.process_time() - start_s
 
 
-class Climb:
+class Priced:
     """An inline pool whose evaluations are counted in full simulations."""
-
-    group = 1
 
     def __init__(self, evaluator: SimEvaluator, prices: dict[str, float]) -> None:
         self._evaluator, self._prices = evaluator, prices
@@ -192,19 +191,20 @@ def rung_prices(truth: Truth, evaluator: SimEvaluator, designs: int = 100) -> di
     return {"": tried / plain, "bound": proved / plain}
 
 
-def ladder(truth: Truth, seed: int, budget: float, evaluator: SimEvaluator, prices: dict[str, float]) -> tuple[Climb, float]:
+def ladder(truth: Truth, seed: int, budget: float, evaluator: SimEvaluator, prices: dict[str, float]) -> tuple[Priced, float]:
     """What `gp` with proofs finds at the cost of `budget` full simulations, and its CPU seconds apart from evaluations."""
     proposals = Proposals(truth.space, seed)
     search = build_search("gp", truth.space, seed=seed, in_flight=IN_FLIGHT, skip=proposals.skip)
-    pool = Climb(evaluator, prices)
+    pool = Priced(evaluator, prices)
 
-    def stop() -> bool:
+    def stop(*_: object) -> bool:
         if pool.cost <= budget / 2:
             pool.halfway = list(pool.found)
         return pool.cost >= budget
 
     start_s = time.process_time()
-    run_free(Loop(pool, search, proposals, lambda _: None, stop), Ladder(truth.space, Rungs(0)), [], 1 << 30, 0)
+    rungs = Ladder(truth.space, Rungs(0))
+    run_free(Loop(Climb(pool, rungs, stop), search, proposals, stop, rungs.learn), [], itertools.count(), 1 << 30)
     return pool, time.process_time() - start_s
 
 

@@ -14,9 +14,8 @@ Everything is in the study's folder, as with the command line; the two can be mi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,19 +23,15 @@ from rich.console import Console
 
 from simulator.design.design import Design
 from simulator.inputs.errors import InputError
-from simulator.pricing import cache
-from sweeper.run.ladder.auto_ladder import resolve
+from sweeper.run.launch import launch
+from sweeper.run.prepare import Options, new_study, resumed_study
 from sweeper.run.progress import Progress
-from sweeper.run.warm_start import warm_start
-from sweeper.search.auto_sampler import choose
-from sweeper.sinks.optuna_storage import check_storage
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
 from sweeper.space.space import Space as _Space
 from sweeper.study import folder as study_folder
 from sweeper.study.digest import Digest, digest
-from sweeper.study.folder import COSTS_FILE
-from sweeper.study.ledger import FILE_NAME, Ledger, read_header
+from sweeper.study.ledger import FILE_NAME, read_header
 from sweeper.study.results import trial_design
 from sweeper.study.settings import SweepSettings, settings_of
 from sweeper.study.trial import Trial
@@ -123,71 +118,49 @@ class Study:
         """All trials as columns with units in their names, as trials.parquet has them."""
         import pyarrow
 
-        from sweeper.study.results import ties_both_ways, trials_schema, trials_table
+        from sweeper.study.results import trials_columns, trials_table
 
         found = self._digest()
-        return trials_table(self.space.inner, list(found.trials()), trials_schema(self.space.inner, found),
-                            {t.number for t in found.front}, ties_both_ways(found)) if found.count else pyarrow.table({})
+        return trials_table(trials_columns(self.space.inner, found), list(found.trials())) if found.count else pyarrow.table({})
 
-    def resume(self, *, trials: int | None = None, workers: int | None = None, address: str | None = None,
-               quiet: bool = True) -> Study:
-        """Evaluates what is missing (of `trials` in all). Raises InputError where another sweep holds the folder."""
-        space, ledger = study_folder.reopen(self.folder)
-        settings = settings_of(ledger.header, trials=trials, workers=workers)
-        costs_path = self.folder / COSTS_FILE
-        costs = cache.load(costs_path) if costs_path.exists() else cache.empty()
-        _sweep(self.folder, space, ledger, settings, costs, address, quiet, elastic=address is not None and workers is None)
+    def resume(self, *, trials: int | None = None, workers: int | None = None, timeout: str | float | None = None,
+               trial_timeout: str | float | None = None, address: str | None = None, tracking_uri: str | None = None,
+               storage: str | None = None, cache: str | Path | None = None, quiet: bool = True) -> Study:
+        """Evaluates what is missing (of `trials` in all), as the study began but for what is given here (see `run`).
+
+        Raises InputError where another sweep holds the folder.
+        """
+        options = Options(trials=trials, workers=workers, timeout=timeout, trial_timeout=trial_timeout, address=address,
+                          tracking_uri=tracking_uri, storage=storage, cache=cache)
+        with Progress(Console(stderr=True), quiet=quiet) as progress:
+            launch(resumed_study(self.folder, options), progress)
         return self
 
     def _digest(self) -> Digest:
         return digest(self.space.inner, self._path)
 
 
-def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = None, sampler: str = "auto",
-        workers: int | None = None, seed: int = 0, deterministic: bool = False, address: str | None = None,
-        tracking_uri: str | None = None, quiet: bool = True, warm: Sequence[str | Path] = (),
+def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = None, sampler: str | None = None,
+        workers: int | None = None, seed: int | None = None, deterministic: bool = False, timeout: str | float | None = None,
+        trial_timeout: str | float | None = None, address: str | None = None, tracking_uri: str | None = None,
+        quiet: bool = True, warm: Sequence[str | Path] = (), cache: str | Path | None = None,
         ladder: Literal["auto", "on", "off"] | None = None, storage: str | None = None) -> Study:
     """Sweeps a space into a new folder and returns the study.
 
-    trials: designs in all, baselines included (default: the space's; all of them for `exhaustive`). workers: default
-    one per core. seed, deterministic: the same seed gives the same trials whatever the number of workers. address: a
-    Ray cluster (then by default a worker on each of its CPUs, also of nodes that join), else a private local one.
-    warm: folders of earlier studies whose results and best designs are taken over (`sweeper.run.warm_start`); `trials` counts
-    without them. ladder: bounds and a short trace before full simulations (`sweeper.run.ladder`; default: the space's). storage:
-    URL of an Optuna database, or the path of a journal file, to which finished trials are copied (`sweeper.sinks.optuna_storage`).
+    What is left out is as the space's `study:` section says, as with `python -m sweeper run`. trials: designs in all, baselines
+    included (all of them for `exhaustive`). workers: without any said, one per core. seed, deterministic: the same seed gives
+    the same trials whatever the number of workers. timeout, trial_timeout: wall time of the sweep and of one design, as text
+    ('30 min') or in seconds. address: a Ray cluster (then by default a worker on each of its CPUs, also of nodes that join),
+    else a private local one. warm: folders of earlier studies whose results and best designs are taken over
+    (`sweeper.run.warm_start`); `trials` counts without them. cache: costs.npz of an earlier study, whose operator prices are
+    reused. ladder: bounds and a short trace before full simulations (`sweeper.run.ladder`). storage: URL of an Optuna
+    database, or the path of a journal file, to which finished trials are copied (`sweeper.sinks.optuna_storage`).
     Raises InputError where the folder holds a study already.
     """
     inner = space.inner if isinstance(space, Space) else load_space(space)
-    wanted = trials or inner.study.trials
-    if sampler == "auto":
-        sampler = choose(inner, trials=wanted, seconds_per_trial=None).sampler
-    if sampler == "exhaustive":
-        size = len(Enumeration(inner)) + len(inner.baselines)
-        wanted = min(trials, size) if trials else size
-    rungs, _ = resolve(inner, ladder or inner.study.ladder, sampler)
-    known = warm_start([Path(other) for other in warm], inner)
-    settings = SweepSettings(wanted + len(known.taken), workers or len(os.sched_getaffinity(0)), seed, sampler, deterministic,
-                             tracking_uri=tracking_uri, seeds=tuple(known.seeds),
-                             storage=None if storage is None else check_storage(storage),
-                             ladder=None if rungs is None else asdict(rungs))
-    ledger = study_folder.create(Path(folder), inner, settings)
-    for trial in known.taken:
-        ledger.append(trial)
-    _sweep(Path(folder), inner, ledger, settings, cache.empty(), address, quiet,
-           elastic=address is not None and workers is None)
+    options = Options(trials=trials, workers=workers, seed=seed, sampler=sampler, ladder=ladder, timeout=timeout,
+                      trial_timeout=trial_timeout, deterministic=deterministic, tracking_uri=tracking_uri, storage=storage,
+                      warm_start=warm, address=address, cache=cache)
+    with Progress(Console(stderr=True), quiet=quiet) as progress:
+        launch(new_study(Path(folder), inner, options, progress), progress)
     return Study(folder)
-
-
-def _sweep(folder: Path, space: _Space, ledger: Ledger, settings: SweepSettings, costs: cache.Snapshot,
-           address: str | None, quiet: bool, *, elastic: bool) -> None:
-    from sweeper.run.sweep import Sweep
-    from sweeper.workers.pool_errors import PoolError
-
-    try:
-        with Progress(Console(stderr=True), quiet=quiet) as progress:
-            Sweep(folder, space, ledger, settings, progress).run(
-                address=address, costs=costs, elastic=elastic)
-    except PoolError as error:
-        raise InputError(str(error)) from error
-    finally:
-        ledger.close()

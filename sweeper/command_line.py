@@ -12,10 +12,10 @@ from sweeper.space.sampler_names import ALL_NAMES
 DESCRIPTION = "`python -m sweeper`: sweep a design space and look at what came out."
 
 
-def build_parser() -> ArgumentParser:
+def build_parser() -> Parser:
     """The parser of all commands."""
-    parser: ArgumentParser = Parser(prog="python -m sweeper", description=DESCRIPTION, epilog=f"examples:\n{EXAMPLES['run']}",
-                            formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m sweeper", description=DESCRIPTION, epilog=f"examples:\n{EXAMPLES['run']}",
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="sweep a search space into a new study folder")
@@ -92,7 +92,7 @@ def build_parser() -> ArgumentParser:
     completion.set_defaults(run="sweeper.commands.completion:completion")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     completion.add_argument("--program", choices=("sweeper", "simulator"), default="sweeper")
-    add_examples(commands)
+    add_examples(parser.commands)
     return parser
 
 

@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
     """One Ray cluster under all sweeps that a module runs in this process; each sweep starts workers of its own on it."""
-    from sweeper.run import sweep
+    from sweeper.run import launch
     from sweeper.workers import cluster
 
     started = contextlib.ExitStack()
@@ -25,5 +25,5 @@ def ray_cluster() -> Iterator[None]:
         yield
 
     with pytest.MonkeyPatch.context() as patch, started:
-        patch.setattr(sweep, "connected", shared)
+        patch.setattr(launch, "connected", shared)
         yield

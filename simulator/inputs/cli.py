@@ -1,4 +1,4 @@
-"""How command lines end: 0 done, 2 bad input told in one line, 130 interrupted."""
+"""How command lines end: 0 done, 2 bad input, explained in one line, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from simulator.inputs.errors import InputError, nearest
 
@@ -18,6 +18,23 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPER
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line with the nearest valid word, as all errors here."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        self.arguments: list[argparse.Action] = []  # in the order they were added, --help first
+        self.commands: Mapping[str, Parser] = {}  # by name
+        self._command_dest = ""
+        super().__init__(*args, **keywords)
+
+    def add_argument(self, *args: Any, **keywords: Any) -> argparse.Action:
+        """As argparse's."""
+        self.arguments.append(super().add_argument(*args, **keywords))
+        return self.arguments[-1]
+
+    def add_subparsers(self, **keywords: Any) -> Any:
+        """As argparse's; what it returns adds to `commands`."""
+        added = super().add_subparsers(**keywords)
+        self.commands, self._command_dest = added.choices, str(added.dest)
+        return added
 
     def error(self, message: str) -> NoReturn:
         """Ends with exit code 2."""
@@ -34,19 +51,13 @@ class Parser(argparse.ArgumentParser):
         """As argparse's; a word that nobody takes is answered with the nearest option of the command it was given to."""
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            parser = self._chosen(parsed)
+            chosen = getattr(parsed, self._command_dest, "")
+            parser = self.commands.get(chosen, self)
             word = unknown[0]
-            options = [option for option in parser._option_string_actions if option.startswith("--")]
+            options = [option for action in parser.arguments for option in action.option_strings if option.startswith("--")]
             close = nearest(word.split("=")[0], options) if word.startswith("--") else ""
             parser.error(f"does not take '{' '.join(unknown)}'{f'; {close}' if 'did you mean' in close else ''}")
         return parsed
-
-    def _chosen(self, parsed: argparse.Namespace) -> argparse.ArgumentParser:
-        """The parser of the command that was given, or this one."""
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                return action.choices[getattr(parsed, action.dest)]
-        return self
 
 
 def guarded(command: Callable[[], int | None]) -> int:

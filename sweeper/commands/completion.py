@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, _SubParsersAction
+from argparse import Namespace
 
-SHELLS = ("bash", "zsh", "fish")
+from simulator.inputs.cli import Parser
+
 _FILES = {"space", "folder", "design", "hardware", "cache", "out", "steps", "source", "destination"}
 
 
@@ -22,16 +23,16 @@ def script(program: str, shell: str) -> str:
     from sweeper.command_line import build_parser as sweeper_parser
 
     parser = {"sweeper": sweeper_parser, "simulator": simulator_parser}[program]()
+    assert isinstance(parser, Parser)
     parser.prog = program
     _complete_files(parser, shtab.FILE)
     text: str = shtab.complete(parser, shell)
     return text
 
 
-def _complete_files(parser: ArgumentParser, files: object) -> None:
-    for action in parser._actions:
-        if isinstance(action, _SubParsersAction):
-            for child in action.choices.values():
-                _complete_files(child, files)
-        elif action.dest in _FILES:
+def _complete_files(parser: Parser, files: object) -> None:
+    for command in parser.commands.values():
+        _complete_files(command, files)
+    for action in parser.arguments:
+        if action.dest in _FILES:
             action.complete = files  # type: ignore[attr-defined]

@@ -12,16 +12,16 @@ from rich.text import Text
 
 from sweeper.commands.noise import listed, noise_lines, shown
 from sweeper.explain.why import devices, why
-from sweeper.run.status import clock
-from sweeper.run.sweep import Ending
+from sweeper.run.screen import clock
 from sweeper.space.parameters import label
 from sweeper.space.space import Space
-from sweeper.study.front import best_trial
-from sweeper.study.results import ties_both_ways
+from sweeper.study.ending import Ending
+from sweeper.study.front import best_trial, dominates, points
+from sweeper.study.results import evenly, ties_both_ways
 from sweeper.study.settings import SweepSettings
 from sweeper.study.trial import Trial
 
-WIDE = 120  # columns of a terminal that has room for parameters beside the objectives
+WIDE = 120  # columns of a terminal that has room for parameters next to the objectives
 SHOWN = 12  # designs of the front on the terminal; pareto.csv has all
 
 _ENDS = {
@@ -82,10 +82,10 @@ def _print_front(console: Console, space: Space, ending: Ending) -> None:
     title = f"Pareto front: {len(pareto)} designs" + (f", {SHOWN} shown" if len(pareto) > SHOWN else "")
     columns = [f"{o.name}\n{o.unit} {'↓' if o.direction == 'minimize' else '↑'}".replace("\n ", "\n")
                for o in space.objectives]
-    rows = _spread(pareto)
+    rows = evenly(pareto, SHOWN)
     varied = [p.name for p in space.parameters if len({_shown(t, p.name) for t in pareto}) > 1]
-    told = {p.name for p in space.parameters if all(key.startswith("parallelism.") for key in p.keys)}  # by `devices`
-    names = [name for name in varied if name not in told]
+    placed = {p.name for p in space.parameters if all(key.startswith("parallelism.") for key in p.keys)}  # by `devices`
+    names = [name for name in varied if name not in placed]
     settings = _settings(rows, names) if wide else [""] * len(rows)
     noisy = space.replicates > 1
     ties = ties_both_ways(ending.found) if noisy else {}
@@ -134,9 +134,7 @@ def _against_baselines(space: Space, ending: Ending) -> list[str]:
             if trial is not None and baseline.objectives[o.name]:
                 delta = trial.objectives[o.name] / baseline.objectives[o.name] - 1
                 gains.append(f"{o.name} {delta:+.0%}")
-        signs = {o.name: 1.0 if o.direction == "minimize" else -1.0 for o in space.objectives}
-        beating = sum(all(signs[n] * t.objectives[n] <= signs[n] * baseline.objectives[n] for n in signs)
-                      and t.objectives != baseline.objectives for t in ending.found.front)
+        beating = sum(dominates(*points([t, baseline], space.objectives)) for t in ending.found.front)
         lines.append(f"against {baseline.baseline}: at best {', '.join(gains)}; "
                      f"{beating} of {len(ending.found.front)} designs dominate it")
     missed = [t for t in ending.found.kept if t.baseline and t.status != "complete"]
@@ -157,9 +155,3 @@ def _bounds(space: Space, ending: Ending) -> list[str]:
 def _shown(trial: Trial, name: str) -> str:
     return label(trial.parameters[name]) if name in trial.parameters else ""
 
-
-def _spread(pareto: list[Trial]) -> list[Trial]:
-    """At most SHOWN designs, evenly along the front, both ends included."""
-    if len(pareto) <= SHOWN:
-        return pareto
-    return [pareto[round(i * (len(pareto) - 1) / (SHOWN - 1))] for i in range(SHOWN)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 EXAMPLES = {
     "run": """\
@@ -39,9 +40,9 @@ EXAMPLES = {
 }
 
 
-def add_examples(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_examples(commands: Mapping[str, argparse.ArgumentParser]) -> None:
     """Ends the help of every command with its examples."""
-    for name, parser in commands.choices.items():
+    for name, parser in commands.items():
         if name in EXAMPLES:
             parser.epilog = f"examples:\n{EXAMPLES[name].rstrip()}"
             parser.formatter_class = argparse.RawDescriptionHelpFormatter

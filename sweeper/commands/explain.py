@@ -19,8 +19,7 @@ from simulator.result import Infeasible
 from simulator.results.metrics import ALL_METRICS
 from simulator.simulate import simulate
 from sweeper.commands.noise import metric_noise, objective_noise, shown, verdict
-from sweeper.commands.show import load_study
-from sweeper.commands.trials import found_trial
+from sweeper.commands.show import found_trial, load_study
 from sweeper.explain.knobs import Change, best_change, changes
 from sweeper.explain.why import devices
 from sweeper.space.parameters import label
@@ -127,9 +126,9 @@ def _print_differences(console: Console, space: Space, a: Trial, b: Trial) -> No
     noise: dict[str, float | None] = {**objective_noise(space, a, b)}
     table = Table("", f"trial {a.number}", f"trial {b.number}", "change", *(["noise of the difference (95 %)"] if noisy else []),
                   box=SIMPLE_HEAD, pad_edge=False)
-    told = [_settings(space, t, other) for t, other in ((a, b), (b, a))]
+    settings = [_settings(space, t, other) for t, other in ((a, b), (b, a))]
     for p in space.parameters:
-        old, new = ("-" if s.get(p.name) is None else label(s[p.name]) for s in told)
+        old, new = ("-" if s.get(p.name) is None else label(s[p.name]) for s in settings)
         if old != new:
             table.add_row(p.name, old, new, "")
     table.add_section()
@@ -147,9 +146,9 @@ def _print_differences(console: Console, space: Space, a: Trial, b: Trial) -> No
                       "the two tie: no objective differs by more than the noise", highlight=False, markup=False, soft_wrap=True)
 
 
-def _settings(space: Space, trial: Trial, beside: Trial) -> dict[str, Any]:
+def _settings(space: Space, trial: Trial, other: Trial) -> dict[str, Any]:
     """Values of the parameters; where one of the two is a baseline, what the designs say at the same keys."""
-    if trial.parameters and beside.parameters:
+    if trial.parameters and other.parameters:
         return trial.parameters
     plain = trial_design(space, trial).to_plain()
     return {p.name: _at(plain, p.keys[0]) for p in space.parameters}

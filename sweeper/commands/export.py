@@ -10,8 +10,7 @@ from typing import Any
 
 from simulator.inputs.errors import InputError
 from simulator.results.metrics import ALL_METRICS
-from sweeper.commands.show import load_study
-from sweeper.commands.trials import found_trial
+from sweeper.commands.show import found_trial, load_study
 from sweeper.export.sheet import sheet
 from sweeper.export.vllm import vllm_command
 from sweeper.space.portable import portable_plain
@@ -45,8 +44,8 @@ def exported(space: Space, trial: Trial, form: str, output: str | None = None) -
     if form == "sheet":
         return sheet(design, title, reached)
     if form == "vllm":
-        told = [title, *(f"{name} = {value} (simulated)" for name, value in reached.items())]
-        return "#!/bin/sh\n" + "".join(f"# {line}\n" for line in told) + vllm_command(design).text()
+        lines = [title, *(f"{name} = {value} (simulated)" for name, value in reached.items())]
+        return "#!/bin/sh\n" + "".join(f"# {line}\n" for line in lines) + vllm_command(design).text()
     plain: dict[str, Any] = {
         "study": space.name, "trial": trial.number, "status": trial.status, "baseline": trial.baseline,
         "parameters": trial.parameters, "objectives": trial.objectives, "units": {o.name: o.unit for o in space.objectives},

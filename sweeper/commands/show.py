@@ -17,10 +17,11 @@ from sweeper.study import ledger
 from sweeper.study.digest import Digest, digest
 from sweeper.study.front import best_trial
 from sweeper.study.results import write_best, write_results
+from sweeper.study.trial import Trial
 
 
 def report(args: Namespace) -> int:
-    """Writes pareto.csv, trials.parquet, best/ and report.html anew from the ledger, also beside a running sweep."""
+    """Writes pareto.csv, trials.parquet, best/ and report.html again from the ledger, also while a sweep runs."""
     from sweeper.report.page import write_report
 
     folder = Path(args.folder)
@@ -72,6 +73,15 @@ def load_study(folder: Path) -> tuple[Space, Digest]:
     path = folder / ledger.FILE_NAME
     space = study_folder.space_of(folder, ledger.read_header(path))
     return space, digest(space, path)
+
+
+def found_trial(found: Digest, name: str) -> Trial:
+    """The trial of that number, or of a baseline of that name. Raises InputError."""
+    for trial in found.trials():
+        if name in (str(trial.number), trial.baseline):
+            return trial
+    known = ", ".join(str(t.number) for t in found.front[:8])
+    raise InputError(f"no trial '{name}'" + (f"; on the front are {known}" if known else ""), file=str(found.path.parent))
 
 
 def _tracking_uri(folder: Path) -> str:

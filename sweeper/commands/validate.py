@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from simulator.design.load import parse_override
-from sweeper.run.status import clock
+from sweeper.run.screen import clock
 from sweeper.space.file import load_space
 from sweeper.space.space import Space, describe
 from sweeper.workers.evaluator import measured_seconds

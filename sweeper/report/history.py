@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sweeper.report.columns import numbers
 from sweeper.space.space import Space
-from sweeper.study.front import hypervolume, reference_point, signs
-from sweeper.study.results import objective_column, parameter_column
+from sweeper.study.front import Front, first_of_each, hypervolume, reference_point, signs
+from sweeper.study.results import evenly, objective_column, parameter_column
 
 MAX_STEPS = 400  # of the hypervolume that are computed; evenly chosen where the front moved more often
 
@@ -41,25 +42,16 @@ def eligible_rows(space: Space, table: pa.Table) -> NDArray[np.int64]:
     outside = np.array([bool(name) for name in table.column("baseline").to_pylist()], dtype=bool)
     for parameter in space.parameters:
         outside &= np.asarray(table.column(parameter_column(parameter)).is_null(), dtype=bool)
-    seen: set[str] = set()
-    rows = []
-    for i, (key, status) in enumerate(zip(table.column("design_key").to_pylist(), table.column("status").to_pylist(), strict=True)):
-        if status == "complete" and not outside[i] and not (key and key in seen):
-            seen.add(key)
-            rows.append(i)
-    return np.array(rows, dtype=np.int64)
+    complete = np.asarray(pc.equal(table.column("status"), "complete"), dtype=bool)
+    rows = np.flatnonzero(complete & ~outside)
+    return rows[first_of_each(table.column("design_key").take(rows).to_pylist())]
 
 
 def _volumes(costs: NDArray[np.float64], trials: NDArray[np.int64], last: int) -> list[list[float]]:
     reference = reference_point(costs)
-    best = costs[:0]
-    moves: list[int] = []
-    for i, row in enumerate(costs):
-        if len(best) and bool((best <= row).all(axis=1).any()):
-            continue
-        best = np.vstack([best[~(row <= best).all(axis=1)], row])
-        moves.append(i)
-    chosen = moves if len(moves) <= MAX_STEPS else [moves[round(k * (len(moves) - 1) / (MAX_STEPS - 1))] for k in range(MAX_STEPS)]
+    best = Front(costs.shape[1])
+    moves = [i for i, row in enumerate(costs) if best.add(row, i)]
+    chosen = evenly(moves, MAX_STEPS)
     volumes = [hypervolume(costs[: i + 1], reference) for i in chosen]
     final = volumes[-1]
     if final <= 0:

@@ -23,12 +23,12 @@ from sweeper.space.portable import portable_plain
 from sweeper.space.space import Space
 from sweeper.study.digest import Digest
 from sweeper.study.folder import SUMMARY_FILE
+from sweeper.study.front import dominates, points
 from sweeper.study.ledger import Header
 from sweeper.study.results import KEY_METRICS, objective_column
-from sweeper.study.trial import Trial
+from sweeper.study.trial import STATUSES, Trial
 
 MAX_SHOWN = 10_000  # trials that the page draws; of more an even choice, with the front and the baselines
-STATUSES = ("complete", "infeasible", "failed", "pruned")
 MAX_REASONS = 15
 
 
@@ -67,13 +67,6 @@ def against(space: Space, trial: Trial, baseline: Trial) -> list[float | None]:
     return [_ratio(trial.objectives.get(o.name), baseline.objectives.get(o.name)) for o in space.objectives]
 
 
-def dominates(space: Space, a: Trial, b: Trial) -> bool:
-    """Whether `a` is no worse than `b` in any objective and better in one."""
-    signs = [1.0 if o.direction == "minimize" else -1.0 for o in space.objectives]
-    pairs = [(s * a.objectives[o.name], s * b.objectives[o.name]) for s, o in zip(signs, space.objectives, strict=True)]
-    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
-
-
 def _ratio(value: float | None, base: float | None) -> float | None:
     return value / base - 1 if value is not None and base is not None and base > 0 else None
 
@@ -82,14 +75,14 @@ def _pick(space: Space, found: Digest, pick: Pick) -> dict[str, Any]:
     baselines = [t for t in found.kept if t.baseline and t.status == "complete"]
     return {"number": pick.trial.number, "roles": pick.roles, "devices": devices(space, pick.trial),
             "against": {t.baseline: against(space, pick.trial, t) for t in baselines},
-            "dominates": [t.baseline for t in baselines if dominates(space, pick.trial, t)]}
+            "dominates": [t.baseline for t in baselines if dominates(*points([pick.trial, t], space.objectives))]}
 
 
 def _baseline(space: Space, found: Digest, trial: Trial) -> dict[str, Any]:
     complete = trial.status == "complete"
     return {"number": trial.number, "name": trial.baseline, "status": trial.status, "reason": trial.reason[:300],
             "devices": devices(space, trial), "values": [trial.objectives.get(o.name) for o in space.objectives],
-            "beaten": sum(dominates(space, t, trial) for t in found.front) if complete else None}
+            "beaten": sum(dominates(*points([t, trial], space.objectives)) for t in found.front) if complete else None}
 
 
 def _anatomy(space: Space, found: Digest, a: Any) -> dict[str, Any]:

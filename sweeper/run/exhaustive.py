@@ -8,31 +8,31 @@ whatever the number of workers, and a resumed one goes on with the points that t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.run.loop import DRAIN_SECONDS, POLL_SECONDS, End
+from sweeper.run.loop import DRAIN_SECONDS, POLL_SECONDS, End, Sink
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
+from sweeper.study.rows import Rows, rows_of
 from sweeper.study.trial import Trial
-from sweeper.workers.spans import Rows, Span
+from sweeper.workers.spans import Span
 from sweeper.workers.worker import Task
 
 
-class SpanPool(Protocol):
-    """What the loop needs of a pool (`sweeper.workers.pool.Pool`)."""
+class SpanWorkers(Protocol):
+    """What evaluates ranges (`sweeper.workers.pool.Pool`)."""
 
     @property
     def span_size(self) -> int: ...
 
     def span_room(self) -> int: ...
 
-    def submit(self, tasks: Sequence[Task], *, alone: bool = False) -> None: ...
+    def submit(self, tasks: Iterable[Task], *, alone: bool = False) -> None: ...
 
     def submit_span(self, span: Span) -> None: ...
 
@@ -41,7 +41,7 @@ class SpanPool(Protocol):
     def take_rows(self) -> tuple[list[Rows], list[Span]]: ...
 
 
-class Plan:
+class Ranges:
     """Which points come next. `done` marks those that the ledger has; `budget` more trials may be made.
 
     The trial of point i is number `offset` + i.
@@ -68,68 +68,52 @@ class Plan:
         return None
 
     def back(self, trials: int, rejected: int) -> None:
-        """So many points came back as trials, so many without."""
+        """That many points came back as trials, that many without."""
         self.under_way -= trials + rejected
         self.budget -= trials
 
 
-@dataclass
-class SpanLoop:
-    """Everything a run needs. `record` and `record_rows` take new trials, first of all; `tick` says whether to stop."""
-
-    pool: SpanPool
-    space: Space
-    points: Enumeration
-    plan: Plan
-    record: Callable[[Trial], None]
-    record_rows: Callable[[Rows], None]
-    reject: Callable[[Counter[str]], None]
-    tick: Callable[[], bool]
-
-
-def run_spans(loop: SpanLoop, baselines: Sequence[Task]) -> End:
-    """Evaluates `baselines`, then the plan's points until it ends."""
-    plan = loop.plan
-    loop.pool.submit(baselines)
-    plan.under_way += len(baselines)
+def run_spans(workers: SpanWorkers, space: Space, ranges: Ranges, sink: Sink, baselines: Sequence[Task]) -> End:
+    """Evaluates `baselines`, then the points of `ranges` until they end."""
+    points = Enumeration(space)
+    workers.submit(baselines)
+    ranges.under_way += len(baselines)
     while True:
-        if loop.tick():
-            _collect(loop, DRAIN_SECONDS)
-            return "stopped"
-        for _ in range(loop.pool.span_room()):
-            span = plan.next(loop.pool.span_size)
+        for _ in range(workers.span_room()):
+            span = ranges.next(workers.span_size)
             if span is None:
                 break
-            loop.pool.submit_span(span)
-        if not plan.under_way:
-            return "exhausted" if plan.budget else "complete"
-        _collect(loop, POLL_SECONDS)
+            workers.submit_span(span)
+        if not ranges.under_way:
+            return "exhausted" if ranges.budget else "complete"
+        if _collect(workers, space, points, ranges, sink, POLL_SECONDS):
+            _collect(workers, space, points, ranges, sink, DRAIN_SECONDS)
+            return "stopped"
 
 
-def _collect(loop: SpanLoop, timeout_s: float) -> None:
-    for trial in loop.pool.collect(timeout_s):
-        loop.record(trial)
-        loop.plan.back(1, 0)
-    finished, broken = loop.pool.take_rows()
-    for rows in finished:
-        loop.record_rows(rows)
-        loop.reject(rows.rejected)
-        loop.plan.back(len(rows), rows.rejected.total())
+def _collect(workers: SpanWorkers, space: Space, points: Enumeration, ranges: Ranges, sink: Sink, timeout_s: float) -> bool:
+    """Hands over what has finished; whether to stop."""
+    trials = workers.collect(timeout_s)
+    rows, broken = workers.take_rows()
     for span in broken:
-        _send_singly(loop, span)
+        tasks, rejected = _singly(space, points, span)
+        rows.append(rows_of([], [o.name for o in space.objectives], rejected, 0.0))
+        workers.submit(tasks, alone=True)
+    ranges.back(len(trials), 0)
+    for finished in rows:
+        ranges.back(len(finished), finished.rejected.total())
+    return sink(trials, rows)
 
 
-def _send_singly(loop: SpanLoop, span: Span) -> None:
+def _singly(space: Space, points: Enumeration, span: Span) -> tuple[list[Task], Counter[str]]:
     """A span that killed its worker, point by point: the one that does it is found, the others are innocent."""
     tasks: list[Task] = []
     rejected: Counter[str] = Counter()
     for index in span.indices():
-        point = loop.points.at(index)
-        rule = broken_rule(loop.space, point)
+        point = points.at(index)
+        rule = broken_rule(space, point)
         if rule is None:
             tasks.append(Task(span.offset + index, point))
         else:
             rejected[rule] += 1
-    loop.reject(rejected)
-    loop.plan.back(0, rejected.total())
-    loop.pool.submit(tasks, alone=True)
+    return tasks, rejected

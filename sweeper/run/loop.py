@@ -1,4 +1,4 @@
-"""The loop of a sweep: ask, evaluate, tell. It knows a pool, a search and where finished trials go; no files, no Ray.
+"""The loop of a sweep: ask, evaluate, tell. It knows workers, a search and where finished trials go; no files, no Ray.
 
 Two orders of telling. `run_free` tells results as they come, so no worker ever waits: fastest, but the search then
 depends on timing. `run_in_step` asks a batch, evaluates it, and tells it in trial order: the same seed gives the same
@@ -9,131 +9,163 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal, Protocol
 
 from simulator.inputs.errors import InputError
 from sweeper.search.base import Proposal, Search
 from sweeper.search.proposals import Proposals
+from sweeper.study.rows import Rows
 from sweeper.study.trial import Trial
 from sweeper.workers.worker import Task
 
 BATCH = 16  # trials per step of run_in_step; fixed, because the search depends on it
+MAX_CHEAP = 50  # designs that end below the full simulation per full one, before the space counts as exhausted
 POLL_SECONDS = 0.2
 DRAIN_SECONDS = 1.0
 
 End = Literal["complete", "exhausted", "stopped"]
 
 
-class Evaluations(Protocol):
-    """What the loop needs of a pool (`sweeper.workers.pool.Pool`)."""
+class Workers(Protocol):
+    """What evaluates tasks (`sweeper.workers.pool.Pool`, `sweeper.run.ladder.ladder.Climb`)."""
 
-    @property
-    def group(self) -> int: ...
+    def room(self) -> int:
+        """How many more tasks keep every worker busy."""
+        ...
 
-    def room(self) -> int: ...
+    def submit(self, tasks: Iterable[Task]) -> None:
+        """Queues tasks; each comes back from `collect` exactly once."""
+        ...
 
-    def submit(self, tasks: Iterable[Task]) -> None: ...
+    def collect(self, timeout_s: float) -> list[Trial]:
+        """What has finished, after at most `timeout_s`."""
+        ...
 
-    def collect(self, timeout_s: float) -> list[Trial]: ...
+
+class Sink(Protocol):
+    """Where a loop hands over what has finished, before anything else learns of it; several times a second also nothing."""
+
+    def __call__(self, trials: Sequence[Trial], rows: Sequence[Rows] = ()) -> bool:
+        """Takes the trials; returns whether the sweep should stop."""
+        ...
+
+
+def _as_it_is(trial: Trial) -> Trial | None:
+    return trial
 
 
 @dataclass
 class Loop:
-    """Everything a run needs. `record` takes each new trial, first of all; `tick` says whether to stop."""
+    """Everything a run needs. learn: called with each final trial before the search learns from it; returns what the search
+    gets instead, None for nothing."""
 
-    pool: Evaluations
+    workers: Workers
     search: Search
     proposals: Proposals
-    record: Callable[[Trial], None]
-    tick: Callable[[], bool]
+    sink: Sink
+    learn: Callable[[Trial], Trial | None] = _as_it_is
+
+    def take_over(self, trials: Sequence[Trial]) -> None:
+        """Learns from final trials of an earlier run, whose designs are not proposed again."""
+        self.proposals.remember(trials)
+        self.search.replay([trial for trial in map(self.learn, trials) if trial is not None])
+
+    def ask(self, numbers: Iterable[int]) -> dict[int, Proposal]:
+        """A proposal for each number; fewer where the search has none left."""
+        asked: dict[int, Proposal] = {}
+        for number in numbers:
+            proposal = self.proposals.next(self.search)
+            if proposal is None:
+                break
+            asked[number] = proposal
+        return asked
+
+    def tell(self, proposal: Proposal | None, trial: Trial) -> None:
+        """Passes a final trial on to whoever learns from it. proposal: None for a baseline."""
+        learned = self.learn(trial)
+        if proposal is not None:
+            self.proposals.finished(proposal, trial)
+            self.search.tell(proposal, learned)
 
 
-def run_free(loop: Loop, baselines: Sequence[Task], numbers: Iterable[int]) -> End:
-    """Evaluates `baselines`, then a proposal for every number, telling results as they come."""
-    free = iter(numbers)
-    waiting: dict[int, Proposal | None] = {task.number: None for task in baselines}
-    loop.pool.submit(baselines)
-    exhausted = False
-    while True:
-        if loop.tick():
-            _drain(loop, waiting)
-            return "stopped"
-        room = loop.pool.room()
-        if room > 0 and not exhausted:  # all at once, so that the pool can make calls of equal size
-            asked = _ask(loop, islice(free, room))
-            exhausted = asked is None
-            waiting.update(asked or {})
-            loop.pool.submit([Task(number, proposal.point) for number, proposal in (asked or {}).items()])
-        if not waiting:
-            return "exhausted" if exhausted else "complete"
-        for trial in loop.pool.collect(POLL_SECONDS):
-            _finish(loop, waiting, trial)
+def run_free(loop: Loop, baselines: Sequence[Task], numbers: Iterator[int], budget: int, waiting: Sequence[Trial] = ()) -> End:
+    """Evaluates `baselines`, then proposals until `budget` more trials are simulated in full.
 
-
-def run_in_step(loop: Loop, baselines: Sequence[Task], numbers: Sequence[int], earlier: Mapping[int, Trial]) -> End:
-    """As run_free in batches of 16, told in trial order. `earlier`: results of an interrupted run, by number.
-
-    An interrupted run is repeated proposal by proposal with its results looked up, which ends in the same state.
-    Raises InputError where the proposals differ from the earlier ones (another version of the sampler).
+    numbers: of the proposals, endless. waiting: short results of an interrupted run whose designs still have no verdict.
     """
-    todo = {task.number: Proposal({}) for task in baselines if task.number not in earlier}
-    if not _evaluate(loop, [task for task in baselines if task.number in todo], {}):
+    under_way: dict[int, Proposal | None] = {task.number: None for task in baselines}
+    under_way |= {short.number: Proposal(short.parameters) for short in waiting}
+    loop.workers.submit([*baselines, *(Task(short.number, short.parameters) for short in waiting)])
+    full = cheap = 0
+    exhausted = stop = False
+    while True:
+        room = min(loop.workers.room(), budget - full - len(under_way))
+        exhausted = exhausted or cheap > MAX_CHEAP * max(budget, 1)
+        if room > 0 and not exhausted and not stop:  # all at once, so that the workers can make calls of equal size
+            asked = loop.ask(next(numbers) for _ in range(room))
+            exhausted = not asked
+            under_way.update(asked)
+            loop.workers.submit(_tasks(asked))
+        if not under_way:
+            return "stopped" if stop else "exhausted" if exhausted and full < budget else "complete"
+        trials = loop.workers.collect(DRAIN_SECONDS if stop else POLL_SECONDS)
+        stopping, stop = stop, loop.sink(trials)
+        for trial in trials:
+            loop.tell(under_way.pop(trial.number), trial)
+            full += not trial.rung
+            cheap += bool(trial.rung)
+        if stopping:
+            return "stopped"
+
+
+def run_in_step(loop: Loop, baselines: Sequence[Task], first: int, budget: int, known: Mapping[int, Trial]) -> End:
+    """As run_free in batches of 16, which the search learns from in trial order, until there are `budget` trials, the `first`
+    (baselines and those of a warm start) included.
+
+    known: results of an interrupted run, final or short, by number. It is repeated proposal by proposal with its final
+    results looked up, which ends in the same state. Raises InputError where the proposals differ from the earlier ones
+    (another version of the sampler).
+    """
+    if _evaluated(loop, [task for task in baselines if task.number not in known]) is None:
         return "stopped"
-    for start in range(0, len(numbers), BATCH):
-        asked = _ask(loop, iter(numbers[start: start + BATCH]), partial=True) or {}
-        results = {number: earlier[number] for number in asked if number in earlier}
-        for number, trial in results.items():
-            if trial.parameters != asked[number].point:
+    full, cheap = first, 0
+    while full < budget:
+        wanted = min(BATCH, budget - full)
+        asked = loop.ask(range(first, first + wanted))
+        for number, proposal in asked.items():
+            if number in known and known[number].parameters != proposal.point:
                 raise InputError(f"trial {number} was another design before: this version searches differently; "
                                  "start a new study with --out")
-        new = [Task(number, proposal.point) for number, proposal in asked.items() if number not in results]
-        if not _evaluate(loop, new, results):
+        results = {number: known[number] for number in asked if number in known and not known[number].interim}
+        new = _evaluated(loop, _tasks({number: p for number, p in asked.items() if number not in results}))
+        if new is None:
             return "stopped"
+        results |= new
         for number, proposal in asked.items():
-            loop.proposals.finished(proposal, results[number])
-            loop.search.tell(proposal, results[number])
-        if len(asked) < len(numbers[start: start + BATCH]):
+            loop.tell(proposal, results[number])
+            full += not results[number].rung
+            cheap += bool(results[number].rung)
+        if len(asked) < wanted or cheap > MAX_CHEAP * budget:
             return "exhausted"
+        first += len(asked)
     return "complete"
 
 
-def _ask(loop: Loop, numbers: Iterator[int], *, partial: bool = False) -> dict[int, Proposal] | None:
-    """A proposal for each number; None (or, if partial, fewer) when the search has none left."""
-    asked: dict[int, Proposal] = {}
-    for number in numbers:
-        proposal = loop.proposals.next(loop.search)
-        if proposal is None:
-            return asked if asked or partial else None
-        asked[number] = proposal
-    return asked
+def _tasks(asked: Mapping[int, Proposal]) -> list[Task]:
+    return [Task(number, proposal.point) for number, proposal in asked.items()]
 
 
-def _evaluate(loop: Loop, tasks: Sequence[Task], results: dict[int, Trial]) -> bool:
-    """Adds the tasks' trials to `results`; False when told to stop first."""
-    waiting = {task.number for task in tasks}
-    loop.pool.submit(tasks)
-    while waiting:
-        if loop.tick():
-            for trial in loop.pool.collect(DRAIN_SECONDS):
-                loop.record(trial)
-            return False
-        for trial in loop.pool.collect(POLL_SECONDS):
-            loop.record(trial)
-            results[trial.number] = trial
-            waiting.discard(trial.number)
-    return not loop.tick()
-
-
-def _finish(loop: Loop, waiting: dict[int, Proposal | None], trial: Trial) -> None:
-    loop.record(trial)
-    proposal = waiting.pop(trial.number)
-    if proposal is not None:
-        loop.proposals.finished(proposal, trial)
-        loop.search.tell(proposal, trial)
-
-
-def _drain(loop: Loop, waiting: dict[int, Proposal | None]) -> None:
-    """What has finished already is kept."""
-    for trial in loop.pool.collect(DRAIN_SECONDS):
-        _finish(loop, waiting, trial)
+def _evaluated(loop: Loop, tasks: Sequence[Task]) -> dict[int, Trial] | None:
+    """The tasks' trials by number; None when it had to stop first: what has finished then is in the sink."""
+    results: dict[int, Trial] = {}
+    loop.workers.submit(tasks)
+    stop = loop.sink([])
+    while len(results) < len(tasks) and not stop:
+        trials = loop.workers.collect(POLL_SECONDS)
+        stop = loop.sink(trials)
+        results |= {trial.number: trial for trial in trials}
+    if not stop:
+        return results
+    if len(results) < len(tasks):
+        loop.sink(loop.workers.collect(DRAIN_SECONDS))
+    return None

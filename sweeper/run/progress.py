@@ -7,23 +7,29 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.run.screen import screen
-from sweeper.run.status import ShownStatus, describe
+from sweeper.run.screen import View, line, screen
+from sweeper.sinks.follower import Follower
+from sweeper.space.space import Space
+from sweeper.study.settings import SweepSettings
+from sweeper.study.tally import Tally
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 WINDOW_SECONDS = 10.0  # over which trials/s is measured
 MAX_CURVE = 512  # points of the hypervolume kept; every second one goes when there are more
+SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 3-15 s) ..."
 SLOW_SECONDS = 4.0  # a step of the start that takes longer is explained
 
 
 class Progress:
-    """Shows `Status` as it changes. `console` should write to stderr."""
+    """Shows a sweep as it changes. `console` should write to stderr."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._console = console
@@ -85,20 +91,20 @@ class Progress:
         """Trials begin now: time and rate count from here."""
         self._started_s = time.monotonic()
 
-    def show(self, status: ShownStatus) -> None:
-        """The numbers now."""
+    def show(self, view: View) -> None:
+        """The numbers now; rate and time of the view are filled in here."""
         if self._quiet:
             return
         self._shown_s = time.monotonic()
-        elapsed_s = self._shown_s - self._started_s
-        rate = self._rate(status.done)
+        done = view.tally.done
+        view = replace(view, rate=self._rate(done), elapsed_s=self._shown_s - self._started_s)
         if self._live:
-            if status.front:
-                self._remember(status.hypervolume)
-            self._live.update(screen(status, rate, self._curve, elapsed_s=elapsed_s, width=self._console.width), refresh=True)
-        elif status.done != self._said:
-            self._said = status.done
-            self.say(describe(status, rate, elapsed_s=elapsed_s))
+            if len(view.tally.front):
+                self._remember(view.tally.front.hypervolume())
+            self._live.update(screen(view, self._curve, self._console.width), refresh=True)
+        elif done != self._said:
+            self._said = done
+            self.say(line(view))
 
     def _rate(self, done: int) -> float:
         self._window.append((self._shown_s, done))
@@ -114,3 +120,24 @@ class Progress:
                 del self._curve[1::2]
                 self._stride *= 2
         self._shows += 1
+
+
+class Screen(Follower):
+    """Shows a sweep's numbers. `workers` (a `sweeper.workers.pool.Pool`) is set once they are there."""
+
+    def __init__(self, progress: Progress, space: Space, settings: SweepSettings, tally: Tally) -> None:
+        self._progress, self._space, self._settings, self._tally = progress, space, settings, tally
+        self.workers: Any = None
+
+    def on_tick(self) -> None:
+        """Shows them where it is time to."""
+        if self._progress.due:
+            self.show()
+
+    def show(self) -> None:
+        """Shows them now."""
+        space, settings, tally = self._space, self._settings, self._tally
+        total, size = settings.trials, space.size() if settings.exhaustive else None
+        if size is not None:
+            total = min(total, size + len(space.baselines) - tally.rejected.total())
+        self._progress.show(View(tally, space.objectives, total, self.workers.workers, f"{space.name}, {settings.sampler}"))

@@ -1,29 +1,75 @@
-"""The live screen of a running sweep, as one styled text: cheap to make, since it is made again and again."""
+"""What a running sweep shows: one styled text for a terminal, cheap to make since it is made again and again, or a line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.text import Text
 
-from sweeper.run.status import ShownStatus, clock
+from sweeper.space.objectives import Objective
+from sweeper.study.results import evenly
+from sweeper.study.tally import Tally
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NARROW, _BAR = 20, 40  # columns of the bar on a terminal of 80 columns and a wider one
 _CURVE = 24  # columns of the hypervolume's curve
 
 
-def screen(status: ShownStatus, rate: float, curve: Sequence[float], *, elapsed_s: float, width: int) -> Text:
+@dataclass(frozen=True)
+class View:
+    """A running sweep at one moment. total: trials there will be. rate: trials/s. title: the space and how it is searched."""
+
+    tally: Tally
+    objectives: Sequence[Objective]
+    total: int
+    workers: int
+    title: str
+    rate: float = 0.0
+    elapsed_s: float = 0.0
+
+    @property
+    def eta(self) -> str:
+        """'ETA 7 s'; '' where it is not known."""
+        left = self.total - self.tally.done
+        return f"ETA {clock(left / self.rate)}" if self.rate > 0 and left > 0 else ""
+
+    @property
+    def cache(self) -> tuple[float, float]:
+        """(share of operator prices that were found, seconds saved)."""
+        costs = self.tally.costs
+        return costs.hits / max(1, costs.hits + costs.misses), costs.saved_s
+
+
+def line(view: View) -> str:
+    """'120/200 trials, 80 feasible (2 failed), front 14, hypervolume 1.2e+03, 43 trials/s, ...'."""
+    tally, (found, saved_s) = view.tally, view.cache
+    failed = f", {tally.statuses['failed']} failed" if tally.statuses["failed"] else ""
+    return (f"{tally.done}/{view.total} trials, {tally.statuses['complete']} feasible{failed}, front {len(tally.front)}, "
+            f"hypervolume {tally.front.hypervolume():.4g}, {view.rate:.1f} trials/s, cache {found:.0%} hits "
+            f"({saved_s:.1f} s saved), {view.eta or f'{clock(view.elapsed_s)} elapsed'}")
+
+
+def screen(view: View, curve: Sequence[float], width: int) -> Text:
     """At most 7 lines of at most `width` columns. `curve`: the hypervolume so far, evenly over the run."""
-    lines = [_heading(status, elapsed_s, rate), _bar(status, rate, width), _counts(status), _front(status, curve),
-             *_best(status, width), _cache(status)]
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for i, line in enumerate(lines):
-        line.truncate(width, overflow="ellipsis")
-        text.append_text(line)
-        if i < len(lines) - 1:
-            text.append("\n")
-    return text
+    tally, (found, saved_s) = view.tally, view.cache
+    columns = _NARROW if width < 100 else _BAR
+    filled = min(columns, round(columns * tally.done / max(1, view.total)))
+    lines = [
+        Text.assemble((view.title, "bold"), f"  {view.workers} worker{'s' if view.workers != 1 else ''}, "
+                      f"{clock(view.elapsed_s)} elapsed" + (f", {view.eta}" if view.eta else "")),
+        Text.assemble(("━" * filled, "green"), ("━" * (columns - filled), "dim"),
+                      f" {tally.done:,}/{view.total:,} trials  {view.rate:.1f} trials/s"),
+        _counts(tally),
+        Text.assemble(_label("front"), f"{len(tally.front)} designs, hypervolume {tally.front.hypervolume():.4g}  ",
+                      (sparkline(evenly(curve, _CURVE)), "cyan")),
+        *_best(view, width),
+        Text.assemble(_label("cache"), f"{found:.0%} of operator prices found, {saved_s:.1f} s saved")]
+    for text in lines:
+        text.truncate(width, overflow="ellipsis")
+    joined = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+    joined.no_wrap, joined.overflow = True, "ellipsis"
+    return joined
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -33,55 +79,37 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
 
 
-def thinned(values: Sequence[float], columns: int = _CURVE) -> list[float]:
-    """At most `columns` of the values, evenly, the first and the last included."""
-    if len(values) <= columns:
-        return list(values)
-    return [values[round(i * (len(values) - 1) / (columns - 1))] for i in range(columns)]
+def clock(seconds: float) -> str:
+    """'7 s', '3 min 20 s', '2 h 5 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _label(name: str) -> tuple[str, str]:
     return (f"{name:10}", "dim")
 
 
-def _heading(status: ShownStatus, elapsed_s: float, rate: float) -> Text:
-    left = status.total - status.done
-    ends = f", ETA {clock(left / rate)}" if rate > 0 and left > 0 else ""
-    return Text.assemble((status.title, "bold"), f"  {status.workers} worker{'s' if status.workers != 1 else ''}, "
-                         f"{clock(elapsed_s)} elapsed{ends}")
-
-
-def _bar(status: ShownStatus, rate: float, width: int) -> Text:
-    columns = _NARROW if width < 100 else _BAR
-    filled = min(columns, round(columns * status.done / max(1, status.total)))
-    return Text.assemble(("━" * filled, "green"), ("━" * (columns - filled), "dim"),
-                         f" {status.done:,}/{status.total:,} trials  {rate:.1f} trials/s")
-
-
-def _counts(status: ShownStatus) -> Text:
-    text = Text.assemble(_label("designs"), f"{status.feasible:,} feasible, {status.infeasible:,} infeasible")
-    if status.pruned:
-        text.append(f", {status.pruned:,} ruled out early")
-    if status.failed:
-        text.append(f", {status.failed:,} failed", "red")
+def _counts(tally: Tally) -> Text:
+    counts = tally.statuses
+    text = Text.assemble(_label("designs"), f"{counts['complete']:,} feasible, {counts['infeasible']:,} infeasible")
+    if counts["pruned"]:
+        text.append(f", {counts['pruned']:,} ruled out early")
+    if counts["failed"]:
+        text.append(f", {counts['failed']:,} failed", "red")
     return text
 
 
-def _front(status: ShownStatus, curve: Sequence[float]) -> Text:
-    return Text.assemble(_label("front"), f"{status.front} designs, hypervolume {status.hypervolume:.4g}  ",
-                         (sparkline(thinned(curve)), "cyan"))
-
-
-def _best(status: ShownStatus, width: int) -> list[Text]:
+def _best(view: View, width: int) -> list[Text]:
     """The best of each objective, in as many lines as they need."""
     lines: list[Text] = []
-    for shown in status.best:
+    for objective, value in zip(view.objectives, view.tally.front.best(), strict=False):
+        shown = f"{objective.name} {value:.4g} {objective.unit}".rstrip()
         if not lines or len(lines[-1]) + 3 + len(shown) > width:
             lines.append(Text.assemble(_label("" if lines else "best"), shown))
         else:
             lines[-1].append(f"   {shown}")
     return lines
-
-
-def _cache(status: ShownStatus) -> Text:
-    return Text.assemble(_label("cache"), f"{status.hit_rate:.0%} of operator prices found, {status.saved_s:.1f} s saved")

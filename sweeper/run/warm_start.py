@@ -10,7 +10,7 @@ from typing import Any
 from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
 from simulator.version import simulator_version
-from sweeper.search.base import Point, Proposal, Search
+from sweeper.search.base import Point
 from sweeper.space.expressions.symbols import flatten
 from sweeper.space.file import load_space
 from sweeper.space.space import Space, Values
@@ -36,7 +36,7 @@ def warm_start(folders: Sequence[Path], space: Space) -> WarmStart:
 
     A result is taken over where the design is identical (its content key, which covers model, hardware, parallelism,
     serving, workload, SLO and costs), this version of the simulator made it, and it has every metric that the space reads;
-    it is judged anew. Other designs of their fronts that the space contains are seeds. Raises InputError where a folder
+    it is judged again. Other designs of their fronts that the space contains are seeds. Raises InputError where a folder
     holds no study.
     """
     results: dict[str, Trial] = {}
@@ -101,20 +101,3 @@ def _point(space: Space, trial: Trial) -> Values | None:
         return space.canonical({name: value for name, value in trial.parameters.items() if name in names})
     except InputError:
         return None
-
-
-class Seeded:
-    """A search that proposes given points first and learns from them as from any other."""
-
-    def __init__(self, search: Search, seeds: Sequence[Point]) -> None:
-        self.name = search.name
-        self._search, self._seeds = search, list(reversed(seeds))
-
-    def ask(self) -> Proposal | None:
-        return Proposal(self._seeds.pop()) if self._seeds else self._search.ask()
-
-    def tell(self, proposal: Proposal, trial: Trial | None) -> None:
-        self._search.tell(proposal, trial)
-
-    def replay(self, trials: Sequence[Trial]) -> None:
-        self._search.replay(trials)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from sweeper.search.base import Search, Skip
 from sweeper.search.simple import Random
 from sweeper.space.sampler_names import NAMES, check_name
 from sweeper.space.space import Space
-
-if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
 
 
 def build_search(name: str, space: Space, *, seed: int, in_flight: int, skip: Skip) -> Search:
@@ -63,6 +59,7 @@ def _optuna(name: str, space: Space, seed: int, in_flight: int, skip: Skip) -> S
 
     from optuna import samplers
 
+    from sweeper.search.batch_tpe import BatchTPESampler
     from sweeper.search.optuna_search import OptunaSearch
 
     def skip_encoded(encoded: dict[str, Any]) -> bool:
@@ -79,19 +76,5 @@ def _optuna(name: str, space: Space, seed: int, in_flight: int, skip: Skip) -> S
             sampler = samplers.QMCSampler(scramble=True, seed=seed, warn_asynchronous_seeding=False,
                                           warn_independent_sampling=False)
         else:
-            sampler = _tpe(4 if in_flight <= 32 else 16, skip_encoded, seed)
+            sampler = BatchTPESampler(batch=4 if in_flight <= 32 else 16, skip=skip_encoded, seed=seed)
     return OptunaSearch(name, space, sampler)
-
-
-def _tpe(batch: int, skip: Callable[[dict[str, Any]], bool], seed: int) -> BaseSampler:
-    """The batched TPE, or Optuna's own where this version of Optuna is new to the batched one."""
-    try:
-        from sweeper.search.batch_tpe import BatchTPESampler, usable
-
-        if usable():
-            return BatchTPESampler(batch=batch, skip=skip, seed=seed)
-    except ImportError:
-        pass
-    from optuna.samplers import TPESampler
-
-    return TPESampler(multivariate=True, constant_liar=True, seed=seed)

@@ -87,3 +87,8 @@ def _likelihood(scaled: Float64, outputs: Float64) -> float:
     whitened = np.linalg.solve(lower, outputs)
     return -0.5 * float((whitened * whitened).sum()) - outputs.shape[1] * float(np.log(np.diag(lower)).sum()) \
         - 0.5 * outputs.size * math.log(2.0 * math.pi)
+
+
+def normal_cdf(z: Float64) -> Float64:
+    """Of the standard normal, at each of `z` [n]."""
+    return 0.5 * np.array([math.erfc(value) for value in (-z / math.sqrt(2.0)).tolist()])

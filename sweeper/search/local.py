@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import moocore
 import numpy as np
 
 from sweeper.search.base import Proposal, Search, Skip
-from sweeper.search.codes import ABSENT, Coder, Codes, Float64
+from sweeper.search.codes import ABSENT, Coder, Codes
 from sweeper.space.space import Space
-from sweeper.study.front import signs
+from sweeper.study.front import Front, points
 from sweeper.study.trial import Trial
 
 START_TRIALS = 200  # of the search that finds a first front
@@ -30,16 +29,15 @@ class Local:
         self._space, self._skip, self._start = space, skip, start
         self._rng = np.random.default_rng(seed)
         self._coder = Coder(space)
-        self._signs = signs(space.objectives)
-        self._front: list[tuple[Float64, Codes]] = []
+        self._front = Front(len(space.objectives))  # members: rows of codes
         self._told = self._turn = 0
 
     def ask(self) -> Proposal | None:
-        if self._told < START_TRIALS or not self._front:
+        if self._told < START_TRIALS or not len(self._front):
             return self._start.ask()
         for _ in range(len(self._front)):
             self._turn += 1
-            neighbours = self._neighbours(self._front[self._turn % len(self._front)][1])
+            neighbours = self._neighbours(self._front.members[self._turn % len(self._front)])
             for row in neighbours[self._rng.permutation(len(neighbours))]:
                 point = self._coder.decode(row)
                 if not self._skip(point):
@@ -61,12 +59,8 @@ class Local:
             self._learn(trial.parameters, trial)
 
     def _learn(self, point: dict[str, object], trial: Trial) -> None:
-        if trial.status != "complete":
-            return
-        costs = np.array([trial.objectives[o.name] for o in self._space.objectives]) * self._signs
-        self._front.append((costs, self._coder.encode(point)))
-        kept = moocore.is_nondominated(np.array([costs for costs, _ in self._front]))
-        self._front = [member for member, keep in zip(self._front, kept, strict=True) if keep]
+        if trial.status == "complete":
+            self._front.add(points([trial], self._space.objectives)[0], self._coder.encode(point))
 
     def _neighbours(self, row: Codes) -> Codes:
         """Every canonical row one change away."""

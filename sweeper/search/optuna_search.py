@@ -1,14 +1,12 @@
 """Any Optuna sampler over an in-memory study, by ask and tell.
 
-Told states: complete and metric-infeasible trials are COMPLETE with named constraints (`set_constraint`); a point that
-was infeasible without a simulation has constraints but no values, so it is PRUNED, which TPE learns from too;
-failures and dropped points are FAIL, which samplers ignore.
+`sweeper.search.optuna_trials` says which state a trial has; a point that was dropped, or given up on the ladder, is FAIL,
+which samplers ignore.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import random
 import warnings
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search.base import Proposal
+from sweeper.search.optuna_trials import constraints, outcome
 from sweeper.space.space import Space
 from sweeper.study.trial import Trial
 
@@ -43,43 +42,31 @@ class OptunaSearch:
 
     def tell(self, proposal: Proposal, trial: Trial | None) -> None:
         handle = proposal.handle
-        state, values = _state(trial, self._space)
+        if trial is not None and trial.status == "pruned":
+            trial = None
         if handle is None:  # not asked for (a random stand-in): learn from it all the same
             if trial is not None:
                 self._study.add_trial(self._frozen(trial))
             return
+        state, values = (TrialState.FAIL, None) if trial is None else outcome(trial, self._space)
         if trial is not None:
-            for name, amount in trial.constraints.items():
-                handle.set_constraint(name, _bounded(amount))
+            for name, amount in constraints(trial).items():
+                handle.set_constraint(name, amount)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._study.tell(handle, values, state)
 
     def replay(self, trials: Sequence[Trial]) -> None:
-        self._study.add_trials([self._frozen(trial) for trial in trials if trial.parameters])
+        self._study.add_trials([self._frozen(trial) for trial in trials if trial.parameters and trial.status != "pruned"])
 
     def _frozen(self, trial: Trial) -> FrozenTrial:
-        state, values = _state(trial, self._space)
+        state, values = outcome(trial, self._space)
         encoded = self._space.encode(trial.parameters)
         absent = random.Random(trial.number)  # Optuna asks for every parameter, also for those a point does not have
         parameters = {name: encoded[name] if name in encoded else _any_value(distribution, absent)
                       for name, distribution in self._distributions.items()}
         return optuna.trial.create_trial(
-            state=state, values=values, params=parameters, distributions=self._distributions,
-            constraints={name: _bounded(amount) for name, amount in trial.constraints.items()})
-
-
-def _state(trial: Trial | None, space: Space) -> tuple[TrialState, list[float] | None]:
-    if trial is None or trial.status in ("failed", "pruned"):
-        return TrialState.FAIL, None
-    values = [trial.objectives.get(objective.name, math.nan) for objective in space.objectives]
-    if all(map(math.isfinite, values)):
-        return TrialState.COMPLETE, values
-    return (TrialState.PRUNED if trial.constraints else TrialState.FAIL), None
-
-
-def _bounded(amount: float) -> float:
-    return min(max(amount, -1e300), 1e300)
+            state=state, values=values, params=parameters, distributions=self._distributions, constraints=constraints(trial))
 
 
 def _any_value(distribution: BaseDistribution, rng: random.Random) -> Any:

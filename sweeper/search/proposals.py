@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeper.search.base import Proposal, Search
+from sweeper.search.base import Point, Proposal, Search
 from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
 from sweeper.study.trial import Trial
@@ -18,15 +18,17 @@ MAX_JUDGED = 10_000  # points whose legality is remembered
 
 
 class Proposals:
-    """Wraps a search. Repeats are told from memory and never simulated; they cost no trial."""
+    """Wraps a search. Repeats are answered from memory and never simulated; they cost no trial."""
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, rejected: Counter[str] | None = None, first: Sequence[Point] = ()) -> None:
+        """rejected: counts proposals that missed a constraint as written, by its name. first: points that come before the
+        search's own, which learns from them as from any other."""
+        self._first = list(reversed(first))
         self._space = space
         self._random = random.Random(seed)
         self._known: dict[str, Trial | None] = {}  # None: under evaluation
         self._judged: dict[str, str | None] = {}  # by key: what `broken_rule` says
-        self.rejected: Counter[str] = Counter()  # proposals that missed a constraint as written, by its name
-        self.repeats = 0
+        self.rejected = Counter[str]() if rejected is None else rejected
 
     def remember(self, trials: Sequence[Trial]) -> None:
         """Points of an earlier run: they are not evaluated again."""
@@ -41,7 +43,7 @@ class Proposals:
         """A new, legal point, marked as under evaluation; None when there is none left."""
         repeats = 0
         while repeats < MAX_REPEATS:
-            proposal = search.ask()
+            proposal = Proposal(self._first.pop()) if self._first else search.ask()
             if proposal is None:
                 return None
             key = self._space.key(proposal.point)
@@ -51,8 +53,6 @@ class Proposals:
                 return proposal
             if rule is not None:
                 self.rejected[rule] += 1
-            else:
-                self.repeats += 1
             search.tell(proposal, self._known.get(key))
             repeats += 1
         return self._unseen()

@@ -6,8 +6,9 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeper.study.front import reference_point
+
 Float64 = NDArray[np.float64]
-BEYOND = 0.1  # of the costs' range, from the worst cost to the reference point: extremes count, too
 
 
 def best_first(costs: Float64, wanted: int) -> NDArray[np.int64]:
@@ -34,7 +35,7 @@ def _most_hypervolume(costs: Float64, wanted: int) -> NDArray[np.int64]:
     copies = np.setdiff1d(np.arange(len(costs)), first)
     if len(first) <= wanted:
         return np.concatenate([first, copies[: wanted - len(first)]])
-    reference = _reference(costs)
+    reference = reference_point(costs)
     kept = first
     excess = len(first) - wanted
     while len(kept) > wanted:
@@ -47,11 +48,6 @@ def _most_hypervolume(costs: Float64, wanted: int) -> NDArray[np.int64]:
 def hypervolume_shares(costs: Float64) -> Float64:
     """What each row adds to the hypervolume of all, as shares of one; equal rows share, all do where none adds any."""
     rows, which, copies = np.unique(costs, axis=0, return_inverse=True, return_counts=True)
-    added = np.asarray(moocore.hv_contributions(rows, ref=_reference(costs)))
+    added = np.asarray(moocore.hv_contributions(rows, ref=reference_point(costs)))
     total = added.sum()
     return (added / total / copies)[which.ravel()] if total > 0 else np.full(len(costs), 1.0 / len(costs))
-
-
-def _reference(costs: Float64) -> Float64:
-    worst, best = costs.max(axis=0), costs.min(axis=0)
-    return np.asarray(worst + BEYOND * np.where(worst > best, worst - best, np.maximum(np.abs(worst), 1e-12)))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sweeper.search.base import Proposal, Skip
 from sweeper.search.codes import ABSENT, Coder, Codes, Float64
-from sweeper.search.gaussian import Gaussian, fit, length_scales
+from sweeper.search.gaussian import Gaussian, fit, length_scales, normal_cdf
 from sweeper.space.space import Space
 from sweeper.study.front import signs
 from sweeper.study.trial import Trial
@@ -119,7 +119,7 @@ class Surrogate:
         mean, deviation = model.predict(self._coder.features(candidates))
         if not (violations > 0).any():
             return mean[:, :-1], deviation[:, :-1], np.ones(len(candidates))
-        return mean[:, :-1], deviation[:, :-1], _normal_cdf(-mean[:, -1] / deviation[:, -1])
+        return mean[:, :-1], deviation[:, :-1], normal_cdf(-mean[:, -1] / deviation[:, -1])
 
     def _chosen_rows(self, costs: Float64, feasible: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Which trials the process is fitted to: all of them, or the best by rank and a random share of the rest."""
@@ -230,7 +230,3 @@ def _even(costs: Float64) -> Float64:
         elif len(finite) and (finite < 0).all():
             result[:, column] = -np.log(-values)
     return result
-
-
-def _normal_cdf(z: Float64) -> Float64:
-    return 0.5 * np.array([math.erfc(value) for value in (-z / math.sqrt(2.0)).tolist()])

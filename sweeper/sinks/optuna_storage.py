@@ -8,25 +8,21 @@ a kill leaves nothing out and nothing twice (one trial is one transaction, or on
 from __future__ import annotations
 
 import logging
-import math
-import threading
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
+from sweeper.sinks.follower import StoreFollower
 from sweeper.space.parameters import Choices, label
 from sweeper.space.space import Space
+from sweeper.study.ending import Ending
 from sweeper.study.ledger import cut_torn_tail
 from sweeper.study.trial import Trial, from_json_line
 
 DATABASES = ("sqlite", "postgresql", "mysql")
 NUMBER = "trial"  # user attribute: the number in the ledger (Optuna numbers trials as they arrive)
-LOOK_SECONDS = 1.0  # between two looks at the ledger
-RETRY_SECONDS = 30.0
-CLOSE_SECONDS = 120.0  # how long the end of a sweep waits
 
 
 def check_storage(url: str) -> str:
@@ -43,53 +39,21 @@ def study_name(space: Space, study_id: str) -> str:
     return f"{space.name}-{study_id[:8]}"
 
 
-class Mirror:
+class Mirror(StoreFollower):
     """Copies one ledger. `warn` takes a line of text, from the thread."""
 
     def __init__(self, url: str, space: Space, study_id: str, ledger: Path, warn: Callable[[str], None]) -> None:
-        self._url, self._space, self._ledger, self._warn = url, space, ledger, warn
+        super().__init__("the Optuna storage", f"the Optuna storage {url}", "`resume` with the same --storage completes it", warn)
+        self._url, self._space, self._ledger = url, space, ledger
         self._name = study_name(space, study_id)
         self._study: Any = None
         self._known: set[int] = set()  # numbers that the storage has
         self._offset = 0  # in the ledger: everything before it was copied
-        self._closing = threading.Event()
-        self._give_up = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="optuna-storage", daemon=True)
-        self.complete = False  # every finished trial was copied
 
-    def start(self) -> None:
-        self._thread.start()
+    def disconnect(self) -> None:
+        self._study, self._offset = None, 0
 
-    def close(self) -> bool:
-        """Waits until everything is copied, at most two minutes; False where that was not possible."""
-        self._closing.set()
-        self._thread.join(CLOSE_SECONDS)
-        self._give_up.set()
-        if not self.complete:
-            self._warn("the Optuna storage does not have the whole sweep; `resume` with the same --storage completes it")
-        return self.complete
-
-    def _loop(self) -> None:
-        warned = False
-        retry_at_s = 0.0
-        while not self._give_up.is_set():
-            closing = self._closing.wait(LOOK_SECONDS)
-            if not closing and time.monotonic() < retry_at_s:
-                continue
-            try:
-                self._copy()
-                self.complete = closing and not self._give_up.is_set()
-            except Exception as error:  # any failure of a storage is only a warning
-                self._study, self._offset = None, 0  # connect afresh, and ask again what is there
-                retry_at_s = time.monotonic() + RETRY_SECONDS
-                if not warned:
-                    warned = True
-                    self._warn(f"the Optuna storage {self._url} cannot be written ({_first_line(error)}); the sweep goes on "
-                               "and catches up later")
-            if closing:
-                return
-
-    def _copy(self) -> None:
+    def copy(self, ending: Ending | None) -> None:
         """Everything whole in the ledger that the storage does not have."""
         if self._study is None:
             self._study = _open(self._url, self._name, self._space)
@@ -110,16 +74,12 @@ class Mirror:
 
 
 def frozen(trial: Trial, space: Space) -> Any:
-    """The trial as Optuna keeps it: values as the space's file has them, constraints, and in words why it ended.
-
-    COMPLETE where it has every objective (an infeasible one shows by its constraints), PRUNED where it was infeasible or
-    given up without them, FAIL where it failed.
-    """
+    """The trial as Optuna keeps it: values as the space's file has them, constraints, and in words why it ended."""
     import optuna
 
-    values = [trial.objectives.get(objective.name, math.nan) for objective in space.objectives]
-    finite = all(map(math.isfinite, values)) and trial.status in ("complete", "infeasible")
-    state = optuna.trial.TrialState
+    from sweeper.search.optuna_trials import constraints, outcome
+
+    state, values = outcome(trial, space)
     distributions, parameters = {}, {}
     for parameter in space.parameters:
         if parameter.name in trial.parameters:
@@ -128,9 +88,7 @@ def frozen(trial: Trial, space: Space) -> Any:
     notes = {NUMBER: trial.number, "status": trial.status, "reason": trial.reason, "baseline": trial.baseline,
              "design_key": trial.design_key, "rung": trial.rung, "seconds": trial.seconds}
     return optuna.trial.create_trial(
-        state=state.COMPLETE if finite else state.FAIL if trial.status == "failed" else state.PRUNED,
-        values=values if finite else None, params=parameters, distributions=distributions,
-        constraints={name: min(max(amount, -1e300), 1e300) for name, amount in trial.constraints.items()},
+        state=state, values=values, params=parameters, distributions=distributions, constraints=constraints(trial),
         user_attrs={name: note for name, note in notes.items() if note != ""})
 
 
@@ -162,7 +120,7 @@ def _journal(path: Path) -> Any:
     """A journal whose last line is whole: what a full disk or a power cut left half is cut off, since Optuna would write
     its next record behind it and never read the file again.
 
-    path: absolute. The lock is a symbolic link to it, and of one that leads nowhere Optuna waits for ever.
+    path: absolute. The lock is a symbolic link to it, and Optuna never stops waiting for one that leads nowhere.
     """
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
@@ -174,11 +132,3 @@ def _journal(path: Path) -> Any:
     finally:
         lock.release()
     return JournalFileBackend(str(path), lock)
-
-
-def _first_line(error: BaseException) -> str:
-    """What went wrong first: Optuna wraps a database's own error in a general remark."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {text[:200]}"

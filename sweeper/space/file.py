@@ -1,4 +1,4 @@
-"""From a search-space YAML to a Space: every mistake is found here, before anything runs, and told in one line."""
+"""From a search-space YAML to a Space: every mistake is found here, before anything runs, and explained in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulator.results.metrics import ALL_METRICS, CAPACITY_METRICS
 from sweeper.space import legality
 from sweeper.space.expressions import expression as expressions
 from sweeper.space.expressions.checking import base_unit
-from sweeper.space.expressions.grammar import FUNCTIONS, KEYWORDS, Name
+from sweeper.space.expressions.grammar import FUNCTIONS, KEYWORDS, Name, is_unit
 from sweeper.space.expressions.symbols import Flat, Symbol, all_symbols, design_symbols, flatten
 from sweeper.space.objectives import Constraint, Objective
 from sweeper.space.parameters import Parameter, domain
@@ -148,7 +148,7 @@ def _keys(name: str, spec: ParameterSpec) -> tuple[str, ...]:
             raise InputError(f"'{key}' is listed twice", key="sets")
     if not _SHORT_NAME.fullmatch(name):
         raise InputError("a parameter with 'sets' needs a short name of letters, digits and underscores")
-    if name in symbols or name in ALL_METRICS or name in FUNCTIONS or name in KEYWORDS or _is_unit(name):
+    if name in symbols or name in ALL_METRICS or name in FUNCTIONS or name in KEYWORDS or is_unit(name):
         raise InputError(f"'{name}' already means something in expressions; choose another name")
     return tuple(spec.sets)
 
@@ -163,14 +163,6 @@ def _check_key(key: str) -> None:
         settable = [s for s in symbols if "[" not in s and s != "devices" and ("." in s) == ("." in key)]
         hint = "" if "." in key else " (a short name of your own needs 'sets: [design keys]')"
         raise InputError(f"unknown design key '{key[:80]}'; {nearest(key, settable)}{hint}")
-
-
-def _is_unit(text: str) -> bool:
-    try:
-        unit_scale(text)
-    except InputError:
-        return False
-    return True
 
 
 def _ordered(parameters: list[Parameter]) -> tuple[Parameter, ...]:

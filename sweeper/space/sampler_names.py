@@ -9,9 +9,9 @@ NAMES = ("gp", "tpe", "local", "nsga2", "nsga3", "random", "qmc")
 ALL_NAMES = ("auto", "exhaustive", *NAMES)
 
 
-def check_name(name: str) -> str:
-    """The name, where a sampler has it. Raises InputError with the nearest one otherwise."""
+def check_name(name: str, key: str = "study.sampler") -> str:
+    """The name, where a sampler has it. Raises InputError with the nearest one otherwise; key: who says the name."""
     known = [*ALL_NAMES, *plugins.declared(plugins.SAMPLERS_GROUP)]
     if name not in known:
-        raise InputError(f"unknown sampler '{name}'; {nearest(name, known)}", key="study.sampler")
+        raise InputError(f"unknown sampler '{name}'; {nearest(name, known)}", key=key)
     return name

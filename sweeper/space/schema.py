@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -19,11 +21,7 @@ def _number(value: object) -> object:
 
 
 def _duration(value: str) -> str:
-    try:
-        seconds = units.parse(value, "s")
-    except InputError as error:
-        raise ValueError(error.message) from error
-    if seconds <= 0:
+    if _as_value_error(partial(units.parse, unit="s"), value) <= 0:
         raise ValueError(f"must be above 0, got {value!r}")
     return value
 
@@ -43,8 +41,13 @@ def _texts(value: object) -> object:
 
 
 def _sampler(value: str) -> str:
+    return _as_value_error(check_name, value)
+
+
+def _as_value_error(check: Callable[[str], Any], value: str) -> Any:
+    """What `check` returns; its InputError as the ValueError that pydantic takes."""
     try:
-        return check_name(value)
+        return check(value)
     except InputError as error:
         raise ValueError(error.message) from error
 

@@ -17,7 +17,6 @@ from sweeper.study.replication import Replicated
 from sweeper.study.trial import BOUND, Status, Trial
 
 BATCH = 4096  # trials between two sortings out of the front
-MAX_SAMPLE = 5_000  # trials that a report draws
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,6 @@ class Digest:
     def trials(self) -> Iterator[Trial]:
         """Every trial, by number."""
         return ledger.at_offsets(self.path, self.offsets.tolist())
-
-    def sample(self) -> list[Trial]:
-        """At most MAX_SAMPLE trials, evenly over the numbers, and all of `kept`; by number."""
-        step = -(-self.count // MAX_SAMPLE) if self.count else 1
-        chosen = {t.number: t for t in ledger.at_offsets(self.path, self.offsets[::step].tolist())}
-        chosen.update({t.number: t for t in (*self.kept, *self.near)})
-        return [chosen[number] for number in sorted(chosen)]
-
 
 def digest(space: Space, path: Path) -> Digest:
     """Reads the ledger at `path`. Raises InputError where it is damaged."""

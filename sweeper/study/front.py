@@ -6,6 +6,7 @@ Objectives are compared as they are, without noise margins; maximised ones are n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import moocore
 import numpy as np
@@ -18,18 +19,23 @@ Points = NDArray[np.float64]
 REFERENCE_MARGIN = 0.1  # of each objective's range
 
 
+def competes(trial: Trial) -> bool:
+    """Whether a trial may be on the front: complete, and inside the space (a baseline outside it has no parameters)."""
+    return trial.status == "complete" and bool(trial.parameters or not trial.baseline)
+
+
+def first_of_each(design_keys: Sequence[str]) -> list[int]:
+    """Indices of the first trial of each design; a trial without a key is a design of its own."""
+    first: dict[str | int, int] = {}
+    for i, key in enumerate(design_keys):
+        first.setdefault(key or i, i)
+    return list(first.values())
+
+
 def eligible(trials: Sequence[Trial]) -> list[Trial]:
-    """Complete trials inside the space, one for each design (the first), by number; baselines outside stay apart."""
-    seen: set[str] = set()
-    result = []
-    for trial in sorted(trials, key=lambda t: t.number):
-        if trial.status != "complete" or (trial.baseline and not trial.parameters):
-            continue
-        if trial.design_key and trial.design_key in seen:
-            continue
-        seen.add(trial.design_key)
-        result.append(trial)
-    return result
+    """The trials that compete, one for each design (the first), by number."""
+    ordered = sorted(filter(competes, trials), key=lambda t: t.number)
+    return [ordered[i] for i in first_of_each([t.design_key for t in ordered])]
 
 
 def points(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Points:
@@ -54,6 +60,11 @@ def front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Tria
     return [candidates[i] for i in order]
 
 
+def dominates(a: Points, b: Points) -> bool:
+    """Whether costs `a` [objectives] are no worse than `b` anywhere and better somewhere."""
+    return bool((a <= b).all() and (a < b).any())
+
+
 def reference_point(table: Points) -> Points:
     """The corner that hypervolume is measured to.
 
@@ -70,24 +81,80 @@ def hypervolume(table: Points, reference: Points) -> float:
     return float(moocore.hypervolume(table, ref=reference)) if len(table) else 0.0
 
 
-def convergence(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[tuple[int, float]]:
-    """(trial number, hypervolume after it) at each trial that moved the front, to the final reference point."""
-    candidates = eligible(trials)
-    if not candidates:
-        return []
-    table = points(candidates, objectives)
-    reference = reference_point(table)
-    best = table[:0]
-    steps: list[tuple[int, float]] = []
-    for trial, row in zip(candidates, table, strict=True):
-        if len(best) and bool(np.any(np.all(best <= row, axis=1))):
-            continue
-        best = np.vstack([best[~np.all(row <= best, axis=1)], row])
-        steps.append((trial.number, hypervolume(best, reference)))
-    return steps
-
-
 def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
     """The eligible trial with the best value of one objective (the earliest of equals); None without any."""
-    sign = 1.0 if objective.direction == "minimize" else -1.0
+    sign = signs([objective])[0]
     return min(eligible(trials), key=lambda t: (sign * t.objectives[objective.name], t.number), default=None)
+
+
+class Front:
+    """Non-dominated points kept as they come in, oldest first: a few microseconds a point.
+
+    ties: whether points that are equal in every objective all stay; otherwise the first does.
+    """
+
+    def __init__(self, objectives: int, *, ties: bool = False) -> None:
+        self.costs: Points = np.empty((0, objectives))
+        self.members: list[Any] = []  # what came with each point
+        self._ties = ties
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def add(self, costs: Points, member: Any) -> bool:
+        """Takes a point [objectives] into account; whether it is on the front now."""
+        no_worse = (self.costs <= costs).all(axis=1)
+        if bool((self.costs[no_worse] < costs).any() if self._ties else no_worse.any()):
+            return False
+        stays = np.asarray(~((costs <= self.costs).all(axis=1) & (costs < self.costs).any(axis=1)))
+        if not stays.all():
+            self.members = [held for held, stay in zip(self.members, stays, strict=True) if stay]
+        self.costs = np.vstack([self.costs[stays], costs])
+        self.members.append(member)
+        return True
+
+
+class LiveFront:
+    """The front of a running sweep, the same as `front` of its trials, with its hypervolume when asked for."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self._objectives, self._signs = objectives, signs(objectives)
+        self._front = Front(len(objectives), ties=True)
+        self._extremes: Points | None = None  # [2, objectives]: best and worst of all complete trials
+        self._hypervolume: float | None = 0.0
+        self._keys: set[str] = set()  # of designs that were on the front once
+
+    def add(self, trial: Trial) -> None:
+        """Takes a trial into account."""
+        if competes(trial):
+            self.add_rows(np.array([[trial.objectives[o.name] for o in self._objectives]]), [trial.design_key])
+
+    def add_rows(self, objectives: Points, design_keys: Sequence[str]) -> None:
+        """Takes complete trials into account: their objectives [n, objectives], and the keys of their designs."""
+        table = objectives * self._signs
+        if not len(table):
+            return
+        extremes = self._extremes
+        if extremes is None or bool((table < extremes[0]).any() or (table > extremes[1]).any()):
+            seen = table if extremes is None else np.vstack([extremes, table])
+            self._extremes, self._hypervolume = np.stack([seen.min(axis=0), seen.max(axis=0)]), None
+        kept = np.flatnonzero(moocore.is_nondominated(table, keep_weakly=True)).tolist() if len(table) > 1 else [0]
+        for i in kept:
+            key = design_keys[i]
+            if not (key and key in self._keys) and self._front.add(table[i], key):
+                self._keys.add(key)
+                self._hypervolume = None
+
+    def __len__(self) -> int:
+        return len(self._front)
+
+    def best(self) -> list[float]:
+        """The best value of each objective so far, as the objective has it; empty without a complete trial."""
+        return [] if self._extremes is None else (self._extremes[0] * self._signs).tolist()
+
+    def hypervolume(self) -> float:
+        """Dominated volume up to a corner just beyond the worst complete trial so far."""
+        if self._hypervolume is None:
+            assert self._extremes is not None
+            self._hypervolume = hypervolume(self._front.costs, reference_point(self._extremes))
+        return self._hypervolume

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,11 +30,12 @@ try:  # libyaml writes the same text eight times as fast
 except ImportError:
     from yaml import SafeDumper  # type: ignore[assignment]
 
-# Metrics that stand beside the objectives in pareto.csv; trials.parquet has all.
+# Metrics that stand next to the objectives in pareto.csv; trials.parquet has all.
 KEY_METRICS = ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99", "e2e_p99", "output_throughput", "goodput",
                "slo_attainment", "energy_per_token", "power", "devices", "capital", "cost_per_hour",
                "cost_per_million_tokens", "capacity", "capacity_low", "capacity_high", "goodput_at_slo",
                "cost_per_million_tokens_at_slo", "kv_use_peak", "preemptions")
+T = TypeVar("T")
 TRIALS_FILE = "trials.parquet"
 ROW_GROUP = 8192  # trials in memory at once while trials.parquet is written
 MAX_BEST = 50  # designs of the front written to best/
@@ -73,6 +75,13 @@ def write_pareto(path: Path, space: Space, found: Digest) -> None:
     _replacing(path).replace(path)
 
 
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most `most` of the items, evenly, the first and the last included."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
 def ties_both_ways(found: Digest) -> dict[int, list[int]]:
     """Trial -> trials that it ties with: of one on the front also those behind it."""
     pairs = {(a, b) for a, others in found.ties.items() for b in others}
@@ -84,68 +93,58 @@ def ties_both_ways(found: Digest) -> dict[int, list[int]]:
 
 def write_trials(path: Path, space: Space, found: Digest) -> None:
     """Every trial as a typed table; columns as in pareto.csv, all metrics, violations as `violation: <constraint>`."""
-    schema = trials_schema(space, found)
-    on_front = {t.number for t in found.front}
-    trials, ties = found.trials(), ties_both_ways(found)
-    with pq.ParquetWriter(_replacing(path), schema) as writer:
+    columns = trials_columns(space, found)
+    trials = found.trials()
+    with pq.ParquetWriter(_replacing(path), trials_table(columns, []).schema) as writer:
         while batch := list(islice(trials, ROW_GROUP)):
-            writer.write_table(trials_table(space, batch, schema, on_front, ties))
+            writer.write_table(trials_table(columns, batch))
     _replacing(path).replace(path)
 
 
-def trials_schema(space: Space, found: Digest) -> pa.Schema:
-    """Names and types of the columns; a metric or a constraint that no trial has is left out."""
-    columns: dict[str, pa.DataType] = {"trial": pa.int64(), "status": pa.string(), "reason": pa.string(),
-                                       "baseline": pa.string(), "pareto": pa.bool_()}
-    columns |= {objective_column(o): pa.float64() for o in space.objectives}
-    columns |= {parameter_column(p): _parameter_type(p) for p in space.parameters}
+Columns = dict[str, tuple[pa.DataType, Callable[[Trial], Any]]]  # name -> type, and what stands there for a trial
+
+
+def trials_table(columns: Columns, trials: Sequence[Trial]) -> pa.Table:
+    """Trials in `columns`; absent values are null."""
+    return pa.table({name: pa.array([value(trial) for trial in trials], kind) for name, (kind, value) in columns.items()})
+
+
+def trials_columns(space: Space, found: Digest) -> Columns:
+    """The columns of a study; a metric or a constraint that no trial has is left out. `pareto`: whether the trial is on the
+    front."""
+    number, text, flag, count = pa.float64(), pa.string(), pa.bool_(), pa.int64()
+    on_front, ties = {t.number for t in found.front}, ties_both_ways(found)
+    columns: Columns = {"trial": (count, lambda t: t.number), "status": (text, lambda t: t.status),
+                        "reason": (text, lambda t: t.reason), "baseline": (text, lambda t: t.baseline),
+                        "pareto": (flag, lambda t: t.number in on_front)}
+    columns |= {objective_column(o): (number, _entry("objectives", o.name)) for o in space.objectives}
+    columns |= {parameter_column(p): (_parameter_type(p), _parameter_value(p)) for p in space.parameters}
     for name, metric in ALL_METRICS.items():
         if name in found.metrics:
-            columns.setdefault(metric.column, pa.float64())
+            columns.setdefault(metric.column, (number, _entry("metrics", name)))
     if space.replicates > 1:
         for o in space.objectives:
-            columns.setdefault(half_width_column(o.name, objective_column(o)), pa.float64())
+            columns[half_width_column(o.name, objective_column(o))] = number, partial(_objective_width, o.name)
         for name, metric in ALL_METRICS.items():
             if name in found.half_widths:
-                columns.setdefault(half_width_column(name, metric.column), pa.float64())
-        columns |= {"ties_with": pa.string(), "unsure": pa.string()}
-    columns |= {f"violation: {name}": pa.float64() for name in found.violations}
-    columns |= {"design_key": pa.string(), "evaluation_s": pa.float64(), "worker": pa.string(), "attempt": pa.int64(),
-                "cached": pa.bool_()}
-    return pa.schema(list(columns.items()))
+                columns.setdefault(half_width_column(name, metric.column), (number, partial(_metric_width, name)))
+        columns["ties_with"] = text, lambda t: " ".join(map(str, ties[t.number])) if t.number in ties else None
+        columns["unsure"] = text, lambda t: ", ".join(t.unsure) or None
+    columns |= {f"violation: {name}": (number, _entry("constraints", name)) for name in found.violations}
+    return columns | {"design_key": (text, lambda t: t.design_key), "evaluation_s": (number, lambda t: t.seconds),
+                      "worker": (text, lambda t: t.worker), "attempt": (count, lambda t: t.attempt),
+                      "cached": (flag, lambda t: t.cached)}
 
 
-def trials_table(space: Space, trials: Sequence[Trial], schema: pa.Schema, on_front: Set[int],
-                 ties: Mapping[int, Sequence[int]]) -> pa.Table:
-    """Trials in the columns of `schema`. Absent values are null; `pareto` says whether the trial is on the front.
+def _entry(field: str, name: str) -> Callable[[Trial], Any]:
+    return lambda trial: getattr(trial, field).get(name)
 
-    ties: `ties_both_ways`.
-    """
-    columns: dict[str, list[Any]] = {
-        f"violation: {name}": [t.constraints.get(name) for t in trials]
-        for name in dict.fromkeys(n for t in trials for n in t.constraints)}
-    wanted = set(schema.names)
-    columns |= {metric.column: [t.metrics.get(name) for t in trials] for name, metric in ALL_METRICS.items()
-                if metric.column in wanted}
-    columns |= {objective_column(o): [t.objectives.get(o.name) for t in trials] for o in space.objectives}
-    if space.replicates > 1:
-        columns |= {half_width_column(name, metric.column): [_width(t, name) for t in trials]
-                    for name, metric in ALL_METRICS.items()}
-        columns |= {half_width_column(o.name, objective_column(o)):
-                    [t.half_width(o.name) if o.name in t.replicates else None for t in trials] for o in space.objectives}
-        columns["ties_with"] = [" ".join(map(str, ties[t.number])) if t.number in ties else None for t in trials]
-        columns["unsure"] = [", ".join(t.unsure) or None for t in trials]
-    for parameter in space.parameters:
-        text = pa.types.is_string(schema.field(parameter_column(parameter)).type)
-        values = [t.parameters.get(parameter.name) for t in trials]
-        columns[parameter_column(parameter)] = [None if v is None else label(v) for v in values] if text else values
-    columns |= {"trial": [t.number for t in trials], "status": [t.status for t in trials],
-                "reason": [t.reason for t in trials], "baseline": [t.baseline for t in trials],
-                "pareto": [t.number in on_front for t in trials], "design_key": [t.design_key for t in trials],
-                "evaluation_s": [t.seconds for t in trials], "worker": [t.worker for t in trials],
-                "attempt": [t.attempt for t in trials], "cached": [t.cached for t in trials]}
-    nothing = [None] * len(trials)
-    return pa.table([pa.array(columns.get(f.name, nothing), f.type) for f in schema], schema=schema)
+
+def _parameter_value(parameter: Parameter) -> Callable[[Trial], Any]:
+    name = parameter.name
+    if not pa.types.is_string(_parameter_type(parameter)):
+        return lambda t: t.parameters.get(name)
+    return lambda t: label(t.parameters[name]) if name in t.parameters else None
 
 
 def _parameter_type(parameter: Parameter) -> pa.DataType:
@@ -208,9 +207,13 @@ def half_width_column(name: str, column: str) -> str:
     return f"{name}_half_width{column.removeprefix(name)}"
 
 
-def _width(trial: Trial, metric: str) -> float | None:
-    """Of a metric: 0 where it does not vary, None for a trial that was not simulated."""
+def _metric_width(metric: str, trial: Trial) -> float | None:
+    """0 where the metric does not vary, None for a trial that was not simulated."""
     return trial.half_widths.get(metric, 0.0) if metric in trial.metrics else None
+
+
+def _objective_width(objective: str, trial: Trial) -> float | None:
+    return trial.half_width(objective) if objective in trial.replicates else None
 
 
 def parameter_column(parameter: Parameter) -> str:

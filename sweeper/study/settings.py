@@ -26,6 +26,11 @@ class SweepSettings:
     storage: str | None = None  # of Optuna, to which finished trials are copied (sweeper.sinks.optuna_storage)
     ladder: dict[str, Any] | None = None  # sweeper.run.ladder.ladder.Rungs; None: every design is simulated in full
 
+    @property
+    def exhaustive(self) -> bool:
+        """Whether every point of the space is evaluated, in order, instead of what a search proposes."""
+        return self.sampler == "exhaustive"
+
 
 def settings_of(header: Header, **changes: Any) -> SweepSettings:
     """The settings in a ledger's header, with those `changes` that are not None."""

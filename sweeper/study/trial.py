@@ -11,8 +11,7 @@ from simulator.analysis.confidence import half_width
 from simulator.inputs.errors import InputError
 
 Status = Literal["complete", "infeasible", "failed", "pruned"]
-
-
+STATUSES: tuple[Status, ...] = get_args(Status)
 BOUND, SHORT = "bound", "short"  # rungs below the full simulation
 
 
@@ -75,7 +74,6 @@ class Trial:
 
 
 _STRICT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-_STATUSES = frozenset(get_args(Status))
 _NUMBERS = ("metrics", "objectives", "constraints")
 _OF_REPLICATES = ("half_widths", "samples", "replicates", "unsure")  # finite; left out of the line where empty
 
@@ -84,7 +82,7 @@ def from_json_line(line: str) -> Trial:
     """The trial in a line written by `to_json_line`. Raises InputError where the line is not one."""
     try:
         plain = json.loads(line)
-        if not isinstance(plain, dict) or plain.get("status") not in _STATUSES:
+        if not isinstance(plain, dict) or plain.get("status") not in STATUSES:
             raise ValueError("not a trial")
         for name in _NUMBERS:
             plain[name] = {key: float(value) for key, value in plain.get(name, {}).items()}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from typing import TextIO
 
 from simulator.inputs.errors import InputError
 
@@ -57,46 +60,42 @@ def connected(workers: int, address: str | None) -> Iterator[None]:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address is None:
-            with _without_api_server():
-                ray.init(address="local", num_cpus=workers, include_dashboard=False, dashboard_host="127.0.0.1",
-                         object_store_memory=OBJECT_STORE_BYTES, **quiet)
+            ray.init(address="local", num_cpus=workers, include_dashboard=False, dashboard_host="127.0.0.1",
+                     object_store_memory=OBJECT_STORE_BYTES, **quiet)
         else:
             with _held_back(said):
                 ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises bare Exceptions, too: of a start that timed out, on a full disk
         raise InputError(_join_hint(address, f"{error} {said.text}")) from error
-    _mute_crash_reports()
     for number, handler in handlers.items():  # ray.init installs its own; the study's must win
         signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    # Ray prints a page per dead worker to stdout, log_to_driver=False or not, from a thread while it runs and what is left
+    # when it ends; the failed trial says it in a line.
+    with redirect_stdout(_OneThread(sys.stdout)):
+        try:
+            yield
+        finally:
+            with redirect_stdout(io.StringIO()):
+                ray.shutdown()
 
 
-@contextmanager
-def _without_api_server() -> Iterator[None]:
-    """Ray starts the dashboard's server (for usage statistics alone) without a dashboard too, and waits for it for a second
-    or two. A local sweep needs neither."""
-    from ray._private import services
+class _OneThread(io.TextIOBase):
+    """A text stream that writes what one thread does, and drops the rest."""
 
-    own = getattr(services, "start_api_server", None)
-    if own is None:  # another version of Ray
-        yield
-        return
-    services.start_api_server = lambda *_args, **_kwargs: (None, None)
-    try:
-        yield
-    finally:
-        services.start_api_server = own
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
 
+    def write(self, text: str) -> int:
+        return self._stream.write(text) if threading.get_ident() == self._thread else len(text)
 
-def _mute_crash_reports() -> None:
-    """Ray prints a page per dead worker to stdout, log_to_driver=False or not; the failed trial says it in a line."""
-    from ray._private import worker
+    def flush(self) -> None:
+        self._stream.flush()
 
-    if hasattr(worker, "print_to_stdstream"):
-        worker.print_to_stdstream = lambda *_args, **_kwargs: None
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
 
 @dataclass

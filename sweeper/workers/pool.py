@@ -19,10 +19,11 @@ import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from simulator.pricing.cache import Snapshot
+from sweeper.study.rows import Rows
 from sweeper.study.trial import Trial
 from sweeper.workers.pool_errors import PoolError
 from sweeper.workers.shared_costs import SharedCosts
-from sweeper.workers.spans import Rows, Span
+from sweeper.workers.spans import Span
 from sweeper.workers.worker import Evaluator, NotStartedError, Reply, SimWorker, Task
 
 IN_FLIGHT = 2  # calls per actor: the next one waits there while a result travels

@@ -10,6 +10,7 @@ from sweeper.space.expressions.intervals import Interval
 from sweeper.space.expressions.symbols import Flat
 from sweeper.space.objectives import Objective
 from sweeper.space.space import Space
+from sweeper.study.front import dominates, signs
 from sweeper.workers.verdict import Verdict
 
 Rival = tuple[int, tuple[float, ...]]  # a simulated design on the front: trial number, objectives in their units
@@ -29,10 +30,9 @@ def proved(space: Space, flat: Flat, metrics: Mapping[str, Interval], rivals: Se
     best = [_best_case(objective, flat, metrics) for objective in space.objectives]
     if not all(math.isfinite(value) for value in best):
         return None
-    signs = [1.0 if objective.direction == "minimize" else -1.0 for objective in space.objectives]
+    sign = signs(space.objectives)
     for number, values in rivals:
-        margins = [sign * (own - value) for sign, own, value in zip(signs, best, values, strict=True)]
-        if min(margins) >= 0 and max(margins) > 0:
+        if dominates(sign * values, sign * best):
             return Verdict("pruned", reason=f"dominated by trial {number}: " + ", ".join(
                 _compared(o, own, value) for o, own, value in zip(space.objectives, best, values, strict=True)))
     return None

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 from simulator.pricing.cache import CacheCounters, CostCache, Snapshot
+from sweeper.study.rows import Rows, rows_of
 from sweeper.study.trial import Trial
 from sweeper.workers.proof import Rival
-from sweeper.workers.spans import Rows, Span, rows_of
+from sweeper.workers.spans import Span
 
 
 @dataclass(frozen=True)

@@ -6,44 +6,27 @@ Starts or resumes a study of made-up metrics, in step, with everything real but 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from simulator.pricing.cache import CacheCounters, Snapshot, empty
-from sweeper.run import sweep as study
+from sweeper.report import page
 from sweeper.run.progress import Progress
 from sweeper.run.sweep import Sweep
+from sweeper.sinks.mlflow import Tracker
+from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
+from sweeper.study.rows import Rows
 from sweeper.study.settings import SweepSettings, settings_of
 from sweeper.study.trial import Trial
-from sweeper.workers.spans import Rows, Span
+from sweeper.workers.spans import Span
 from sweeper.workers.worker import Task
 from tests.sweeper.inline import InlinePool, machine, smooth
 from tests.sweeper.run.test_exhaustive import InlineSpans
-
-
-class Silent:
-    """No tracking."""
-
-    def __getattr__(self, name: str) -> object:
-        return lambda *_args: None
-
-
-class FastSweep(Sweep):
-    """A sweep over a pool in this process."""
-
-    pause_s = 0.0
-
-    def _evaluate(self, costs: Snapshot, address: str | None, elastic: bool) -> Snapshot:
-        evaluate = smooth(self._space)
-
-        def slowly(task: Task) -> Trial:
-            time.sleep(self.pause_s)
-            return evaluate(task)
-
-        self._work(Spans(self._space, size=40, order=1) if self._exhaustive else Tasks(slowly, order=1))
-        return costs
 
 
 class Costs:
@@ -51,17 +34,37 @@ class Costs:
 
     counters = CacheCounters()
 
+    def snapshot(self) -> Snapshot:
+        return empty()
+
 
 class Tasks(InlinePool):
     costs, cpu_s, workers = Costs(), 0.0, 1
 
 
 class Spans(InlineSpans):
-    costs, cpu_s, workers = Costs(), 0.0, 1
+    costs, cpu_s, workers, pause_s = Costs(), 0.0, 1, 0.0
 
     def take_rows(self) -> tuple[list[Rows], list[Span]]:
-        time.sleep(40 * FastSweep.pause_s)
+        time.sleep(40 * self.pause_s)
         return super().take_rows()
+
+
+@contextmanager
+def workers(space: Space, *, exhaustive: bool, pause_s: float = 0.0) -> Iterator[Any]:
+    """A pool in this process, in the place of Ray's."""
+    evaluate = smooth(space)
+
+    def slowly(task: Task) -> Trial:
+        time.sleep(pause_s)
+        return evaluate(task)
+
+    if not exhaustive:
+        yield Tasks(slowly, order=1)
+        return
+    spans = Spans(space, size=40, order=1)
+    spans.pause_s = pause_s
+    yield spans
 
 
 def main(place: Path, sampler: str, trials: int, pause_s: float) -> None:
@@ -74,10 +77,9 @@ def main(place: Path, sampler: str, trials: int, pause_s: float) -> None:
         space = machine(place)
         settings = SweepSettings(trials, 2, 3, sampler, deterministic=True)
         book = study_folder.create(place, space, settings)
-    FastSweep.pause_s = pause_s
-    study.write_report = lambda *_: None  # type: ignore[assignment]
+    page.write_report = lambda *_: None  # type: ignore[assignment, return-value]
     with Progress(Console(stderr=True), quiet=True) as progress:
-        sweep = FastSweep(place, space, book, settings, progress)
-        sweep._tracker = Silent()  # type: ignore[assignment]
-        sweep.run(address=None, costs=empty())
+        sweep = Sweep(place, space, book, settings, progress)
+        sweep.followers = [follower for follower in sweep.followers if not isinstance(follower, Tracker)]
+        sweep.run(lambda: workers(space, exhaustive=settings.exhaustive, pause_s=pause_s), empty())
     book.close()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from sweeper.run.loop import Sink
 from sweeper.space.file import load_space
 from sweeper.space.space import Space
-from sweeper.study.trial import Trial
+from sweeper.study.rows import Rows
+from sweeper.study.trial import Trial, from_json_line
 from sweeper.workers.verdict import judge
 from sweeper.workers.worker import Task
 
@@ -42,10 +44,6 @@ class InlinePool:
         self._waiting: list[Task] = []
         self.evaluated: list[int] = []
 
-    @property
-    def group(self) -> int:
-        return 2
-
     def room(self) -> int:
         return max(0, self._size - len(self._waiting))
 
@@ -58,6 +56,15 @@ class InlinePool:
         task = self._waiting.pop(self._random.randrange(len(self._waiting)))
         self.evaluated.append(task.number)
         return [self._evaluate(task)]
+
+
+def into(trials: list[Trial], stop_after: int | None = None) -> Sink:
+    """A sink that appends to `trials`, and says stop once there are `stop_after`."""
+    def take(finished: Sequence[Trial], rows: Sequence[Rows] = ()) -> bool:
+        trials.extend(finished)
+        trials.extend(from_json_line(line.decode()) for found in rows for line in found.lines.splitlines())
+        return stop_after is not None and len(trials) >= stop_after
+    return take
 
 
 def machine(folder: Path) -> Space:

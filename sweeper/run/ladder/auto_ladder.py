@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
-from typing import TYPE_CHECKING
 
 from simulator.inputs.errors import InputError
 from sweeper.run.ladder.ladder import Rungs
 from sweeper.space.schema import LadderSpec
 from sweeper.space.space import Space
-
-if TYPE_CHECKING:
-    from sweeper.workers.evaluator import SimEvaluator
 
 LEAST_REQUESTS = 50_000  # a trace below costs milliseconds, which is what asking for a design costs, too
 SHARE, LEAST_SHORT = 16, 200  # of the trace that the short one has, and its least requests
@@ -52,28 +47,17 @@ def resolve(space: Space, said: str | LadderSpec, sampler: str) -> tuple[Rungs |
 
 def _measured(space: Space, requests: int) -> tuple[float, float]:
     """Seconds of a full and of a short evaluation, the least over a few random designs that can serve."""
-    from sweeper.workers.evaluator import SimEvaluator, load_traces, warm
-
-    traces = load_traces(space)
-    warm(space, traces)
-    evaluator = SimEvaluator(space, traces)
-    rng = random.Random(0)
-    full, short = [], []
-    for _ in range(5 * PROBES):
-        point = space.sample(rng)
-        seconds = _timed(evaluator, point, 0)
-        if seconds is not None:
-            full.append(seconds)
-            short.append(_timed(evaluator, point, requests) or seconds)
-        if len(full) == PROBES:
-            break
-    return (min(full), min(short)) if full else (0.0, 0.0)
-
-
-def _timed(evaluator: SimEvaluator, point: dict[str, object], requests: int) -> float | None:
-    """Seconds of one evaluation; None where nothing was simulated."""
+    from sweeper.workers.evaluator import warm_evaluator
     from sweeper.workers.worker import Task, run_task
 
-    start_s = time.perf_counter()
-    trial = run_task(evaluator, Task(0, point, requests=requests))
-    return time.perf_counter() - start_s if trial.metrics else None
+    evaluator, rng = warm_evaluator(space), random.Random(0)
+    seconds: list[tuple[float, float]] = []
+    for _ in range(5 * PROBES):
+        point = space.sample(rng)
+        full = run_task(evaluator, Task(0, point))
+        if full.metrics:
+            short = run_task(evaluator, Task(0, point, requests=requests))
+            seconds.append((full.seconds, short.seconds if short.metrics else full.seconds))
+        if len(seconds) == PROBES:
+            break
+    return (min(full for full, _ in seconds), min(short for _, short in seconds)) if seconds else (0.0, 0.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import moocore
 import numpy as np
 from numpy.typing import NDArray
 
@@ -104,11 +105,8 @@ def _margin(estimates: Float64, full: Float64, deviation: Float64, retention: fl
     """Deviations that let `retention` of the front of `full` through when judged by `estimates` against `full`."""
     if len(full) < 2:
         return np.inf
-    no_worse = (full[:, None, :] <= full[None, :, :]).all(axis=2)  # [j, i]: j is no worse than i
-    better = (full[:, None, :] < full[None, :, :]).any(axis=2)
-    front = np.flatnonzero(~(no_worse & better).any(axis=0))
     needed = []
-    for i in front:
+    for i in np.flatnonzero(moocore.is_nondominated(full, keep_weakly=True)):
         beyond = ((estimates[i] - full) / deviation).min(axis=1)  # by how much each design beats the estimate everywhere
         needed.append(max(float(np.delete(beyond, i).max()), 0.0))
     return max(float(np.quantile(needed, retention, method="higher")) * (1 + 1e-9), LEAST_MARGIN)

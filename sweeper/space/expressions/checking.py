@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from simulator.design.units import unit_dimension, unit_scale
 from simulator.inputs.errors import InputError, nearest
 from sweeper.space.expressions import evaluation
-from sweeper.space.expressions.grammar import Binary, Call, Compare, Flag, Logic, Name, Node, Number, Text, Unary
+from sweeper.space.expressions.grammar import Binary, Call, Compare, Flag, Logic, Name, Node, Number, Text, Unary, is_unit
 from sweeper.space.expressions.symbols import Symbol, lookup
 
 MAX_EXPONENT = 16
@@ -72,7 +72,7 @@ class Checker:
 
     def name(self, name: str) -> Checked:
         target = self.aliases.get(name, name)
-        if target not in self.symbols and _is_unit(target):
+        if target not in self.symbols and is_unit(target):
             raise InputError(f"the unit '{target}' stands without a number; write '1 {target}'")
         symbol = lookup(target, {**self.symbols, **dict.fromkeys(self.aliases, Symbol("number"))}
                         if target not in self.symbols else self.symbols)
@@ -178,14 +178,6 @@ def _folded(node: Unary | Binary | Call) -> Node:
         return Number(evaluation.number(node, {}))
     except evaluation.UndefinedError as error:
         raise InputError(str(error)) from None
-
-
-def _is_unit(text: str) -> bool:
-    try:
-        unit_scale(text)
-    except InputError:
-        return False
-    return True
 
 
 def _product(a: Dimension, b: Dimension, sign: int) -> Dimension:

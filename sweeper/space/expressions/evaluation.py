@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sweeper.space.expressions.grammar import Binary, Call, Compare, Flag, Logic, Name, Node, Number, Text, Unary
 
+ARITHMETIC: dict[str, Callable[[float, float], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv, "%": operator.mod,
+    "**": lambda a, b: float(a) ** b}
+_FUNCTIONS: dict[str, Callable[[float], float]] = {"abs": abs, "ceil": math.ceil, "floor": math.floor, "log2": math.log2}
 EPSILON = 1e-12  # violation of a strict comparison at equality
 
 
@@ -36,21 +41,7 @@ def number(node: Node, values: Mapping[str, Any]) -> float:
 
 def _arithmetic(op: str, a: float, b: float) -> float:
     try:
-        match op:
-            case "+":
-                result = a + b
-            case "-":
-                result = a - b
-            case "*":
-                result = a * b
-            case "/":
-                result = a / b
-            case "//":
-                result = a // b
-            case "%":
-                result = a % b
-            case _:
-                result = float(a) ** b
+        result = ARITHMETIC[op](a, b)
     except ZeroDivisionError:
         raise UndefinedError(f"division by zero in '{op}'") from None
     except OverflowError:
@@ -61,20 +52,10 @@ def _arithmetic(op: str, a: float, b: float) -> float:
 
 
 def _call(function: str, arguments: list[float]) -> float:
+    if function in ("min", "max"):
+        return min(arguments) if function == "min" else max(arguments)
     try:
-        match function:
-            case "min":
-                return min(arguments)
-            case "max":
-                return max(arguments)
-            case "abs":
-                return abs(arguments[0])
-            case "ceil":
-                return math.ceil(arguments[0])
-            case "floor":
-                return math.floor(arguments[0])
-            case _:
-                return math.log2(arguments[0])
+        return _FUNCTIONS[function](arguments[0])
     except ValueError:
         raise UndefinedError(f"log2 of {arguments[0]:g}") from None
 

@@ -13,7 +13,7 @@ A name is a metric (`ttft_p99`), a parameter's short name, or a dotted design ke
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -88,6 +88,15 @@ _TOKEN = re.compile(
     r"|(?P<name>\$|[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*(?:\[[0-9]{1,3}\])?)"
     r"|(?P<text>'[^'\"\\]*'|\"[^'\"\\]*\")"
     r"|(?P<op><=|>=|==|!=|\*\*|//|[-+*/%<>(),^])")
+
+
+def is_unit(text: str) -> bool:
+    """Whether a word is a unit's name."""
+    try:
+        unit_scale(text)
+    except InputError:
+        return False
+    return True
 
 
 def parse(text: str, is_name: Callable[[str], bool]) -> Node:
@@ -169,17 +178,21 @@ class _Parser:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise InputError(f"the expression is nested deeper than {MAX_DEPTH} levels")
-        operands = [self.conjunction()]
-        while self.take("or"):
-            operands.append(self.conjunction())
+        node = self.joined("or", lambda: self.joined("and", self.negation))
         self.depth -= 1
-        return operands[0] if len(operands) == 1 else Logic("or", tuple(operands))
+        return node
 
-    def conjunction(self) -> Node:
-        operands = [self.negation()]
-        while self.take("and"):
-            operands.append(self.negation())
-        return operands[0] if len(operands) == 1 else Logic("and", tuple(operands))
+    def joined(self, op: Literal["and", "or"], part: Callable[[], Node]) -> Node:
+        operands = [part()]
+        while self.take(op):
+            operands.append(part())
+        return operands[0] if len(operands) == 1 else Logic(op, tuple(operands))
+
+    def chain(self, operators: Sequence[str], part: Callable[[], Node]) -> Node:
+        left = part()
+        while op := self.take(*operators):
+            left = Binary(op, left, part())
+        return left
 
     def negation(self) -> Node:
         if self.take("not"):
@@ -198,16 +211,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else Logic("and", tuple(parts))
 
     def sum(self) -> Node:
-        left = self.product()
-        while op := self.take("+", "-"):
-            left = Binary(op, left, self.product())
-        return left
-
-    def product(self) -> Node:
-        left = self.sign()
-        while op := self.take("*", "/", "//", "%"):
-            left = Binary(op, left, self.sign())
-        return left
+        return self.chain(("+", "-"), lambda: self.chain(("*", "/", "//", "%"), self.sign))
 
     def sign(self) -> Node:
         minus = False
@@ -273,10 +277,4 @@ class _Parser:
         return factor
 
     def _continues(self, name: str) -> bool:
-        if self.is_name(name) or name in FUNCTIONS or name in KEYWORDS:
-            return False
-        try:
-            unit_scale(name)
-        except InputError:
-            return False
-        return True
+        return not self.is_name(name) and name not in (*FUNCTIONS, *KEYWORDS) and is_unit(name)

@@ -13,17 +13,18 @@ import pytest
 from simulator.design.load import validate
 from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
-from sweeper.run.exhaustive import Plan, SpanLoop, run_spans
+from sweeper.run.exhaustive import Ranges, run_spans
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
 from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space
-from sweeper.study.front import front, signs
-from sweeper.study.live_front import LiveFront
-from sweeper.study.trial import Trial, from_json_line
-from sweeper.workers.spans import COMPLETE, Rows, Span, rows_of
+from sweeper.study.front import front
+from sweeper.study.rows import Rows, rows_of
+from sweeper.study.tally import Tally
+from sweeper.study.trial import Trial
+from sweeper.workers.spans import Span
 from sweeper.workers.worker import Task
-from tests.sweeper.inline import machine, smooth
+from tests.sweeper.inline import into, machine, smooth
 from tests.sweeper.spaces import space_of
 
 
@@ -83,24 +84,21 @@ class Run:
     def __init__(self, space: Space, *, trials: int, size: int = 100, order: int = 0, earlier: Sequence[Trial] = (),
                  stop_after: int | None = None, poison: Sequence[int] = ()) -> None:
         self.trials = list(earlier)
-        self.rejected: Counter[str] = Counter()
-        self.front = LiveFront(space)
+        self.tally = Tally(space)
         points = Enumeration(space)
         done = np.zeros(len(points), dtype=bool)
         done[[t.number - 2 for t in earlier if not t.baseline]] = True
         known = {t.baseline for t in earlier}
         baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines) if b.name not in known]
         self.pool = InlineSpans(space, size=size, order=order, poison=poison)
-        self._space = space
-        loop = SpanLoop(self.pool, space, points, Plan(done, 2, trials - len(earlier)), self.trials.append, self._rows,
-                        self.rejected.update, lambda: stop_after is not None and len(self.trials) >= stop_after)
-        self.end = run_spans(loop, baselines)
+        take = into(self.trials, stop_after)
 
-    def _rows(self, rows: Rows) -> None:
-        self.trials += [from_json_line(line.decode()) for line in rows.lines.splitlines()]
-        complete = np.flatnonzero(rows.statuses == COMPLETE)
-        self.front.add_rows(rows.objectives[complete] * signs(self._space.objectives),
-                            [rows.design_keys[i] for i in complete])
+        def sink(trials: Sequence[Trial], rows: Sequence[Rows] = ()) -> bool:
+            for found in rows:
+                self.tally.add_rows(found)
+            return take(trials, rows)
+
+        self.end = run_spans(self.pool, space, Ranges(done, 2, trials - len(earlier)), sink, baselines)
 
     @property
     def results(self) -> dict[int, tuple[object, ...]]:
@@ -134,8 +132,8 @@ def test_every_legal_point_is_evaluated_once_and_the_illegal_ones_are_counted(sp
     legal = [p for p in space.enumerate() if p["tp"] * p["pp"] <= 8]
     assert run.end == "exhausted"
     assert sorted(space.key(t.parameters) for t in run.trials if not t.baseline) == sorted(map(space.key, legal))
-    assert run.rejected == {"one_node": (space.size() or 0) - len(legal)}
-    assert len(run.front) == len(front(run.trials, space.objectives))
+    assert run.tally.rejected == {"one_node": (space.size() or 0) - len(legal)}
+    assert len(run.tally.front) == len(front(run.trials, space.objectives))
 
 
 @pytest.mark.parametrize(("size", "order"), [(7, 1), (400, 2)])

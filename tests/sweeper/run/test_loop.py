@@ -15,7 +15,7 @@ from sweeper.space.sampler_names import NAMES
 from sweeper.space.space import Space
 from sweeper.study.trial import Trial
 from sweeper.workers.worker import Task
-from tests.sweeper.inline import InlinePool, machine, smooth
+from tests.sweeper.inline import InlinePool, into, machine, smooth
 from tests.sweeper.spaces import space_of
 
 LEARNING = ("gp", "tpe", "nsga2")
@@ -36,17 +36,16 @@ class Run:
         seed = resumed_seed(seed, 0 if in_step else len(earlier))
         proposals = Proposals(space, seed)
         search = build_search(sampler, space, seed=seed, in_flight=size, skip=proposals.skip)
-        loop = Loop(self.pool, search, proposals, self.trials.append,
-                    lambda: stop_after is not None and len(self.trials) >= stop_after)
+        loop = Loop(self.pool, search, proposals, into(self.trials, stop_after))
         baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines)]
         done = {trial.number: trial for trial in earlier}
         if in_step:
-            self.end = run_in_step(loop, baselines, range(len(baselines), trials), done)
+            self.end = run_in_step(loop, baselines, len(baselines), trials, done)
         else:
             proposals.remember(earlier)
             search.replay(earlier)
             self.end = run_free(loop, [t for t in baselines if t.number not in done],
-                                [n for n in range(len(baselines), trials) if n not in done])
+                                (n for n in itertools.count(len(baselines)) if n not in done), trials - len(done))
         self.by_number = {trial.number: trial for trial in self.trials}
 
 
@@ -115,7 +114,7 @@ def test_a_small_space_ends_when_every_design_was_evaluated() -> None:
         proposals = Proposals(quick, 0)
         trials: list[Trial] = []
         search = build_search(sampler, quick, seed=0, in_flight=4, skip=proposals.skip)
-        end = run_free(Loop(InlinePool(evaluate), search, proposals, trials.append, lambda: False), [], range(10_000))
+        end = run_free(Loop(InlinePool(evaluate), search, proposals, into(trials)), [], itertools.count(), 10_000)
         assert end == "exhausted"
         assert {quick.key(t.parameters) for t in trials} == {quick.key(p) for p in quick.enumerate()}
         assert len(trials) == size

@@ -5,16 +5,27 @@ from __future__ import annotations
 import io
 import time
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from simulator.pricing.cache import CacheCounters
 from sweeper.run import progress as module
 from sweeper.run.progress import Progress
-from sweeper.run.screen import screen, sparkline, thinned
-from sweeper.run.status import ShownStatus
+from sweeper.run.screen import View, screen, sparkline
+from sweeper.space.file import load_space
+from sweeper.study.results import evenly
+from sweeper.study.tally import Tally
 
-STATUS = ShownStatus(120, 200, 80, 38, 2, 14, 1234.0, 0.98, 3.2, pruned=5, workers=2, title="npu_pim, gp",
-                     best=("tpot_p95 12.3 ms", "goodput 33.1 requests/s", "cost_per_hour 3.21 USD/h"))
+SPACE = load_space("quick")
+
+
+def _view() -> View:
+    tally = Tally(SPACE)
+    tally.statuses.update(complete=80, infeasible=33, failed=2, pruned=5)
+    tally.costs = CacheCounters(98, 2, saved_s=3.2)
+    tally.front.add_rows(np.array([[12.3 + i, 3.21, 100.0 + i] for i in range(14)]), [str(i) for i in range(14)])
+    return View(tally, SPACE.objectives, 200, 2, "npu_pim, gp", rate=40.0, elapsed_s=3.0)
 
 
 def _console(*, terminal: bool, width: int = 100) -> Console:
@@ -28,7 +39,7 @@ def _text(console: Console) -> str:
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_screen_says_everything_within_the_width(width: int) -> None:
-    lines = screen(STATUS, 40.0, [1.0, 2.0, 3.0], elapsed_s=3.0, width=width).plain.splitlines()
+    lines = screen(_view(), [1.0, 2.0, 3.0], width).plain.splitlines()
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
     for part in ("npu_pim, gp", "120/200", "80 feasible", "14 designs", "tpot_p95 12.3 ms", "cost_per_hour 3.21 USD/h"):
@@ -40,14 +51,14 @@ def test_the_screen_says_everything_within_the_width(width: int) -> None:
 def test_a_sparkline_spans_lowest_to_highest() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert sparkline([5.0, 5.0]) == "▁▁" and sparkline([]) == ""
-    assert thinned(list(range(100)), 3) == [0, 50, 99] or thinned(list(range(100)), 3) == [0, 49, 99]
+    assert evenly(list(range(100)), 3) == [0, 50, 99] or evenly(list(range(100)), 3) == [0, 49, 99]
 
 
 def test_a_terminal_shows_the_screen_and_leaves_only_lines_behind() -> None:
     console = _console(terminal=True)
     with Progress(console, quiet=False) as progress:
         progress.starting("starting Ray")
-        progress.show(STATUS)
+        progress.show(_view())
         progress.say("a line")
     assert "designs" in _text(console) and "a line" in _text(console) and "\x1b[2K" in _text(console)
 
@@ -55,8 +66,8 @@ def test_a_terminal_shows_the_screen_and_leaves_only_lines_behind() -> None:
 def test_no_terminal_gets_plain_lines_and_only_news() -> None:
     console = _console(terminal=False, width=300)
     with Progress(console, quiet=False) as progress:
-        progress.show(STATUS)
-        progress.show(STATUS)
+        progress.show(_view())
+        progress.show(_view())
         progress.warn("MLflow does not answer")
         progress.warn("MLflow does not answer")
     lines = _text(console).splitlines()
@@ -67,7 +78,7 @@ def test_quiet_prints_nothing() -> None:
     console = _console(terminal=True)
     with Progress(console, quiet=True) as progress, progress.explained("slow"):
         progress.starting("starting Ray")
-        progress.show(STATUS)
+        progress.show(_view())
         progress.warn("a warning")
         assert not progress.due
     assert _text(console) == ""
@@ -92,6 +103,6 @@ def test_a_refresh_takes_below_5_ms_of_cpu() -> None:
         took = []
         for _ in range(30):
             start_s = time.thread_time()
-            progress.show(STATUS)
+            progress.show(_view())
             took.append(time.thread_time() - start_s)
     assert min(took) < 5e-3

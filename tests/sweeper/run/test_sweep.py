@@ -1,5 +1,7 @@
 """A sweep around a simulator that breaks, and around a tracking server that is away."""
 
+from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -7,17 +9,21 @@ from rich.console import Console
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from simulator.pricing.cache import CostCache, empty
+from sweeper.run.launch import launch
+from sweeper.run.prepare import Options, new_study
 from sweeper.run.progress import Progress
-from sweeper.run.sweep import MAX_FAILURES, Ending, Sweep
+from sweeper.run.sweep import Sweep
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
 from sweeper.space.space import Space
 from sweeper.study import folder, ledger
+from sweeper.study.ending import Ending
 from sweeper.study.settings import SweepSettings
+from sweeper.study.tally import MAX_FAILURES
 from sweeper.study.trial import Trial
 from sweeper.workers.worker import Task
-from tests.sweeper.fast_driver import FastSweep
-from tests.sweeper.inline import machine
+from tests.sweeper.fast_driver import Tasks
+from tests.sweeper.inline import machine, smooth
 
 ray = pytest.importorskip("ray")
 
@@ -41,13 +47,10 @@ class Broken:
 
 
 def sweep(place: Path, **changes: object) -> tuple[Ending, str]:
-    space = load_space("quick")
-    settings = SweepSettings(**{"trials": 24, "workers": 2, "seed": 0, "sampler": "exhaustive", **changes})
-    book = folder.create(place, space, settings)
+    options = Options(**{"trials": 24, "workers": 2, "seed": 0, "sampler": "exhaustive", **changes})
     console = Console(record=True, width=200)
     with Progress(console, quiet=False) as progress:
-        ending = Sweep(place, space, book, settings, progress).run(address=None, costs=empty())
-    book.close()
+        ending = launch(new_study(place, load_space("quick"), options, progress), progress)
     return ending, console.export_text()
 
 
@@ -56,7 +59,7 @@ def test_designs_that_fail_one_after_the_other_stop_the_sweep_with_the_reason(
     import sys
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr("sweeper.run.sweep.SimEvaluator", Broken)
+    monkeypatch.setattr("sweeper.run.launch.SimEvaluator", Broken)
     ending, _ = sweep(tmp_path / "study")
     assert ending.why == "failing"
     assert "ZeroDivisionError: a bug in the device model" in ending.reason
@@ -76,17 +79,19 @@ def test_a_tracking_server_that_is_away_costs_the_sweep_nothing(tmp_path: Path, 
 def test_the_search_has_one_thread_for_linear_algebra_wherever_it_is_called_from(tmp_path: Path) -> None:
     """As in a notebook that loaded numpy without a limit. Several threads would take the workers' cores, and round otherwise."""
     found: list[int] = []
-
-    class Looking(FastSweep):
-        def _search(self, pool: object) -> str:
-            found.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
-            return "complete"
-
     space = machine(tmp_path)
+
+    class Looking(Tasks):
+        def submit(self, tasks: Iterable[Task]) -> None:
+            found.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+            super().submit(tasks)
+
     settings = SweepSettings(8, 2, 0, "gp")
     book = folder.create(tmp_path, space, settings)
     with threadpool_limits(2, "blas"), Progress(Console(), quiet=True) as progress:
-        Looking(tmp_path, space, book, settings, progress)._evaluate(empty(), None, False)
+        sweep = Sweep(tmp_path, space, book, settings, progress)
+        sweep.followers = []
+        sweep.run(lambda: nullcontext(Looking(smooth(space))), empty())
         outside = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
     book.close()
     assert set(found) == {1} and set(outside) == {2}

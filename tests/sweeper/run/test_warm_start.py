@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from simulator.inputs.errors import InputError
-from sweeper.run.warm_start import Seeded, warm_start
+from sweeper.run.warm_start import warm_start
+from sweeper.search.proposals import Proposals
 from sweeper.search.simple import Random
 from sweeper.study import folder as study_folder
 from sweeper.study.settings import SweepSettings
@@ -91,9 +92,8 @@ def test_results_of_another_version_are_seeds_only(tmp_path, earlier):
 
 def test_seeds_come_first(tmp_path):
     space = space_of(tmp_path, TENSOR)
-    search = Seeded(Random(space, 0), [{"parallelism.tensor": 4}, {"parallelism.tensor": 2}])
-    assert [search.ask().point["parallelism.tensor"] for _ in range(2)] == [4, 2]
-    assert search.ask().point in [{"parallelism.tensor": t} for t in (1, 2, 4)]
+    proposals = Proposals(space, 0, first=[{"parallelism.tensor": 4}, {"parallelism.tensor": 2}])
+    assert [proposals.next(Random(space, 0)).point["parallelism.tensor"] for _ in range(3)] == [4, 2, 1]
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):

@@ -1,109 +1,154 @@
-"""Kernels are Optuna's, no narrower than the grid; as tables they are the same distribution."""
+"""The Parzen estimator against its definition: truncated normals of the stated widths, as tables on coarse grids."""
 
 import numpy as np
+import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import TPESampler
-from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
-from scipy.stats import norm
+from scipy.stats import norm, truncnorm
 
 from sweeper.search import parzen
-from sweeper.search.parzen import TableParzenEstimator
+from sweeper.search.batch_tpe import BatchTPESampler
+from sweeper.search.parzen import Normals, ParzenEstimator, Table
 
 SPACE: dict[str, BaseDistribution] = {
     "array": IntDistribution(0, 2), "stacks": IntDistribution(2, 8, step=2), "share": FloatDistribution(0.1, 0.9, step=0.1),
-    "pim": CategoricalDistribution(["none", "local", "pooled"])}
+    "pim": CategoricalDistribution(["none", "local", "pooled"]), "clock": FloatDistribution(0.5, 2.0)}
+GRID = {name: d for name, d in SPACE.items() if name != "clock"}
 
 
-@pytest.fixture
-def near_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the part of a kernel that is even over all levels, which Optuna's code does not know."""
-    monkeypatch.setattr(parzen, "FAR", 0.0)
-
-
-def estimators(space: dict[str, BaseDistribution]) -> tuple[TableParzenEstimator, _ParzenEstimator]:
+def seen(space: dict[str, BaseDistribution], count: int = 20) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(3)
-    seen = {"array": rng.integers(0, 3, 20).astype(float), "stacks": 2.0 + 2 * rng.integers(0, 4, 20),
-            "share": 0.1 + 0.1 * rng.integers(0, 9, 20), "pim": rng.integers(0, 3, 20).astype(float),
-            "clock": rng.random(20)}
-    observations = {name: seen[name] for name in space}
-    parameters = TPESampler(multivariate=True)._parzen_estimator_parameters
-    return TableParzenEstimator(observations, space, parameters), _ParzenEstimator(observations, space, parameters)
+    values = {"array": rng.integers(0, 3, count).astype(float), "stacks": 2.0 + 2 * rng.integers(0, 4, count),
+              "share": 0.1 + 0.1 * rng.integers(0, 9, count), "pim": rng.integers(0, 3, count).astype(float),
+              "clock": 0.5 + 1.5 * rng.random(count), "batch": 2.0 ** rng.integers(0, 13, count)}
+    return {name: values[name] for name in space}
 
 
-def test_kernels_wider_than_the_grid_are_optunas(near_only: None) -> None:
-    fine: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 8.0, step=0.1) for name in ("array", "stacks", "clock")}
-    table, optuna = estimators(fine)
-    points = optuna.sample(np.random.RandomState(0), 200)
-    np.testing.assert_allclose(table.log_pdf(points), optuna.log_pdf(points), rtol=1e-6)
+def widths(values: list[float], low: float, high: float) -> list[float]:
+    """The larger gap to the neighbours (the ends of the range count for a single value only), not below the least width."""
+    ordered = sorted(values)
+    least = (high - low) / min(100, len(values) + 2)
+    found = []
+    for value in values:
+        i = ordered.index(value)
+        around = [ordered[j] for j in (i - 1, i + 1) if 0 <= j < len(ordered)]
+        gaps = [abs(value - other) for other in around] if len(values) > 1 else [value - low, high - value]
+        if len(values) > 1 and 0 < i < len(values) - 1:
+            gaps = [max(gaps)]
+        found.append(min(max(max(gaps), least), high - low))
+    return found
+
+
+def test_a_continuum_has_truncated_normals_and_a_prior() -> None:
+    values = [0.7, 1.9, 1.0, 1.05, 0.52]
+    estimator = ParzenEstimator({"clock": SPACE["clock"]}, {"clock": np.array(values)})
+    kernels = estimator.kernels["clock"]
+    assert isinstance(kernels, Normals)
+    mu, sigma = [*values, 1.25], [*widths(values, 0.5, 2.0), 1.5]
+    np.testing.assert_allclose(kernels.mu, mu)
+    np.testing.assert_allclose(kernels.sigma, sigma)
+    at = np.linspace(0.5, 2.0, 50)
+    expected = np.mean([truncnorm.pdf(at, (0.5 - m) / s, (2.0 - m) / s, m, s) for m, s in zip(mu, sigma, strict=True)], axis=0)
+    ours = np.exp(estimator.log_density({"clock": at}))
+    np.testing.assert_allclose(ours / expected, ours[0] / expected[0])  # up to a constant
+    drawn = estimator.sample(np.random.RandomState(1), 40_000)["clock"]
+    assert drawn.min() >= 0.5 and drawn.max() <= 2.0
+    share = np.mean([truncnorm.cdf(1.0, (0.5 - m) / s, (2.0 - m) / s, m, s) for m, s in zip(mu, sigma, strict=True)])
+    assert abs(np.mean(drawn <= 1.0) - share) < 0.01  # 4 standard deviations
+
+
+@pytest.mark.parametrize("name", ["array", "stacks", "share"])
+def test_a_table_is_the_mass_around_each_level(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(parzen, "FAR", 0.0)
+    distribution = SPACE[name]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    normals = parzen._normals(distribution, seen(SPACE)[name])
+    table = normals.table(0.0)
+    assert table is not None
+    levels = table.low + table.step * np.arange(table.masses.shape[1])
+    for mu, sigma, masses in zip(normals.mu, normals.sigma, table.masses, strict=True):
+        around = np.diff(norm.cdf([(edge - mu) / sigma for edge in (*(levels - table.step / 2), levels[-1] + table.step / 2)]))
+        np.testing.assert_allclose(masses, around / around.sum(), rtol=1e-9)
 
 
 def test_a_kernel_on_a_coarse_grid_leaves_its_level_with_a_chance_of_one_in_the_number_of_parameters() -> None:
-    """Inside a range; at its ends half of the leaving mass is cut off. Optuna's own kernels hardly leave theirs."""
-    wide, narrow = (e._mixture_distribution.distributions for e in estimators(SPACE))
-    for ours, theirs, name in zip(wide, narrow, SPACE, strict=True):
-        if name == "pim":
-            assert np.allclose(ours.weights[:-1].max(axis=1), 1 - 1 / 4)
-            assert theirs.weights[:-1].max() > 0.9
-        else:
-            half = ours.step / 2
-            left = [1 - (norm.cdf(half / s) - norm.cdf(-half / s)) for s in ours.sigma[:-1]]
-            assert min(left) >= 1 / 4 - 1e-9
-            assert (ours.sigma >= theirs.sigma).all()
-        assert np.allclose(*((d.weights if name == "pim" else d.sigma)[-1] for d in (ours, theirs)))  # the prior
-
-
-def test_every_level_is_within_reach_of_every_kernel() -> None:
-    space: dict[str, BaseDistribution] = {"array": IntDistribution(0, 4), "pim": SPACE["pim"]}
-    seen = {"array": np.zeros(30), "pim": np.zeros(30)}
-    table = TableParzenEstimator(seen, space, TPESampler(multivariate=True)._parzen_estimator_parameters)
-    kernels = table._tables[0]
-    assert kernels is not None
-    masses = kernels[0]
-    np.testing.assert_allclose(masses.sum(axis=1), 1.0)
-    assert masses[:-1, 4].min() >= 0.2 * (1 / 2) / 5
+    """Inside a range; at its ends half of the leaving mass is cut off."""
+    estimator = ParzenEstimator(GRID, seen(GRID, 200))
+    for name, kernels in estimator.kernels.items():
+        assert isinstance(kernels, Table)
+        masses = kernels.masses
+        np.testing.assert_allclose(masses.sum(axis=1), 1.0)
+        own = np.rint((seen(GRID, 200)[name] - kernels.low) / kernels.step).astype(int)
+        staying = masses[np.arange(200), own]
+        inside = (own > 0) & (own < masses.shape[1] - 1) if name != "pim" else np.ones(200, dtype=bool)
+        assert staying[inside].max() <= 1 - 1 / len(GRID) + 1e-9
+        assert masses[:-1].min() > 0, "every level is within reach"
 
 
 def test_one_parameter_and_no_observations_are_taken() -> None:
     single: dict[str, BaseDistribution] = {"array": IntDistribution(0, 2)}
-    nothing = TableParzenEstimator({"array": np.array([])}, single, TPESampler(multivariate=True)._parzen_estimator_parameters)
-    for estimator in (estimators(single)[0], nothing):
+    for observations in (seen(single), {"array": np.array([])}, {"array": np.array([1.0])}):
+        estimator = ParzenEstimator(single, observations)
         points = estimator.sample(np.random.RandomState(0), 50)
         assert set(points["array"]) == {0.0, 1.0, 2.0}
-        assert np.isfinite(estimator.log_pdf(points)).all()
+        assert np.isfinite(estimator.log_density(points)).all()
 
 
-def test_weights_move_mass_between_the_observations_only(near_only: None) -> None:
-    even, uneven = estimators(SPACE)[0], estimators(SPACE)[0]
-    observations, prior = len(even._kernel_weights) - 1, even._kernel_weights[-1]
+def test_logarithmic_ranges_and_long_grids_are_drawn_inside_on_their_steps() -> None:
+    space: dict[str, BaseDistribution] = {
+        "few": IntDistribution(1, 64, log=True), "many": IntDistribution(1, 100_000, log=True),
+        "long": FloatDistribution(0.0, 100.0, step=0.1), "rate": FloatDistribution(1e-3, 1e3, log=True)}
+    rng = np.random.default_rng(0)
+    estimator = ParzenEstimator(space, {"few": rng.integers(1, 65, 12).astype(float), "many": rng.integers(1, 10**5, 12).astype(float),
+                                        "long": np.round(rng.random(12) * 100, 1), "rate": 10 ** rng.uniform(-3, 3, 12)})
+    assert [isinstance(k, Table) for k in estimator.kernels.values()] == [True, False, False, False]
+    points = estimator.sample(np.random.RandomState(0), 2000)
+    for name, distribution in space.items():
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        assert points[name].min() >= distribution.low and points[name].max() <= distribution.high
+        if distribution.step:
+            steps = (points[name] - distribution.low) / distribution.step
+            np.testing.assert_allclose(steps, np.rint(steps), atol=1e-6)
+    assert np.isfinite(estimator.log_density(points)).all()
+    assert np.median(points["rate"]) < 100, "even over the logarithm, not over the numbers"
+
+
+def test_weights_move_mass_between_the_observations_only() -> None:
+    estimator = ParzenEstimator(SPACE, seen(SPACE))
+    observations, prior = len(estimator.weights) - 1, estimator.weights[-1]
+    even = estimator.log_density(seen(SPACE))
     shares = np.arange(1.0, observations + 1)
-    uneven.weigh(shares / shares.sum())
-    np.testing.assert_allclose(uneven._kernel_weights, [*(1 - prior) * shares / shares.sum(), prior])
-    points = even.sample(np.random.RandomState(0), 100)
-    np.testing.assert_allclose(uneven.log_pdf(points), _ParzenEstimator.log_pdf(uneven, points), rtol=1e-6)
-    even.weigh(np.full(observations, 1 / observations))
-    np.testing.assert_allclose(even.log_pdf(points), estimators(SPACE)[0].log_pdf(points), rtol=1e-9)
+    estimator.weigh(shares / shares.sum())
+    np.testing.assert_allclose(estimator.weights, [*(1 - prior) * shares / shares.sum(), prior])
+    assert not np.allclose(estimator.log_density(seen(SPACE)), even)
+    estimator.weigh(np.full(observations, 1 / observations))
+    np.testing.assert_allclose(estimator.log_density(seen(SPACE)), even, rtol=1e-9)
 
 
-def test_densities_are_those_of_optunas_code(near_only: None) -> None:
-    table, optuna = estimators(SPACE)
-    points = optuna.sample(np.random.RandomState(0), 200)
-    np.testing.assert_allclose(table.log_pdf(points), _ParzenEstimator.log_pdf(table, points), rtol=1e-6)
+def test_samples_follow_the_densities() -> None:
+    estimator = ParzenEstimator(GRID, seen(GRID))
+    drawn = estimator.sample(np.random.RandomState(1), 40_000)
+    for name, kernels in estimator.kernels.items():
+        assert isinstance(kernels, Table)
+        expected = estimator.weights @ kernels.masses
+        level = np.rint((drawn[name] - kernels.low) / kernels.step).astype(int)
+        np.testing.assert_allclose(np.bincount(level, minlength=len(expected)) / 40_000, expected, atol=0.012)
 
 
-def test_samples_follow_the_distribution_that_optunas_code_draws(near_only: None) -> None:
-    table, _ = estimators(SPACE)
-    ours = table.sample(np.random.RandomState(1), 40_000)
-    theirs = _ParzenEstimator.sample(table, np.random.RandomState(1), 40_000)
-    for name in SPACE:
-        levels = np.unique(np.round(theirs[name], 6))
-        assert set(np.round(ours[name], 6)) <= set(levels)
-        for level in levels:
-            share, expected = (np.mean(np.isclose(s[name], level)) for s in (ours, theirs))
-            assert abs(share - expected) < 0.012  # 4 standard deviations of the difference
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+def test_the_sampler_works_in_a_study_of_anybody(directions: list[str]) -> None:
+    """Define-by-run, with a condition, a continuum and constraints; better than random points by far."""
+    def objective(trial: optuna.Trial) -> float | tuple[float, float]:
+        x, n = trial.suggest_float("x", -5, 5), trial.suggest_int("n", 1, 64, log=True)
+        kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+        y = trial.suggest_float("y", 0, 1) if kind == "a" else 0.5
+        value = (x - 1) ** 2 + (n - 8) ** 2 / 64 + (kind != "b") + y
+        return value if len(directions) == 1 else (value, -abs(x + 1) - y)
 
-
-def test_a_continuum_keeps_optunas_code() -> None:
-    table, optuna = estimators({**SPACE, "clock": FloatDistribution(0.0, 1.0)})
-    points = optuna.sample(np.random.RandomState(0), 50)
-    np.testing.assert_array_equal(table.log_pdf(points), _ParzenEstimator.log_pdf(table, points))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=directions, sampler=BatchTPESampler(batch=4, skip=lambda _: False, seed=0))
+    study.optimize(objective, n_trials=80)
+    late = [t.values[0] for t in study.trials[40:]]
+    early = [t.values[0] for t in study.trials[:10]]
+    assert np.median(late) < np.median(early)
+    assert len({tuple(t.params.items()) for t in study.trials[10:]}) > 60

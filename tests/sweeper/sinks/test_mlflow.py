@@ -1,15 +1,20 @@
 """MLflow holds a sweep as one run, catches up after an outage, and never stops the sweep."""
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from simulator.inputs.errors import InputError
-from sweeper.sinks.mlflow import Closing, Tracker
+from sweeper.sinks.mlflow import Tracker
 from sweeper.sinks.mlflow_labels import Labels
 from sweeper.sinks.mlflow_runs import SweepRun, check_uri, default_uri
+from sweeper.space.file import load_space
 from sweeper.study import ledger
+from sweeper.study.ending import Ending
+from sweeper.study.tally import Tally
 from sweeper.study.trial import Trial
 
 
@@ -22,8 +27,14 @@ def labels(folder: Path, study_id: str = "s1") -> Labels:
     return Labels("space", study_id, folder, {"seed": 1})
 
 
-def closing(children: list[Trial], files: list[Path], status: str = "FINISHED") -> Closing:
-    return Closing(status, children, files, {"cache_hits": 3.0})
+def tracker_of(folder: Path, study_id: str, warn: Callable[[str], None] = print, earlier: Sequence[Trial] = ()) -> Tracker:
+    return Tracker(default_uri(folder), labels(folder, study_id), Tally(load_space("quick")), warn, earlier)
+
+
+def closed(tracker: Tracker, children: Sequence[Trial] = (), why: str = "complete") -> bool:
+    found = SimpleNamespace(kept=[t for t in children if t.baseline], front=children)
+    tracker.close(Ending(why, found, {"cache_hits": 3.0}))  # type: ignore[arg-type]
+    return tracker.complete
 
 
 def query(folder: Path, sql: str) -> list[tuple]:
@@ -42,11 +53,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_parent_with_a_step_per_trial_and_children_for_front_and_baselines(folder: Path) -> None:
     warnings: list[str] = []
     (folder / "pareto.csv").write_text("trial\n1\n")
-    tracker = Tracker(default_uri(folder), labels(folder), warnings.append)
+    tracker = tracker_of(folder, "s1", warnings.append)
     tracker.start()
     for number in range(40):
-        tracker.add(trial(number), {"pareto_size": 2.0})
-    assert tracker.close(closing([trial(1), trial(0, "h100")], [folder / "pareto.csv", folder / "absent.html"]))
+        tracker.on_trial(trial(number))
+    assert closed(tracker, [trial(1), trial(0, "h100")])
     assert warnings == []
     [(run_id, status, artifacts)] = query(
         folder, "select r.run_uuid, r.status, r.artifact_uri from runs r join tags t on t.run_uuid = r.run_uuid "
@@ -62,15 +73,15 @@ def test_one_parent_with_a_step_per_trial_and_children_for_front_and_baselines(f
 
 
 def test_resume_continues_the_parent_and_logs_only_what_is_missing(folder: Path) -> None:
-    first = Tracker(default_uri(folder), labels(folder, "s2"), print)
+    first = tracker_of(folder, "s2")
     first.start()
     for number in range(3):
-        first.add(trial(number), {})
-    assert first.close(closing([trial(0), trial(1)], [], "KILLED"))
-    second = Tracker(default_uri(folder), labels(folder, "s2"), print, earlier=[trial(n) for n in range(5)])
+        first.on_trial(trial(number))
+    assert closed(first, [trial(0), trial(1)], "interrupted")
+    second = tracker_of(folder, "s2", earlier=[trial(n) for n in range(5)])
     second.start()
-    second.add(trial(5), {})
-    assert second.close(closing([trial(1), trial(5)], []))
+    second.on_trial(trial(5))
+    assert closed(second, [trial(1), trial(5)])
     runs = query(folder, "select r.run_uuid, r.status from runs r join tags t on t.run_uuid = r.run_uuid "
                          "where t.key = 'sweeper.study_id' and t.value = 's2'")
     assert [status for _, status in runs] == ["FINISHED"]
@@ -99,15 +110,15 @@ def test_an_outage_is_one_warning_and_the_next_run_catches_up(folder: Path, tmp_
     warnings: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr("sweeper.sinks.mlflow.SweepRun", lambda *_: (_ for _ in ()).throw(ConnectionError("server is away")))
-        tracker = Tracker(default_uri(folder), labels(folder, "s3"), warnings.append)
+        tracker = tracker_of(folder, "s3", warnings.append)
         tracker.start()
         for number in range(100):
-            tracker.add(trial(number), {})
-        assert not tracker.close(closing([], []))
+            tracker.on_trial(trial(number))
+        assert not closed(tracker)
     assert len(warnings) == 2 and "server is away" in warnings[0] and "resume" in warnings[1]
-    again = Tracker(default_uri(folder), labels(folder, "s3"), warnings.append, [trial(n) for n in range(100)])
+    again = tracker_of(folder, "s3", warnings.append, [trial(n) for n in range(100)])
     again.start()
-    assert again.close(closing([], []))
+    assert closed(again)
     steps = query(folder, "select m.step from metrics m join tags t on t.run_uuid = m.run_uuid where m.key = 'feasible' "
                           "and t.key = 'sweeper.study_id' and t.value = 's3'")
     assert len(steps) == 100

@@ -14,6 +14,7 @@ from simulator.inputs.errors import InputError
 from sweeper.sinks.optuna_storage import Mirror, check_storage, study_name
 from sweeper.space.space import Space
 from sweeper.study import ledger
+from sweeper.study.ending import Ending
 from sweeper.study.trial import Trial
 from tests.sweeper.spaces import complete, space_of
 
@@ -44,7 +45,8 @@ def study_at(url: str, space: Space) -> optuna.Study:
 def mirrored(url: str, space: Space, book: ledger.Ledger, warn=print) -> bool:
     mirror = Mirror(url, space, STUDY, book.path, warn)
     mirror.start()
-    return mirror.close()
+    mirror.close(Ending("complete", None, {}))
+    return mirror.complete
 
 
 def trials(first: int, last: int) -> list[Trial]:
@@ -95,7 +97,8 @@ def test_an_outage_in_the_middle_is_one_warning_and_is_caught_up_without_doubles
     mirror = Mirror(url, space, STUDY, book.path, warned.append)
     mirror.start()
     assert failed.wait(30)
-    assert mirror.close()  # the end tries once more at once
+    mirror.close(Ending("complete", None, {}))
+    assert mirror.complete  # the end tries once more at once
     assert sorted(t.user_attrs["trial"] for t in study_at(url, space).trials) == list(range(20))
     assert len(warned) == 1 and "storage is away" in warned[0]
 

@@ -254,7 +254,6 @@ def test_a_space_that_is_not_there(source: str, words: list[str], capsys: pytest
     assert all(word in err for word in words), err
 
 
-@pytest.mark.skipif(not (Path(__file__).parents[3] / "sweeper" / "__main__.py").is_file(), reason="no command line yet")
 def test_the_command_line_ends_the_same_way(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(constraints("ttft_p99 <= 2 tokens"))

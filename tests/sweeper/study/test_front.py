@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.study.front import convergence, eligible, front, hypervolume, points, reference_point
+from sweeper.study.front import Front, LiveFront, eligible, front, hypervolume, points, reference_point
 from sweeper.study.trial import Trial
 from tests.sweeper.spaces import complete, space_of
 
@@ -61,8 +61,31 @@ def test_the_reference_point_is_a_tenth_of_the_range_beyond_the_worst() -> None:
     assert reference_point(table[:1]).tolist() == [11.0, -90.0]
 
 
-def test_convergence_steps_only_where_the_front_moves() -> None:
-    trials = [complete(0, 30, 100), complete(1, 40, 90), complete(2, 10, 300), complete(3, 20, 200)]
-    # reference: worst (40, 90) plus a tenth of the ranges (30, 210) = (43, 69)
-    assert convergence(trials, OBJECTIVES) == [(0, pytest.approx(13 * 31)), (2, pytest.approx(33 * 231))]
-    assert convergence([], OBJECTIVES) == []
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), max_size=25))
+def test_a_front_kept_point_by_point_is_the_front(rows: list[tuple[int, int]]) -> None:
+    """With ties all of equal points stay; without, the first."""
+    trials = [complete(i, *row) for i, row in enumerate(rows)]
+    table = points(trials, OBJECTIVES)
+    kept, first = Front(2, ties=True), Front(2)
+    for trial, row in zip(trials, table, strict=True):
+        kept.add(row, trial.number)
+        first.add(row, trial.number)
+    expected = sorted(numbers(front(trials, OBJECTIVES)))
+    assert kept.members == expected
+    assert first.members == [n for n in expected if not any((table[n] == table[other]).all() for other in expected if other < n)]
+    assert first.costs.tolist() == table[first.members].reshape(-1, 2).tolist()
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=25))
+def test_the_front_of_a_running_sweep_is_the_front(rows: list[tuple[int, int]]) -> None:
+    trials = [complete(i, *row) for i, row in enumerate(rows)]
+    singly, at_once = LiveFront(OBJECTIVES), LiveFront(OBJECTIVES)
+    for trial in trials:
+        singly.add(trial)
+    at_once.add_rows(np.array(rows, dtype=float), [t.design_key for t in trials])
+    table = points(trials, OBJECTIVES)
+    volume = hypervolume(table, reference_point(table))
+    for live in (singly, at_once):
+        assert len(live) == len(front(trials, OBJECTIVES))
+        assert live.hypervolume() == pytest.approx(volume)
+        assert live.best() == [min(row[0] for row in rows), max(row[1] for row in rows)]

@@ -24,11 +24,11 @@ from sweeper.api import Space, Study, run
 from sweeper.commands.ending import print_ending
 from sweeper.commands.noise import objective_noise
 from sweeper.report.page import write_report
-from sweeper.run.sweep import Ending
 from sweeper.run.warm_start import warm_start
 from sweeper.sinks.mlflow_labels import interval_ends
 from sweeper.space.file import load_space
 from sweeper.study.digest import digest
+from sweeper.study.ending import Ending
 from sweeper.study.replication import pseudo_values
 from sweeper.study.results import write_results
 from sweeper.study.settings import SweepSettings

@@ -52,3 +52,19 @@ def test_a_lost_node_loses_no_trial_and_a_new_one_gets_work(monkeypatch: pytest.
         assert len(workers) >= 3  # the head's, the lost node's and the new node's
     finally:
         cluster.shutdown()
+
+
+def test_a_worker_that_dies_is_a_failed_trial_and_no_page_on_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    ray.cloudpickle.register_pickle_by_value(fakes)
+    with connected(1, None):
+        pool = Pool(fakes.maker(), workers=1, costs=empty(), trial_limit_s=60.0)
+        pool.submit([task(0, do="kill"), task(1)])
+        trials: list[Trial] = []
+        deadline = time.monotonic() + 60
+        while len(trials) < 2 and time.monotonic() < deadline:
+            trials += pool.collect(0.2)
+        time.sleep(1)  # Ray reports deaths a little later
+        print("said by the driver itself")
+        pool.close()
+    assert {t.number: t.status for t in trials} == {0: "failed", 1: "complete"}
+    assert capfd.readouterr().out == "said by the driver itself\n"

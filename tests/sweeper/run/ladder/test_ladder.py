@@ -1,5 +1,6 @@
 """The climb: budget, one verdict per design, determinism, resumption without recomputing, margins that keep the front."""
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -7,14 +8,14 @@ import numpy as np
 import pytest
 
 from sweeper.run.ladder.estimates import Estimates
-from sweeper.run.ladder.ladder import Ladder, Rungs, run_free, run_in_step
-from sweeper.run.loop import Loop
+from sweeper.run.ladder.ladder import Climb, Ladder, Rungs
+from sweeper.run.loop import Loop, run_free, run_in_step
 from sweeper.search.build import build_search
 from sweeper.search.proposals import Proposals
 from sweeper.study.front import front, points
 from sweeper.study.trial import Trial
 from sweeper.workers.worker import Task
-from tests.sweeper.inline import InlinePool, machine, smooth
+from tests.sweeper.inline import InlinePool, into, machine, smooth
 
 RUNGS = Rungs(requests=100, anchors=16)
 
@@ -44,20 +45,20 @@ def sweep(space, evaluate, *, budget, deterministic, before=(), order=0, size=4,
     proposals = Proposals(space, seed)
     search = build_search("gp", space, seed=seed, in_flight=4, skip=proposals.skip)
     ladder = Ladder(space, RUNGS)
-    stop = (lambda: len(records) - len(before) >= stop_after) if stop_after is not None else (lambda: False)
-    loop = Loop(InlinePool(evaluate, size=size, order=order), search, proposals, records.append, stop)
+    sink = into(records, None if stop_after is None else len(before) + stop_after)
+    climb = Climb(InlinePool(evaluate, size=size, order=order), ladder, sink)
+    loop = Loop(climb, search, proposals, sink, ladder.learn)
+    ladder.shorts.update(shorts)
     baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines)]
     if deterministic:
-        end = run_in_step(loop, ladder, baselines, budget, len(baselines), finals, shorts)
+        end = run_in_step(loop, baselines, len(baselines), budget, {**shorts, **finals})
     else:
         waiting = [t for n, t in shorts.items() if n not in finals]
-        for trial in finals.values():
-            ladder.learn(trial)
-        proposals.remember([*finals.values(), *waiting])
-        search.replay([t for t in map(ladder.for_search, finals.values()) if t])
+        proposals.remember(waiting)
+        loop.take_over(list(finals.values()))
         full = sum(not t.rung for t in finals.values())
-        end = run_free(loop, ladder, [b for b in baselines if b.number not in finals], budget - full,
-                       max([*finals, *shorts, len(baselines) - 1]) + 1, waiting)
+        numbers = itertools.count(max([*finals, *shorts, len(baselines) - 1]) + 1)
+        end = run_free(loop, [b for b in baselines if b.number not in finals], numbers, budget - full, waiting)
     return end, records, ladder
 
 
