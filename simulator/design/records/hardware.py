@@ -1,4 +1,4 @@
-"""The hardware of a design: a compute device (NPU or GPU), its memory, PIM, links, host and prices.
+"""The hardware record of a design: a compute device (NPU or GPU), its memory, PIM, links, host and prices.
 
 `name` and `source` are labels; everything else is a knob. `hardware.npus_per_...` arithmetic lives with the models
 in `simulator/devices`; this file only says what can be written.
