@@ -1,4 +1,5 @@
-"""Writes the generated parts of docs/search-space.md and docs/metrics.md from the schema and the metric registry.
+"""Writes the generated parts of docs: search-space.md from the schema, metrics.md from the registry of metrics, and
+architecture.md from the docstrings of all modules.
 
     python scripts/make_docs.py [--check]
 
@@ -16,18 +17,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts import make_architecture
 from simulator.design.schema import NAMED, SECTIONS
 from simulator.results.metrics import CAPACITY_METRICS, METRICS, Metric
 from sweeper.space.schema import SpaceFile
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = ("architecture.md", "metrics.md", "search-space.md")
 PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
 
 
 def main() -> int:
-    """Rewrites the pages; with --check tells which are stale."""
+    """Rewrites the pages; with --check says which are stale."""
     stale = []
-    for path in (DOCS / "search-space.md", DOCS / "metrics.md"):
+    for path in (DOCS / page for page in PAGES):
         old = path.read_text(encoding="utf-8")
         new = rendered(old)
         if new != old:
@@ -136,6 +141,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "design keys": design_keys,
     "metrics": lambda: metrics(METRICS),
     "capacity metrics": lambda: metrics(CAPACITY_METRICS),
+    "rooms": make_architecture.rooms,
 }
 
 if __name__ == "__main__":

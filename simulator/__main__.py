@@ -1,4 +1,4 @@
-"""`python -m simulator`: evaluate one design, without Ray, Optuna or MLflow."""
+"""`python -m simulator` evaluates one design, without Ray, Optuna or MLflow."""
 
 from __future__ import annotations
 

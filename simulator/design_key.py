@@ -1,4 +1,4 @@
-"""Which design a result belongs to: a content hash of everything that can change the result."""
+"""The content hash of a design: it covers everything that can change the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a simulation gives: a result, or the reasons why a design cannot serve."""
+"""The result of a simulation, or the reasons why a design cannot serve."""
 
 from __future__ import annotations
 

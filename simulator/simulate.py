@@ -1,4 +1,4 @@
-"""One design, one trace, one result: the single-point evaluator. Pure: same input, same output, no files, no globals."""
+"""The single-point evaluator: one design and one trace in, one result out. Pure: no files, no globals."""
 
 from __future__ import annotations
 

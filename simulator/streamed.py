@@ -1,4 +1,4 @@
-"""One design and a trace too long to keep: what `simulate` measures, in memory that does not grow with the trace.
+"""The evaluator of traces too long to keep: `simulate`'s metrics, in memory that does not grow with the trace.
 
 Requests are drawn or read a piece at a time, served in one continuous run of the engine (`engine.stream`), and counted
 when they are through (`results.tally`). The schedule is the one of `simulate`, bit for bit; percentiles are read off

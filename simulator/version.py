@@ -1,4 +1,4 @@
-"""Which simulator this is, for records that outlive it."""
+"""The version of the simulator, for records that outlive it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m sweeper`: sweep a design space and look at what came out."""
+"""`python -m sweeper` sweeps a design space and shows what came out."""
 
 from __future__ import annotations
 

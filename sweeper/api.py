@@ -1,4 +1,4 @@
-"""Sweeps from notebooks and scripts, without the command line.
+"""The Python API of sweeps, for notebooks and scripts without the command line.
 
     from sweeper.api import Space, Study, run
 

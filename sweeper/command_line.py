@@ -1,4 +1,4 @@
-"""The arguments of `python -m sweeper`; imports nothing heavy, so that --help answers at once."""
+"""The arguments of `python -m sweeper`; this module imports nothing heavy, so that --help answers at once."""
 
 from __future__ import annotations
 

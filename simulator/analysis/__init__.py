@@ -1,1 +1,1 @@
-"""Questions that take more than one run or none: highest rate, bounds, confidence, roofline."""
+"""Analyses that need several simulations or none: highest rate, bounds, confidence intervals, roofline."""

@@ -1,4 +1,4 @@
-"""What a design can reach at best with a workload, without simulating it: an interval for every metric.
+"""Bounds on every metric of a design under a workload, computed without simulating it.
 
 Each interval holds the simulated value for certain, so that a design whose best case is worse than another's value is
 proved worse. Latencies and makespan have floors (`simulator.analysis.floors`), throughputs the ceilings that follow, prices are

@@ -1,4 +1,4 @@
-"""Times that no schedule can beat, from a design's step tables: what `simulator.analysis.bounds` makes optimistic metrics of.
+"""Times that no schedule can beat, from a design's step tables; `simulator.analysis.bounds` makes metrics of them.
 
 Everything is read off the tables that the engines themselves use, so it holds for every device, measured and plugged-in
 ones included. A step is at least as long as each of its parts, and each part's table lies above a line through what it

@@ -1,4 +1,4 @@
-"""A device at a glance: rates, bandwidths, area, power and price as text."""
+"""A summary of a device as text: rates, bandwidths, area, power and price."""
 
 from __future__ import annotations
 

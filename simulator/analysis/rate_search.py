@@ -1,4 +1,4 @@
-"""Capacity: the highest request rate at which a design meets its latency targets, and what it delivers there.
+"""The capacity search: the highest request rate at which a design meets its latency targets, and what it delivers there.
 
 The trace is stretched to each rate that is tried, the same requests at every rate and for every design (common random
 numbers), so that the answer is smooth in the rate and differences between designs are the designs' own. No rate above

@@ -1,4 +1,4 @@
-"""The highest rate that passes a noisy, nearly monotone test: bracketing, then secant steps kept honest by bisection."""
+"""The search for the highest rate that passes a noisy, nearly monotone test: bracketing, secant steps and bisection."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Command lines of the simulator."""
+"""The commands of `python -m simulator`: arguments in, text out."""

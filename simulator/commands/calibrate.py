@@ -1,4 +1,4 @@
-"""`python -m simulator calibrate`: constants of a device from a handful of measured steps or the start of a run."""
+"""`python -m simulator calibrate` fits a device's constants to a few measured steps or to the start of a recorded run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m simulator capacity`: the highest request rate at which a design meets its latency targets."""
+"""`python -m simulator capacity` finds the highest request rate at which a design meets its latency targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m simulator hardware`: a piece of hardware at a glance, or the list of those that ship."""
+"""`python -m simulator hardware` prints a summary of one hardware description, or lists those that ship."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m simulator import FORMAT SRC DEST`: other people's measurements into operator tables, checked."""
+"""`python -m simulator import FORMAT SRC DEST` converts published measurements into a checked operator table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators written on a command line: "gemm m=1..8192 n=4096 k=4096 dtype=bf16".
+"""The parser of operators written on a command line, such as "gemm m=1..8192 n=4096 k=4096 dtype=bf16".
 
 Kinds and their keys (axes may be a list 1,2,4 or a range: 1..8192 doubles, 64..512:64 counts by 64):
 

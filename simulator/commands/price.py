@@ -1,4 +1,4 @@
-"""`python -m simulator price`: what one operator costs on one device, shape by shape."""
+"""`python -m simulator price` prints the time and energy of one operator on one device, shape by shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m simulator profile`: measures a model's operators on this machine into an operator table."""
+"""`python -m simulator profile` measures a model's operators on this machine and writes an operator table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m simulator run`: one design in, metrics and breakdown out."""
+"""`python -m simulator run` simulates one design and prints its metrics and its breakdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the checks say about a new operator table: printed, and kept next to it as `NAME.report.json`."""
+"""The check report of a new operator table, printed and saved next to the table as `NAME.report.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m simulator timeline`: what a design does step by step, to look at in Perfetto."""
+"""`python -m simulator timeline` writes a design's engine steps as a trace that Perfetto opens."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a YAML may say about a design: typed records, loading, units, JSON schema."""
+"""The design: typed records of what a YAML may say, loading, units, JSON schemas."""

@@ -1,4 +1,4 @@
-"""The typed design point: one complete answer to "what do we build, and what does it serve?".
+"""The `Design` record: one complete answer to "what do we build, and what does it serve?".
 
 A design is written as YAML with seven sections; each may be a name from `configs/`, a path, a mapping, or a mapping
 with `base:` (a name or path) and changes to it:

@@ -1,4 +1,4 @@
-"""A Hugging Face `config.json` as an Architecture: one small table of key names and defaults per model type.
+"""The reader of a Hugging Face `config.json`: one small table of key names and defaults per model type.
 
 Key names and defaults are those of the configuration classes in huggingface/transformers
 (`models/<type>/configuration_<type>.py`).

@@ -1,4 +1,4 @@
-"""From YAML to a design: names and `base:` looked up, overrides applied, and errors that name file and key."""
+"""The loader from YAML to a design: it resolves names and `base:`, applies overrides, and names file and key in errors."""
 
 from __future__ import annotations
 

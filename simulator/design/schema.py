@@ -1,4 +1,4 @@
-"""JSON schemas of the YAML files, for editors: keys, types and choices as the records say.
+"""The JSON schemas of the YAML files, for editors: keys, types and choices as the records define them.
 
 A YAML may leave out what its `base:` says, so nothing is required here; what is missing is told when it is loaded.
 """

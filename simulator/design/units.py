@@ -1,4 +1,4 @@
-"""Quantities with units at the edge, SI floats inside.
+"""Quantities with units: they are parsed and printed at the edge, and are plain SI floats inside.
 
 `parse("1.4 GHz", "Hz") == 1.4e9`. The registry holds only the units of this field, so that a typo cannot turn
 into a tesla or a gram. Prefixes are SI (k, M, G, ...) and IEC (Ki, Mi, Gi, Ti): GiB is not GB.

@@ -1,1 +1,1 @@
-"""Seconds and joules of one operator on a device, a PIM stack or a link."""
+"""Device models: the seconds and joules of one operator on an NPU, a GPU, PIM stacks or links."""

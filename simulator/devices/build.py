@@ -1,4 +1,4 @@
-"""A `Hardware` record as devices that price operators."""
+"""The builder that turns a `Hardware` record into device models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small pieces that every device model shares: time as the largest of its parts, and identity of a frozen record."""
+"""Helpers that all device models share: the slowest of an operator's parts, and a fingerprint of a frozen record."""
 
 from __future__ import annotations
 

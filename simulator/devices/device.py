@@ -1,4 +1,4 @@
-"""The one interface of all cost models: `price(operator, *axes) -> Priced`, vectorised over the axes."""
+"""The interface of all device models: `price(operator, *axes) -> Priced`, vectorised over the axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DRAM presets by kind: what one stack (HBM) or one device (GDDR, LPDDR) gives, and what a memory system adds up to."""
+"""DRAM presets by kind, and the capacity and bandwidth of a memory system made of several stacks or chips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expert GEMMs on any device that prices plain ones.
+"""The expert GEMMs of a mixture of experts, on any device that models plain GEMMs.
 
 The GEMMs of the experts that a batch wakes run side by side in one kernel (vLLM's fused MoE, CUTLASS grouped GEMM). With
 a experts awake and m = rows x per_token / a rows each that is one GEMM of m rows and a x n columns: the same weights, the

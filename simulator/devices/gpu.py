@@ -1,4 +1,4 @@
-"""GPU: datasheet peaks times calibrated shares, tiles quantised over SMs, a launch floor per kernel.
+"""The GPU model: datasheet peaks times calibrated shares, tiles quantised over SMs, a launch floor per kernel.
 
 The constants are in the hardware's record; where they are calibrated and where they are defaults is said there.
 """

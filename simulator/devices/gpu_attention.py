@@ -1,4 +1,4 @@
-"""Time of a GPU's attention kernels, from their structure and the constants of `simulator.design.records.hardware.GpuAttention`.
+"""The time of a GPU's attention kernels, from their structure and the constants of a `GpuAttention` record.
 
 Prefill: flash attention (Dao, "FlashAttention-2", 2023): blocks of up to 128 query rows of a head spread over the SMs.
 Kernels with packed queries put all query heads of a KV head into the same blocks. Decode: flash-decoding (Dao et al.,

@@ -1,4 +1,4 @@
-"""Collectives and point-to-point transfers over the links inside a replica.
+"""The link model: collectives and point-to-point transfers over the links inside a replica.
 
 Time = launch (once) + steps x latency + w + 2 sqrt(chunk overhead x w), w = bytes on the busiest link / its bandwidth;
 the fastest algorithm that topology and protocols allow counts. The square root is a two-stage pipeline cut into its

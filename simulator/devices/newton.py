@@ -1,4 +1,4 @@
-"""PIM attention of the Newton kind, as NeuPIMs models it: banks opened a few at a time, whole requests on channels.
+"""The Newton-style PIM attention model, as NeuPIMs has it: banks opened a few at a time, whole requests on channels.
 
 Where AttAcc opens all banks at once, Newton-style parts open them in groups limited by tFAW, one head's dot product is
 one compound command, and no PIM command may start that might not end before the next refresh. Formulae and constants:

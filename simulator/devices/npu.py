@@ -1,4 +1,4 @@
-"""NPU: systolic arrays and a vector unit over a double-buffered scratchpad and DRAM.
+"""The NPU model: systolic arrays and a vector unit over a double-buffered scratchpad and DRAM.
 
 Time of an operator = launch + fill + the slowest of arrays, vector unit and DRAM, which work side by side on different
 tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at twice the rate

@@ -1,4 +1,4 @@
-"""PIM device: decode attention inside the DRAM stacks that hold the KV cache.
+"""The PIM model: decode attention inside the DRAM stacks that hold the KV cache.
 
 How work lies on the channels (`mapping`): `head`, every KV head of every request on one channel; `request`, all of a
 request's KV heads on one channel; `sequence`, every KV head's tokens over all channels, partial results gathered. The

@@ -1,4 +1,4 @@
-"""Devices of other packages, made from a hardware record.
+"""The loader of device models that other packages provide, by name in a hardware record.
 
 An entry point of the group `llm_serving_sweeper.devices` names a callable `factory(hardware, **options) -> Device`: a
 class or a function. The device implements the two methods of `simulator.devices.device.Device` for Gemm, Vector,

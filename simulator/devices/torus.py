@@ -1,4 +1,4 @@
-"""How many ranks stand along each dimension of a torus."""
+"""The number of ranks along each dimension of a torus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DRAM bytes of a GEMM when on-chip memory is limited: which operand stays, how often the others are read again."""
+"""DRAM traffic of a GEMM when on-chip memory is limited: which operand stays, how often the others are read again."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Serving a trace step by step: the reference engine and the compiled ones."""
+"""Engines that serve a trace step by step: the compiled kernel, and the reference engine in plain Python."""

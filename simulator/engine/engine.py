@@ -1,4 +1,4 @@
-"""A whole trace on the compiled kernel: the reference engine's results bit for bit."""
+"""The front door of the engine: it serves a whole trace on the compiled kernel, bit for bit as the reference engine does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inter-token gaps as a histogram with bins of constant relative width.
+"""The histogram of inter-token gaps, with bins of constant relative width.
 
 Below 128 ns one bin per ns, above it 128 bins per octave: the middle of a bin is within 1/256 (0.4 %) of every value in
 it. Histograms of replicas, or of parts of a run, add up.

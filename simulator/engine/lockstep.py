@@ -1,4 +1,4 @@
-"""Engines that share one set of experts: vLLM's data parallelism of a mixture of experts, in plain Python.
+"""Attention data parallelism in plain Python: engines that share one set of experts and step together, as in vLLM.
 
 Every engine has its own scheduler, KV cache and share of the requests; in every decoder block their rows meet at the
 experts. So all engines step together (an engine without work runs a dummy batch), and the slowest one counts:

@@ -1,4 +1,4 @@
-"""The scheduler oracle's format: scenarios into engine inputs, engine results into answers.
+"""The format of recorded scheduler scenarios: they are read into engine inputs, and engine results written as answers.
 
 Format: scenarios recorded from vLLM's own scheduler (`../shared/oracle/vllm_scheduler/README.md`).
 """

@@ -1,4 +1,4 @@
-"""What the reference engine writes down while it runs: request times, totals and, on request, every step."""
+"""The recorder of the reference engine: request times, totals and, on request, every step."""
 
 from __future__ import annotations
 

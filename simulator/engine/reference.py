@@ -1,4 +1,4 @@
-"""The reference engine: a trace through a scheduler, step by step, in plain Python.
+"""The reference engine: it serves a trace through a scheduler, step by step, in plain Python.
 
 The loop; D batches may be in flight: 1 synchronous, 2 with async scheduling, one per pipeline stage:
 

@@ -1,4 +1,4 @@
-"""One replica on the compiled kernel: its requests, how far it has come, what came out.
+"""One replica on the compiled kernel: the requests it was given, how far it has come, and its results.
 
 A whole trace, a stream and a closed loop are the same calls: `extend` gives requests, `advance` serves until a time. All state
 lies in arrays, so a copy of them is a snapshot.

@@ -1,4 +1,4 @@
-"""What a run of an engine gives: request times, totals and, where wanted, every step."""
+"""The result of an engine run: request times, totals and, on request, every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices a batch: splits it into decodes and prefill chunks and applies the look-ups of `simulator.pricing.lookup`."""
+"""The time of a batch in the reference engine: decodes and prefill chunks, each looked up by `simulator.pricing.lookup`."""
 
 from __future__ import annotations
 

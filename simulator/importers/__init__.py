@@ -1,1 +1,1 @@
-"""Readers of other people's measurements into operator tables; one file per format."""
+"""Importers of published measurements into operator tables, one file per format."""

@@ -1,4 +1,4 @@
-"""Tables in our own columns from elsewhere: checked, completed and put in order.
+"""The importer of parquet files that have our own columns: it checks, completes and sorts them.
 
 A `.parquet` or `.csv` file, or a folder of them. `kind` and `seconds` are required, other columns default to zero; the
 metadata is the file's own, or that of a `meta.yaml` (text values) next to it.

@@ -1,4 +1,4 @@
-"""Building blocks that importers share: parts of a table as columns, CSV files, and joining the parts."""
+"""Helpers that importers share: CSV files, parts of a table as columns, and joining the parts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How text becomes data: strict YAML, units, and the one error type of bad input."""
+"""Input handling: strict YAML, the one error type of bad input, exit codes, plug-ins."""

@@ -1,4 +1,4 @@
-"""How command lines end: 0 done, 2 bad input, explained in one line, 130 interrupted."""
+"""The exit codes of the command lines: 0 done, 2 invalid input with a one-line message, 130 interrupted."""
 
 from __future__ import annotations
 

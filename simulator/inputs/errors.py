@@ -1,4 +1,4 @@
-"""The one error that bad input raises."""
+"""`InputError`, the one error that bad input raises: file, key, what is wrong and how to fix it."""
 
 from __future__ import annotations
 

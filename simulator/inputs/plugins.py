@@ -1,4 +1,4 @@
-"""What other packages bring: Python entry points, one group for each kind."""
+"""The plug-ins of other packages, found through Python entry points, one group for each kind."""
 
 from __future__ import annotations
 

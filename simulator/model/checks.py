@@ -1,4 +1,4 @@
-"""Whether a model can be cut as a design asks; the reasons are shown to the user."""
+"""Checks that a model can be sharded as a design asks; the reasons are shown to the user."""
 
 from __future__ import annotations
 

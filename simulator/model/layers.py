@@ -1,4 +1,4 @@
-"""A decoder as the operators that one tensor-parallel rank runs, with their repeats in the whole model.
+"""The operators of a decoder on one tensor-parallel rank, with their repeat counts in the whole model.
 
 Fusion follows vLLM v1: QKV in one GEMM, gate and up in one GEMM, residual addition inside the norm, flash attention.
 The residual stream, norms, biases, embedding and head stay in 16 bits whatever the weights' format, as vLLM keeps them.

@@ -1,4 +1,4 @@
-"""Bytes of a model on one rank: weights, KV cache, activations. Closed forms from the dimensions."""
+"""The bytes of a model on one rank: weights, KV cache, activations. Closed forms from the dimensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators: what a device is asked to price. Shapes that do not vary are fields, those that do are arrays (axes).
+"""The operator records that devices price. Shapes that do not vary are fields, those that do are arrays (axes).
 
 Every operator is one tensor-parallel rank's share. `AXES` names the arrays that `price` takes for each kind.
 """

@@ -1,4 +1,4 @@
-"""How tensor and pipeline parallelism cut a model, as vLLM v1 does it."""
+"""The sharding of a model by tensor and pipeline parallelism, as vLLM v1 does it."""
 
 from __future__ import annotations
 

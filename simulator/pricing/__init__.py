@@ -1,1 +1,1 @@
-"""From operators to the tables that an engine times its steps with, the shared cost cache, and KV memory."""
+"""Step times: operators priced into the tables that an engine looks up, the shared cost cache, and KV memory."""

@@ -1,4 +1,4 @@
-"""The launch that all attention of a step shares: paid once per layer and step, not once per chunk or kind."""
+"""The launch time that all attention of a step shares: paid once per layer and step, not once per chunk or kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cost cache: priced operator curves, found by what they were computed from.
+"""The cost cache: priced operator curves, keyed by what they were computed from.
 
 An entry is a float64 array (the prices of one operator on one device over a canonical grid). Its key is a 64-bit
 BLAKE2b hash of the pricing code, the device's fingerprint, the operator and the grid, so that a change to any of them

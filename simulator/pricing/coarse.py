@@ -1,4 +1,4 @@
-"""Few shapes for slow devices (`grid = "coarse"`), and from them prices at the canonical shapes.
+"""The coarse grid of slow devices (`grid = "coarse"`): few shapes are priced, the canonical ones interpolated.
 
 A decoder of a dozen operators takes about 300 shapes instead of 7,000: some seconds with a simulator that needs 30 ms a
 shape, once, since the result is cached as any other. Along rows, batch and chunk time is interpolated as a power law

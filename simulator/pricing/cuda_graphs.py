@@ -1,4 +1,4 @@
-"""CUDA graphs: the sizes that vLLM captures, and the rows that a step really runs with.
+"""CUDA graphs: the batch sizes that vLLM captures, and the padded size that a step really runs with.
 
 vLLM v1 pads a batch to the next captured size: full graphs for decodes alone, piecewise ones (attention outside) for any
 other batch up to the largest size; larger batches run unpadded. Sizes from vllm/config/vllm.py,

@@ -1,4 +1,4 @@
-"""Every operator of a design priced over the canonical grids, through the cost cache."""
+"""The curves of a design: each of its operators priced over the canonical grids, through the cost cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pause between two dependent kernels, which tables of kernel times do not hold.
+"""The idle gap between two dependent kernels, which tables of kernel times do not hold.
 
 A profiler reports a kernel from its first instruction to its last; the next one starts a little later. NVIDIA measured on
 kernels of 2.9 us that one takes 3.4 us in a CUDA graph and 3.8 us in a stream whose launches run ahead (A. Gray, "Getting

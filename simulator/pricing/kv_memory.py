@@ -1,4 +1,4 @@
-"""How many KV blocks fit: predicted from memory, weights, activation peak and the utilisation limit.
+"""The number of KV blocks that fit: predicted from memory, weights, activation peak and the utilisation limit.
 
 As vLLM v1 sizes its cache (vllm/v1/worker/gpu_worker.py, init_device and determine_available_memory; utils/mem_utils.py,
 memory_profiling):

@@ -1,4 +1,4 @@
-"""Time of a step from priced tables: the one source that both engines run.
+"""The formulas for the time of a step from priced tables; both engines run this one source.
 
 Plain functions on numbers and arrays. The reference engine calls them as ordinary Python; a numba function may call
 them unchanged (`register_jitable`), so both engines round alike to the last bit. No time is below 0,

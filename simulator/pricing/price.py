@@ -1,4 +1,4 @@
-"""A design made ready to run: the prices of its operators, the step tables that follow, its limits and its bill.
+"""The priced design: the times of its operators, the step tables that follow, its scheduler limits and its bill.
 
 What does not depend on how a design is served (operators, devices, their curves, the bill) is worked out once for all
 designs of a cost cache that share it: in a sweep, neighbours often differ in their batch limits alone.

@@ -1,4 +1,4 @@
-"""Priced tables of one design: everything an engine needs to time a step.
+"""`StepCosts`: the priced tables of one design, with which an engine times its steps.
 
 Time of a step with T new tokens in n requests. An entry with one new token is a decode (context = tokens in the KV
 cache after this step, its own included); any other is a prefill chunk (chunk tokens, context = tokens before it).

@@ -1,4 +1,4 @@
-"""From priced curves to the tables that an engine times its steps with (`StepCosts`)."""
+"""The builder of `StepCosts` from priced curves."""
 
 from __future__ import annotations
 

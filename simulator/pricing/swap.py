@@ -1,4 +1,4 @@
-"""Moving KV blocks of preempted requests to another memory and back."""
+"""The time to swap KV blocks of preempted requests to another memory and back."""
 
 from __future__ import annotations
 

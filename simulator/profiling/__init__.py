@@ -1,1 +1,1 @@
-"""Measuring a model's operators on a local device with PyTorch, into operator tables."""
+"""The profiler: it measures a model's operators on a local device with PyTorch, into operator tables."""

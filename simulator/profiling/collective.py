@@ -1,4 +1,4 @@
-"""All-reduces between processes of one machine: NCCL on as many GPUs, gloo on a CPU."""
+"""The all-reduce measured between processes of one machine: NCCL on as many GPUs, gloo on a CPU."""
 
 from __future__ import annotations
 

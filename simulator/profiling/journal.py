@@ -1,4 +1,4 @@
-"""What was measured so far: one JSON line per finished point, so that a killed profiler goes on where it stopped."""
+"""The journal of measured points: one JSON line each, so that a killed profiler goes on where it stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the measuring machine is: names, versions and clocks, for a table's metadata."""
+"""The description of the measuring machine in a table's metadata: names, versions and clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to measure: every operator of a model's shard at a grid of shapes, in a fixed order. Knows no PyTorch."""
+"""The measurement plan: every operator of a model's shard at a grid of shapes, in a fixed order. Knows no PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A profile from plan to table: what the journal lacks is measured, the table is written from the journal."""
+"""The profiling run from plan to table: it measures what the journal lacks and writes the table from the journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timing one call: median and noise over repeats, with cold caches.
+"""The timing of one call: median and noise over repeats, with cold caches.
 
 CPU: wall time of each call. GPU: CUDA events around each call, in a stream that is never empty (the write that flushes
 the L2 cache before each call outlasts its launch), so that a call is timed from its first kernel to its last; eagerly

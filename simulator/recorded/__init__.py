@@ -1,1 +1,1 @@
-"""Recorded serving runs: reading them, replaying them and fitting constants to them."""
+"""Recorded serving runs: they are read, replayed, and used to fit constants."""

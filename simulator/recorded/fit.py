@@ -1,4 +1,4 @@
-"""Host and efficiency parameters from a handful of measured engine steps.
+"""The fit of host and efficiency constants to a few measured engine steps.
 
 The model of a step is a sum of what the tables say, each part with a factor, and what the engine adds:
 

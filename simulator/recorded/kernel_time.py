@@ -1,4 +1,4 @@
-"""The speed of a device under load against its operator tables, from the first part of a recorded serving run.
+"""The fit of `kernel_time`, a device's speed under load against its operator tables, to the start of a recorded run.
 
 One number, `hardware.kernel_time`: how long kernels take while serving over how long they took in the profiler. It is
 the one at which the simulated run has generated as many tokens as the recorded one by the end of the calibration window.

@@ -1,4 +1,4 @@
-"""A recorded vLLM run replayed on operator tables: the design that it describes, and what an engine makes of it."""
+"""The replay of a recorded vLLM run: the design that it describes, simulated with operator tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded vLLM serving runs: the machine and engine arguments, the requests' times, the load over time.
+"""The reader of recorded vLLM serving runs: machine and engine arguments, request times, the load over time.
 
 A run is a folder with `meta.json` (engine arguments), `requests.jsonl` (per request, seconds: `queued_ts`,
 `first_token_ts`, `last_token_ts`, `input_toks`, `output_toks`; null where the request failed), and optionally

@@ -1,4 +1,4 @@
-"""Measured engine steps as CSV (may be gzipped): what was in the batch, and how long the step took.
+"""The reader of measured engine steps as CSV (may be gzipped): what was in the batch, and how long the step took.
 
 Columns: ctx_tokens (new prefill tokens), ctx_requests, ctx_kv_tokens (context before them), decode_requests,
 decode_kv_tokens (sum), latency_ms. Other columns are ignored.

@@ -1,1 +1,1 @@
-"""From the times of requests and operators to metrics, breakdowns, tables and timelines."""
+"""Results: the times of requests and operators become metrics, breakdowns, tables and timelines."""

@@ -1,4 +1,4 @@
-"""Where the time and energy of a run went: by operator, by bound, by device.
+"""The breakdown of a run's time and energy by operator, by bound and by device.
 
 Metrics need each operator's time and energy only (`operator_totals`); `breakdown` also says what bound it, for people who ask.
 """

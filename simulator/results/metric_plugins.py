@@ -1,4 +1,4 @@
-"""Metrics that other packages bring: a function of the design and its result, under a name of its own.
+"""Metrics that other packages provide: a function of the design and its result, under a name of its own.
 
 A package declares it as an entry point of `llm_serving_sweeper.metrics`; the entry point is a `MetricPlugin`. From then on
 its name can be used like the built-in ones in objectives, constraints, tables and MLflow.

@@ -1,4 +1,4 @@
-"""What a run is judged by: every metric with its unit and meaning, and how it follows from request times.
+"""The registry of metrics: each one's name, unit and definition.
 
 TTFT: first token minus arrival, queueing included. TPOT: (last - first token) / (output tokens - 1), requests with one
 output token left out. ITL: gaps between successive tokens of a request. E2E: last token minus arrival. Queueing: start

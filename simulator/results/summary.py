@@ -1,4 +1,4 @@
-"""From request times, operator times and prices to the metrics of `simulator.results.metrics`."""
+"""The computation of all metrics from request times, operator times and prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of a run too long to keep its requests: each is counted when it is through, and forgotten."""
+"""The statistics of a run too long to keep: each request is counted when it finishes, then dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engine steps as a trace that Perfetto and chrome://tracing open.
+"""The timeline of a run: its engine steps as a trace that Perfetto and chrome://tracing open.
 
 Format: Trace Event Format (Google, "Trace Event Format", 2016): `ts` and `dur` in microseconds, complete events (X), counters
 (C), nestable asynchronous spans (b, e), metadata (M).

@@ -1,4 +1,4 @@
-"""What an engine refuses: configurations vLLM would not start with, and requests that could never be served."""
+"""The checks of a scheduler's limits: configurations vLLM would not start with, and requests that could never be served."""
 
 from __future__ import annotations
 

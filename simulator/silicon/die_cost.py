@@ -1,4 +1,4 @@
-"""From die area to dies per wafer, yield and USD (formulae of PrincetonUniversity/ttm-cas, supply_chain_model.py)."""
+"""The cost of a die from its area: dies per wafer, yield and USD (formulae of PrincetonUniversity/ttm-cas)."""
 
 from __future__ import annotations
 

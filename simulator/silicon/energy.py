@@ -1,4 +1,4 @@
-"""Energy constants in picojoules, each with its source; energy of an operator is a sum of counts times these.
+"""Energy constants in picojoules, each with its source; an operator's energy is a sum of counts times these.
 
 They are dynamic energy of one technology generation (7 nm class logic): relative sizes are what they are good for.
 """

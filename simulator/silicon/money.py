@@ -1,4 +1,4 @@
-"""What a design's hardware costs: area, purchase price and power of one accelerator, and USD per hour of a system."""
+"""The money of a design's hardware: purchase price, area and power of one accelerator, and USD per hour of a system."""
 
 from __future__ import annotations
 

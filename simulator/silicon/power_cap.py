@@ -1,4 +1,4 @@
-"""A power cap that feeds back on the clock.
+"""The power cap of a device: the highest clock at which its peak power stays below the cap.
 
 The clock is the highest at which a die may keep every unit busy while memory and PIM run at their peaks. Dynamic power of
 logic is taken as proportional to the clock at constant voltage: lowering the voltage too would save more, so a capped

@@ -1,4 +1,4 @@
-"""Identities of KV blocks for prefix caching.
+"""The content identities of KV blocks, with which prefix caching finds equal blocks.
 
 The identity of a full block stands for its tokens and all tokens before it: two blocks have the same identity exactly
 when both are equal. Contents are interned exactly (compared, not only hashed): no collision can merge two blocks.

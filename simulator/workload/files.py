@@ -1,4 +1,4 @@
-"""Trace files: Azure LLM inference CSV, plain CSV, ShareGPT-like JSONL; `.gz` of each.
+"""The readers of trace files: Azure LLM inference CSV, plain CSV, ShareGPT-like JSONL; `.gz` of each.
 
 Recognised by content: the CSV header, or JSON objects per line. Columns:
     Azure:  TIMESTAMP, ContextTokens, GeneratedTokens                     (Azure/AzurePublicDataset)

@@ -1,4 +1,4 @@
-"""From a workload to the requests it stands for: read a file or draw a synthetic trace."""
+"""The loader of a workload's requests: it reads a trace file or draws a synthetic trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workload's requests a piece at a time: the same as `trace.load_trace` gives, without what prompts contain."""
+"""A workload's requests one piece at a time, for streaming: those of `load_trace`, without what prompts contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Further draws of the same workload: what replicated seeds run.
+"""The replicates of a workload: a synthetic trace with other seeds, or a recorded one begun at other requests.
 
 A synthetic workload is drawn with the next seed. A recorded trace is begun at another request and continued around its
 end (a circular shift), which keeps every request and every gap between neighbours.

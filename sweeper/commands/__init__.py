@@ -1,1 +1,1 @@
-"""Commands of `python -m sweeper`: arguments in, text out."""
+"""The commands of `python -m sweeper`: arguments in, text out."""

@@ -1,4 +1,4 @@
-"""`python -m sweeper doctor`: is this machine ready to sweep? One line a check, each with what to do about it."""
+"""`python -m sweeper doctor` checks whether this machine is ready to sweep: one line a check, with the remedy."""
 
 from __future__ import annotations
 

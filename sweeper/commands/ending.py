@@ -1,4 +1,4 @@
-"""What a person reads when a sweep has ended: how it went, the front, where everything is, what to do next."""
+"""The text at the end of a sweep: how it went, the front, where everything is, what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples that `python -m sweeper COMMAND --help` ends with."""
+"""The examples that `python -m sweeper COMMAND --help` ends with."""
 
 from __future__ import annotations
 

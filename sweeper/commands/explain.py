@@ -1,4 +1,4 @@
-"""`explain`: why a trial's design is fast or slow, and what would help."""
+"""`python -m sweeper explain` says why a trial's design is fast or slow, and what would help."""
 
 from __future__ import annotations
 

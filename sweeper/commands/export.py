@@ -1,4 +1,4 @@
-"""`python -m sweeper export`: a trial's design as a vLLM command, a YAML to run, JSON, or a hardware summary."""
+"""`python -m sweeper export` writes a trial's design as a vLLM command, a YAML to run, JSON, or a hardware summary."""
 
 from __future__ import annotations
 

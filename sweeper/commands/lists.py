@@ -1,4 +1,4 @@
-"""`spaces`, `models`, `hardware`, `workloads`: what ships, a line each."""
+"""`python -m sweeper spaces`, `models`, `hardware` and `workloads` list what ships, one line each."""
 
 from __future__ import annotations
 

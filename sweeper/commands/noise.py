@@ -1,4 +1,4 @@
-"""How exact a number is, in words: half-widths beside values, ties, and whether a difference exceeds the noise."""
+"""The exactness of a number in words: half-widths next to values, ties, and whether a difference exceeds the noise."""
 
 from __future__ import annotations
 

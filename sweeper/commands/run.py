@@ -1,4 +1,4 @@
-"""`python -m sweeper run SPACE`: a new study, and `resume DIR`: the rest of one."""
+"""`python -m sweeper run SPACE` starts a new study, and `resume DIR` continues one."""
 
 from __future__ import annotations
 

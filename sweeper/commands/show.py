@@ -1,4 +1,4 @@
-"""`report`, `best` and `ui`: looking at a study that is there."""
+"""`python -m sweeper report`, `best` and `ui` show a study that exists."""
 
 from __future__ import annotations
 

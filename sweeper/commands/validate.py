@@ -1,4 +1,4 @@
-"""`python -m sweeper validate SPACE`: checks a search space without running it and says what it spans."""
+"""`python -m sweeper validate SPACE` checks a search space without running it and says what it spans."""
 
 from __future__ import annotations
 

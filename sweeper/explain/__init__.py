@@ -1,1 +1,1 @@
-"""Why a design is fast or slow, and what one step of each knob does to it."""
+"""Explanations of a design: why it is fast or slow, and what one step of each knob does to it."""

@@ -1,4 +1,4 @@
-"""What a step of each knob does to a design, measured: every legal neighbour is simulated as the sweep would."""
+"""The effect of one step of each knob on a design: every legal neighbour is simulated as the sweep would."""
 
 from __future__ import annotations
 

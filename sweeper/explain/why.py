@@ -1,4 +1,4 @@
-"""What the best designs are bound by, in a line each: they are simulated once more, with their breakdown."""
+"""The one-line bottleneck summary of each of the best designs, from a second simulation with its breakdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hardware summary in Markdown: what would be built, of how many parts, at which peaks, area, watts and price."""
+"""The hardware summary in Markdown: what would be built, of how many parts, at which peaks, area, watts and price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GPU design as the `vllm serve` command that serves it so.
+"""The `vllm serve` command of a GPU design.
 
 Names and meanings of the flags are vLLM's (vllm/engine/arg_utils.py; vLLM docs, "Engine Arguments").
 """

@@ -1,4 +1,4 @@
-"""Where the time of a design goes, and what happens while it serves: it is simulated once more with its breakdown."""
+"""The anatomy of a design in the report: where its time goes, from a second simulation with its breakdown."""
 
 from __future__ import annotations
 

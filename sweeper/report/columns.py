@@ -1,4 +1,4 @@
-"""Columns of trials as the page reads them: typed arrays in base64, read in a browser without parsing a number."""
+"""The columns of trials as the page reads them: typed arrays in base64, read in a browser without parsing a number."""
 
 from __future__ import annotations
 

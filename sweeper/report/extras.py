@@ -1,4 +1,4 @@
-"""What a report finds out beyond the sweep's own results, by simulating a few designs more."""
+"""The findings of a report beyond the sweep's own results, from simulating a few more designs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a study went: the hypervolume and the best of each objective after every trial that moved them."""
+"""The history of a study: the hypervolume and the best of each objective after every trial that moved them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which knobs matter, by two methods, on a sample that no search has bent.
+"""The importance of each knob by two methods, on a sample that no search has biased.
 
 - fANOVA (Hutter et al., ICML 2014): each knob's share of an objective's variance over the whole space, by a random forest.
 - PED-ANOVA (Watanabe et al., IJCAI 2023): how far the best tenth of the designs differs from all in each knob.

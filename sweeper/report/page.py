@@ -1,4 +1,4 @@
-"""The page from its parts: one HTML file with styles, scripts, the plotting library and the data inside.
+"""The HTML page, assembled from styles, scripts, the plotting library and the data.
 
 `page/` holds them: page.html with marks such as @@DATA@@, css/ and js/ in the order of their names, and vendor/, Apache ECharts
 as released. The scripts build every text with `textContent`, so nothing from a study is ever read as HTML.

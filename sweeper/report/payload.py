@@ -1,4 +1,4 @@
-"""All that the page shows, as plain JSON data: columns of trials, and what was found out about a few of them."""
+"""The data of the page as plain JSON: columns of trials, and the findings about a few of them."""
 
 from __future__ import annotations
 

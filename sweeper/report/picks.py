@@ -1,4 +1,4 @@
-"""Which designs of a front a person should look at first: the best of each objective, and the compromise between them."""
+"""The designs of a front to look at first: the best of each objective, and the compromise between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulations that a report adds to a study: within a budget of time, and kept in the study's folder."""
+"""The simulations that a report adds to a study: within a time budget, and kept in the study's folder."""
 
 from __future__ import annotations
 

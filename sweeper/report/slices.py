@@ -1,4 +1,4 @@
-"""What-if slices: one knob of a chosen design goes through its values, all others stay; every point is simulated in full."""
+"""What-if slices: one knob of a chosen design takes each of its values, all others stay; every point is simulated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: one live screen on a terminal, plain lines elsewhere, nothing if quiet."""
+"""The progress of a sweep: one live screen on a terminal, plain lines elsewhere, nothing if quiet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study that begins with what earlier studies know: results of identical designs, and good designs to try first."""
+"""The warm start of a study: results of identical designs, and good designs to try first, from earlier studies."""
 
 from __future__ import annotations
 

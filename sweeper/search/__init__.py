@@ -1,1 +1,1 @@
-"""How points of a space are proposed: enumeration, random, and Optuna's samplers."""
+"""Searches, which propose points of a space: random, models of our own, and Optuna's samplers."""

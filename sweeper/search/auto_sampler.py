@@ -1,4 +1,4 @@
-"""What `auto` means for a space: every point where that is affordable, else a search that learns.
+"""The choice that `auto` makes for a space: every point where that is affordable, else a search that learns.
 
 Among those, `gp` finds most with few simulations (scripts/bench_search.py); it needs discrete parameters.
 """

@@ -1,4 +1,4 @@
-"""What every search has in common: it proposes points, and is told what became of them."""
+"""The interface of all searches: they propose points, and receive the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a sampler's name to a search."""
+"""The factory of searches: a sampler's name in, a search out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points of a discrete space as rows of integers, which vectorised searches breed and compare by the thousand."""
+"""The points of a discrete space as rows of integers, which vectorised searches breed and compare by the thousand."""
 
 from __future__ import annotations
 

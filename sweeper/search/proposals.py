@@ -1,4 +1,4 @@
-"""What to evaluate next: the search's proposals without repeats and without points that are illegal as written."""
+"""The filter between search and workers: proposals without repeats and without points that are illegal as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which trials are good, and how much each is worth: ranks and hypervolume of costs, smaller is better."""
+"""The ranks of trials, and how much each is worth in hypervolume; costs, smaller is better."""
 
 from __future__ import annotations
 

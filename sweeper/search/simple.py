@@ -1,4 +1,4 @@
-"""The search that does not learn: random points."""
+"""Random search, which does not learn."""
 
 from __future__ import annotations
 

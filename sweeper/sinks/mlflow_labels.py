@@ -1,4 +1,4 @@
-"""What a study is called in MLflow: names with units, tags, and the text above its charts. No MLflow here."""
+"""The names of a study in MLflow: columns with units, tags, and the text above its charts. No MLflow here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--storage URL`: a copy of a study's finished trials in an Optuna storage, so that optuna-dashboard can show them.
+"""`--storage URL` copies a study's finished trials to an Optuna storage, so that optuna-dashboard can show them.
 
 A thread follows the ledger file, so the loop that feeds the workers has nothing to do with it. The ledger stays the source
 of truth: which trials the storage has is asked from the storage, at the start and after each failure, so that an outage or

@@ -1,1 +1,1 @@
-"""What a search-space YAML spans: parameters, constraints, objectives, enumeration."""
+"""The search space: parameters, constraints, objectives, expressions, and the enumeration of its points."""

@@ -1,4 +1,4 @@
-"""Designs built section by section: a section is read and validated once for each way a space sets it.
+"""The cache of designs by section: a section is read and validated once for each way a space sets it.
 
 Validation is what building a design costs (0.5 ms), and most designs of a sweep differ from earlier ones in a section
 or two. A design's parts are frozen, so sharing them is safe; no rule of the schema reaches across sections.

@@ -1,4 +1,4 @@
-"""From a search-space YAML to a Space: every mistake is found here, before anything runs, and explained in one line."""
+"""The loader from a search-space YAML to a Space: every mistake is found here, before anything runs, and named in one line."""
 
 from __future__ import annotations
 

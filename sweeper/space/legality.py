@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a space before a design is simulated: impossible choices and constraints."""
+"""The checks of a space that need no simulation: impossible choices, and constraints that a point breaks as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a space seeks and what must hold there, as records."""
+"""The records of what a space seeks and what must hold there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A knob of a search space: which design keys it sets, which values it can take, and how Optuna sees them."""
+"""A parameter of a search space: which design keys it sets, which values it can take, and how Optuna sees them."""
 
 from __future__ import annotations
 

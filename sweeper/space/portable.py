@@ -1,4 +1,4 @@
-"""A design as plain data that means the same on any machine: shipped workloads by name, not by where they lie."""
+"""A design as plain data that means the same on any machine: shipped workloads are named, not located."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A space written out in full: what `space.yaml` in a study's folder says, whatever happens to its sources."""
+"""The `space.yaml` in a study's folder: the space written out in full, whatever happens to its sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search-space YAML may say, as records: its schema, and the source of its error messages."""
+"""The schema of a search-space YAML as records, which also yields its error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The set of designs that a search-space YAML spans. Frozen; everything here is a pure function of it.
+"""The `Space`: the set of designs that a search-space YAML spans. Frozen; everything here is a pure function of it.
 
 A point is a mapping parameter -> value, canonical when parameters whose condition is false are absent: two canonical
 points are equal exactly when they mean the same settings. `sweeper.space.file.load_space` reads one from YAML.

@@ -1,4 +1,4 @@
-"""One pass over a ledger of any length to what people look at: the front, the best, the counts. Memory stays bounded."""
+"""The digest of a ledger of any length, made in one pass: the front, the best, the counts. Memory stays bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study's folder: what stands in it, how it is made, and how it is found again.
+"""A study's folder: what it holds, how it is made, and how it is found again.
 
     trials.jsonl    the ledger              pareto.csv      the front
     space.yaml      the resolved space      trials.parquet  every trial, all metrics

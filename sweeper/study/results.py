@@ -1,4 +1,4 @@
-"""What a study leaves on disk: `pareto.csv`, `trials.parquet` and `best/`, designs that run by themselves."""
+"""The result files of a study: `pareto.csv`, `trials.parquet` and `best/`, designs that run by themselves."""
 
 from __future__ import annotations
 

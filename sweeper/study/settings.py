@@ -1,4 +1,4 @@
-"""How a space is searched: the settings of a sweep, which its ledger keeps."""
+"""The settings of a sweep, how its space is searched, which its ledger keeps."""
 
 from __future__ import annotations
 

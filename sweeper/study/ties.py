@@ -1,4 +1,4 @@
-"""Which designs differ by less than the noise: paired differences over replicates that all designs share.
+"""Ties: designs that differ by less than the noise, by paired differences over replicates that all designs share.
 
 Two designs A and B have objective values a, b (smaller is better here) and replicates a[k], b[k] of them, measured on the
 same k-th trace. The difference a - b has the standard error s of the mean of a[k] - b[k], and the interval

@@ -1,4 +1,4 @@
-"""From a task to a finished trial: build the design, check it, simulate it, judge it."""
+"""The evaluator from a task to a finished trial: it builds the design, checks it, simulates it and judges it."""
 
 from __future__ import annotations
 

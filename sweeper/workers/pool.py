@@ -1,4 +1,4 @@
-"""The pool: simulations on Ray actors, two calls in flight per actor, grouped so that a call lasts 50 ms.
+"""The pool of Ray actors that simulate: two calls in flight per actor, grouped so that a call lasts 50 ms.
 
 Who is to blame when an actor dies: actors run their calls in order, so the oldest unanswered call is the suspect and
 the others on that actor are innocent; they are sent again. A suspect call of several tasks is sent again one task at a

@@ -1,4 +1,4 @@
-"""What a design's bounds prove without a simulation: that it misses a constraint, or that a known design beats it."""
+"""Proofs from bounds, without a simulation: a design misses a constraint, or a known design beats it."""
 
 from __future__ import annotations
 

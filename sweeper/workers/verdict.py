@@ -1,4 +1,4 @@
-"""From a design and its metrics to objectives, constraint violations and a verdict in words."""
+"""The verdict on a design: objectives and constraint violations from its metrics, and the reason in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in a Ray actor: tasks in, finished trials and newly priced operators out."""
+"""The Ray actor: tasks in, finished trials and newly priced operators out."""
 
 from __future__ import annotations
 

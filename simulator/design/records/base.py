@@ -1,4 +1,4 @@
-"""What all records share: frozen, strict, unknown keys refused, quantities written with a unit.
+"""The base class of all records: frozen and strict, unknown keys refused, quantities written with a unit.
 
 A field `clock_hz: Hertz` with alias `clock` is written `clock: 1.4 GHz` in YAML and read as a float in Hz.
 """

@@ -1,4 +1,4 @@
-"""What computes: an NPU, a GPU by its datasheet and calibrated constants, or a device of another package."""
+"""The records of compute devices: an NPU, a GPU by datasheet and calibrated constants, or another package's device."""
 
 from __future__ import annotations
 

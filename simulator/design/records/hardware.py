@@ -1,4 +1,4 @@
-"""The hardware of a design: a compute device (NPU or GPU), its memory, PIM, links, host and prices.
+"""The hardware record of a design: a compute device (NPU or GPU), its memory, PIM, links, host and prices.
 
 `name` and `source` are labels; everything else is a knob. This file says what can be written; what follows from it is
 computed in `simulator/devices` and `simulator/silicon`.

@@ -1,4 +1,4 @@
-"""Memory of a design: a device's DRAM, memory behind it, and processing in memory."""
+"""The memory records of a design: a device's DRAM, memory behind it, and processing in memory."""
 
 from __future__ import annotations
 

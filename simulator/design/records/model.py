@@ -1,4 +1,4 @@
-"""The model: a decoder-only transformer's dimensions, and the precisions it runs in."""
+"""The model record: a decoder-only transformer's dimensions, and the precisions it runs in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assumptions about money and power outside the design: what silicon, memory, servers and electricity cost."""
+"""The assumptions about money and power outside the design: what silicon, memory, servers and electricity cost."""
 
 from __future__ import annotations
 

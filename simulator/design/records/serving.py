@@ -1,4 +1,4 @@
-"""How a replica serves: parallel degrees, scheduler limits (vLLM's names and defaults), latency targets."""
+"""The serving record: parallel degrees, scheduler limits (vLLM's names and defaults), latency targets."""
 
 from __future__ import annotations
 

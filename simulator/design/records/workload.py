@@ -1,4 +1,4 @@
-"""The workload: a recorded trace or a synthetic one."""
+"""The workload record: a recorded trace or a synthetic one."""
 
 from __future__ import annotations
 

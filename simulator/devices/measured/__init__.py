@@ -1,1 +1,1 @@
-"""Measured accelerators: operator tables as a device, and the file format that holds them."""
+"""Measured accelerators: operator tables as devices, and the file format of the tables."""

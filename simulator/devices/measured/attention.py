@@ -1,4 +1,4 @@
-"""What a measured attention table says beyond one operator at a time: mixed batches, uneven contexts, shared launch.
+"""Measured attention effects beyond one operator at a time: mixed batches, uneven contexts, shared launch.
 
 A serving kernel attends to prefill chunks and decodes of a step in one call, and then treats decodes differently from a
 batch of decodes alone (flash-attention's variable-length kernel neither splits the context over SMs nor shares K and V

@@ -1,4 +1,4 @@
-"""From a table and a datasheet to the devices that price a model: measured where the table knows the operator."""
+"""The choice of device for each operator of a model: measured where the table knows it, by datasheet elsewhere."""
 
 from __future__ import annotations
 

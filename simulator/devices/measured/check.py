@@ -1,4 +1,4 @@
-"""Checks of an operator table against physics and against itself, before anybody trusts it."""
+"""Plausibility checks of an operator table, against physical limits and against its own rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device known by measurement: efficiency over the roofline from a table, the rest from a fallback device.
+"""The measured device: efficiency over the roofline from a table, everything else from a fallback device.
 
     time = (t0 + roofline(shape)) / efficiency(shape),   efficiency = (t0 + roofline) / measured at the table's points
 

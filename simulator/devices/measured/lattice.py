@@ -1,4 +1,4 @@
-"""GEMMs that a table measured over a lattice of weight shapes, at a shape between its points.
+"""GEMM times between the weight shapes that a table was measured at, by interpolation over their lattice.
 
 Operator databases time GEMMs for some dozens of n and k, whatever the model. Efficiency over the roofline is interpolated
 linearly in log n and log k between the four measured shapes around the wanted one, held beyond the lattice (design

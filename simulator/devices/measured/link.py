@@ -1,4 +1,4 @@
-"""Links known by measurement: a link model's time times measured / modelled, by message size.
+"""The measured link: a link model's time times measured / modelled, by message size.
 
 The ratio is interpolated along the logarithm of the message and held beyond the ends. Collectives that the table does
 not know, or that leave the node it was measured in, are the model's.

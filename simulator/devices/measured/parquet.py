@@ -1,4 +1,4 @@
-"""Operator tables as parquet files: the columns of `simulator.devices.measured.table`, and metadata.
+"""The parquet format of operator tables: the columns of `simulator.devices.measured.table`, and metadata.
 
 File metadata (UTF-8 key-value pairs): `format` = `llm-operator-table`, `version` = `1`, and `meta`, a JSON object of text
 (device, framework, source, model, launch, ...). Columns that a row's kind does not use are zero (empty for text).

@@ -1,4 +1,4 @@
-"""Admission (10-15): requests from the head of the queue while tokens, seats and blocks suffice."""
+"""Admission (rules 10-15): requests join from the head of the queue while tokens, seats and blocks suffice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop of the engine, and its compiled entry.
+"""The main loop, `advance`, and its compiled entry point.
 
 `advance` mirrors `reference.run`, which explains it. It goes on from the state that the arrays hold and stops before the first
 decision at or after `until_ns`, so streams, closed loops and several replicas in one event loop are callers of it.

@@ -1,4 +1,4 @@
-"""Numbers with a meaning of their own in the kernel's memory."""
+"""The sentinel values and bit widths of the kernel's arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory of a run that has not begun."""
+"""The allocation of a run's arrays, with the values that they begin with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preemption (8, 21): a running request gives up its blocks and goes back to the head of the queue."""
+"""Preemption (rules 8 and 21): a running request gives up its blocks and goes back to the head of the queue."""
 
 from __future__ import annotations
 

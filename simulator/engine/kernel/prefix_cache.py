@@ -1,4 +1,4 @@
-"""Prefix caching: only blocks that a look-up may find one by one are nodes, of all others only the number matters.
+"""The prefix cache: blocks that a look-up may find one by one are nodes, of all others only the number is kept.
 
 Most blocks of a trace are unlike all others (`BlockIdentities.unique`): only their own request can hit them, after a
 preemption. Released together, they lie idle as one run, whose tail is evicted first, so that what is left of it is a prefix.

@@ -1,4 +1,4 @@
-"""Time of a batch, from counters of the decodes in step and the list of the other entries (see `StepCosts`)."""
+"""The time of a batch, from counters of the decodes in lockstep and the list of the other entries (see `StepCosts`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of steps in which nothing but decoding happens: all decodes in step, nobody arrives, is admitted, finishes or lacks a
+"""Runs of decode-only steps in one tight loop: all decodes in lockstep, nobody arrives, is admitted, finishes or lacks a
 block. A few nanoseconds a step."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the kernel works on: records of counters and arrays of records, all plain numpy memory.
+"""The records that the kernel works on: counters and arrays of records, all plain numpy memory.
 
 A run's whole state lies in the arrays named here, so a copy of them is a snapshot and `advance` goes on from it.
 Slots, groups, nodes and requests are named by unsigned numbers, which spares the test for negative indices.

@@ -1,4 +1,4 @@
-"""Serving the running requests (5-9): at once where they keep step and blocks suffice, otherwise one by one."""
+"""Service of the running requests (rules 5-9): all at once where they keep step and blocks suffice, otherwise one by one."""
 
 from __future__ import annotations
 

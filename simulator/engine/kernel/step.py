@@ -1,4 +1,4 @@
-"""One decision: what it schedules, when its batch ends, what every request in it does next, and the batch's delivery."""
+"""One decision: what it schedules, when its batch ends, what each of its requests does next, and the batch's delivery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedulers by name: vLLM v1 and the classic policies as small variants of it.
+"""The registry of schedulers by name: vLLM v1 and the classic policies as small variants of it.
 
 All share the queue, the block pool and the limits of `SchedulerConfig`; where a paper leaves something open the answer
 is vLLM v1's (head-of-line admission, victims from the tail, watermark only while requests are running).

@@ -1,4 +1,4 @@
-"""Whether the ladder pays for a space, and what it is made of."""
+"""The decision whether the ladder pays for a space, and which rungs it has."""
 
 from __future__ import annotations
 

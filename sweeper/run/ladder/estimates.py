@@ -1,4 +1,4 @@
-"""From what a short trace says to what the full one may say, and with how much margin: measured, not assumed.
+"""The estimate of a full result from a short trace, with a margin that is measured, not assumed.
 
 Designs that were run on both are the anchors. Objectives of one sign are compared as logarithms. The estimate of a design
 is its short result moved by the anchors' median difference; its margin is as many standard deviations of the anchors'

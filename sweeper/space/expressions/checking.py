@@ -1,4 +1,4 @@
-"""The types of an expression: numbers with dimensions, texts with their possible values, conditions."""
+"""The type check of an expression: numbers with dimensions, texts with their possible values, conditions."""
 
 from __future__ import annotations
 

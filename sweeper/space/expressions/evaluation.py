@@ -1,4 +1,4 @@
-"""What a checked expression is worth for one design: numbers and signed violations, never NaN."""
+"""The evaluation of a checked expression for one design: numbers and signed violations, never NaN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constraints, objectives and conditions: type and dimension checked once, then evaluated on plain numbers.
+"""The expressions of constraints, objectives and conditions: checked once, then evaluated on plain numbers.
 
 A constraint becomes a signed relative violation (<= 0 holds), which is what Optuna's `set_constraint` takes, so that
 a sampler can see how far off a design is and not only that it is.

@@ -1,4 +1,4 @@
-"""The little language of constraints, objectives and conditions: text -> tree. Nothing is ever executed.
+"""The grammar of the expression language: text in, tree out. Nothing is ever executed.
 
     or:      and ("or" and)*                  comparison: sum (("<=" | "<" | ">=" | ">" | "==" | "!=") sum)*
     and:     not ("and" not)*                 sum:        product (("+" | "-") product)*

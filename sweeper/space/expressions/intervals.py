@@ -1,4 +1,4 @@
-"""What a checked expression can be worth when names are only known within intervals: interval arithmetic.
+"""Interval arithmetic for checked expressions: what they can be worth when names are only known within intervals.
 
 Every result holds the expression's value for certain (Moore, "Interval Analysis", 1966); where nothing can be said it is
 (-inf, inf). Of conditions: the least violation that is certain.
