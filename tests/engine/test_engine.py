@@ -161,7 +161,7 @@ def test_long_decodes_are_jumped_over_exactly():
     requests = trace(*((int(i * 40_000), int(p), int(o)) for i, (p, o) in enumerate(rng.integers(1, 700, (60, 2)))))
     knots = np.array([0.0, 20.0, 100.0, 350.0, 1400.0])
     table = np.cumsum(rng.uniform(0, 90, (9, 5)), axis=1)
-    for limits in (config(max_model_len=1400), config(max_model_len=1400, num_gpu_blocks=420)):
+    for bounds in (config(max_model_len=1400), config(max_model_len=1400, num_gpu_blocks=420)):
         for spread in (0.0, 0.3):
             for asynchronous in (False, True):
                 costs = affine_costs(
@@ -171,7 +171,7 @@ def test_long_decodes_are_jumped_over_exactly():
                     prefill_ns=np.outer([1.0, 50.0], 1 + knots),
                     decode_spread_ns=np.full(9, spread),
                 )
-                inputs = requests, dataclasses.replace(limits, async_scheduling=asynchronous), costs
+                inputs = requests, dataclasses.replace(bounds, async_scheduling=asynchronous), costs
                 assert difference(reference.run(*inputs, gaps=True), engine.run(*inputs, gaps=True)) is None
 
 
