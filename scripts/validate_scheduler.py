@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts import scheduler_oracle as oracle
 from scripts.report import finish, json_option, measured
-from simulator.engine import oracle
 from simulator.inputs.errors import InputError
 
 MODULES = {"reference": "simulator.engine.reference", "fast": "simulator.engine.engine"}

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from simulator.engine.kernel import advance as kernel
-from simulator.engine.kernel.marks import EMPTY, NEVER, SLOT_BITS
 from simulator.engine.kernel.memory import new_memory, new_run, table_parts
-from simulator.engine.kernel.records import STEP, TOTALS, Requests, State
+from simulator.engine.kernel.records import EMPTY, NEVER, SLOT_BITS, STEP, TOTALS, Requests, State
 from simulator.engine.result import EngineResult, StepLog
 from simulator.inputs.errors import InputError
 from simulator.pricing.lookup import step_tables

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simulator.engine.engine import requests_of
-from simulator.engine.kernel.marks import NEVER
+from simulator.engine.kernel.records import NEVER
 from simulator.engine.replica import Replica
 from simulator.engine.result import EngineResult
 from simulator.pricing.step import StepCosts

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from simulator.engine import engine, oracle, reference
+from scripts import scheduler_oracle as oracle
+from simulator.engine import engine, reference
 from simulator.engine.replica import Replica
 from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError

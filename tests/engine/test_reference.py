@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from simulator.engine import oracle
+from scripts import scheduler_oracle as oracle
 from simulator.engine.reference import run
 from simulator.inputs.errors import InputError
 from simulator.scheduler import limits

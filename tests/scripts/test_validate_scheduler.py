@@ -7,8 +7,8 @@ import gzip
 import json
 from pathlib import Path
 
+from scripts import scheduler_oracle as oracle
 from scripts.validate_scheduler import main
-from simulator.engine import oracle
 from tests.engine.builders import oracle_folder
 
 ENGINE = ["--engine", "reference"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.marks import PROMPT
 from simulator.engine.kernel.prefix_cache import find_prefix, publish, share_prefix, take_blocks
 from simulator.engine.kernel.queue import push, take
-from simulator.engine.kernel.records import Int, State
+from simulator.engine.kernel.records import PROMPT, Int, State
 from simulator.engine.kernel.running import append_slot, blocks_for, full_blocks
 from simulator.engine.kernel.serve import longest_chunk
 from simulator.pricing.compiled import callable_from_compiled, index

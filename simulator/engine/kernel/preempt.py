@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.marks import ALL, LATE, LEAVING, PROMPT
 from simulator.engine.kernel.prefix_cache import release
 from simulator.engine.kernel.queue import push
-from simulator.engine.kernel.records import Core, Int, Requests, State
+from simulator.engine.kernel.records import ALL, LATE, LEAVING, PROMPT, Core, Int, Requests, State
 from simulator.engine.kernel.running import blocks_for, computed_of, drop_slot, full_blocks, leave_group
 from simulator.pricing.compiled import callable_from_compiled, index
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.marks import ANCHOR
-from simulator.engine.kernel.records import Core, Int, Pool, Requests
+from simulator.engine.kernel.records import ANCHOR, Core, Int, Pool, Requests
 from simulator.pricing.compiled import callable_from_compiled, index
 
 NONE = -1  # identity of an empty entry

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.marks import ALL
-from simulator.engine.kernel.records import Core, Int, Queue, Requests
+from simulator.engine.kernel.records import ALL, Core, Int, Queue, Requests
 from simulator.pricing.compiled import callable_from_compiled, index
 
 

@@ -6,10 +6,9 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.engine.gap_histogram import gap_bin
-from simulator.engine.kernel.marks import SLOT_BITS
 from simulator.engine.kernel.prefix_cache import take_blocks
 from simulator.engine.kernel.queue import waiting_count
-from simulator.engine.kernel.records import Core, DecodeTables, Flights, Int, Pool, Requests, Served, StageTables, Tables
+from simulator.engine.kernel.records import SLOT_BITS, Core, DecodeTables, Flights, Int, Pool, Requests, Served, StageTables, Tables
 from simulator.engine.kernel.running import longest_context
 from simulator.pricing.compiled import callable_from_compiled, index
 from simulator.pricing.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns, decode_on_line_ns
@@ -69,7 +68,7 @@ def decode_quietly(
         group.last_decision = run.decided
         run.idle_preemptions = 0
         flight = flights.ring[index(run.newest)]
-        flight.end_ns, flight.decision, flight.yields, flight.dones, flight.nonempty = run.last_end_ns, run.decided, count, 0, 1
+        flight.end_ns, flight.yields, flight.dones, flight.nonempty = run.last_end_ns, count, 0, 1
     return made
 
 

@@ -15,6 +15,15 @@ Array = Any  # a numpy array, of numbers or of records
 Int = Any  # an integer; where compiled, of 64 bits, and unsigned if it names a slot, group, node or request
 Record = Any  # a row of a record array: attributes are the fields
 
+NEVER = 1 << 62  # as a time or an event: does not come
+ANCHOR = 0  # node of the prefix cache that closes its list; as a node: none
+UNKNOWN = -(1 << 60)  # as `longest`: to be looked for
+ALL = -1  # as `done` of a waiting request: its last token is in flight
+SLOT_BITS = 20  # of an event; events are (pass << SLOT_BITS) | slot
+PART_BITS = 4  # slots whose earliest event is kept together
+# `kind` of a slot; 0 and above: a decode of this group
+PROMPT, LATE, LEAVING, EMPTY = -1, -2, -3, -4
+
 _SHAPES = """slot_places parts context_cells context_knots context_marks chunk_knots chunk_marks beside_knots token_counts
     sequence_counts hash_entries waiter_places node_places beside_counts"""
 _LIMITS = """max_num_seqs token_budget block_size block_shift usable_blocks threshold margin_blocks depth asynchronous chunked
@@ -56,7 +65,7 @@ SLOT = _record("last last_pass", *((name, np.int32) for name in
                *((name, np.int64) for name in ("stamp", "order", "joined")), size=128)
 
 # A batch in flight. `yields`: requests that get a token at its end; `dones`: those that get their last one
-FLIGHT = _record("end_ns decision yields dones nonempty")
+FLIGHT = _record("end_ns yields dones nonempty")
 
 # A block of the prefix cache that can be hit, or a run of blocks that only their `owner` (request + 1; 0: nobody) can hit.
 # `users`: 0 idle, below 0 minus the length of an idle run. `older`, `newer`: in order of release; twins: equal contents.

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.marks import EMPTY, NEVER, PART_BITS, SLOT_BITS, UNKNOWN
-from simulator.engine.kernel.records import Core, Int
+from simulator.engine.kernel.records import EMPTY, NEVER, PART_BITS, SLOT_BITS, UNKNOWN, Core, Int
 from simulator.pricing.compiled import callable_from_compiled, index
 
 

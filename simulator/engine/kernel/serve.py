@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.marks import LATE, PART_BITS, PROMPT, SLOT_BITS
 from simulator.engine.kernel.preempt import find_victim, preempt
 from simulator.engine.kernel.prefix_cache import publish, recurring, take_blocks
 from simulator.engine.kernel.queue import waiting_count
-from simulator.engine.kernel.records import Core, Flights, Int, Pool, Requests, Served, State
+from simulator.engine.kernel.records import LATE, PART_BITS, PROMPT, SLOT_BITS, Core, Flights, Int, Pool, Requests, Served, State
 from simulator.engine.kernel.running import blocks_for, computed_of, full_blocks, leave_group, set_event
 from simulator.pricing.compiled import callable_from_compiled, index, once
 

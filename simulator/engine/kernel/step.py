@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.engine.gap_histogram import gap_bin
+from simulator.engine.kernel import records as rec
 from simulator.engine.kernel.admit import admit
-from simulator.engine.kernel.marks import LATE, LEAVING, PROMPT, SLOT_BITS
 from simulator.engine.kernel.prefix_cache import publish, release
 from simulator.engine.kernel.price import pass_stages, price_blocks
 from simulator.engine.kernel.queue import drop_finished, waiting_count
@@ -39,7 +39,7 @@ def decide(s: State, tables: Tables) -> None:
     if counts:
         _count(g, decided_ns, sequences, core, s.served, s.log)
     flight = s.flights.ring[place]
-    flight.end_ns, flight.decision, flight.yields, flight.dones, flight.nonempty = run.end_ns, run.decided, run.decodes, 0, counts
+    flight.end_ns, flight.yields, flight.dones, flight.nonempty = run.end_ns, run.decodes, 0, counts
     run.nonempty_in_flight += counts
     if sequences > 0:
         _advance_decodes(g, place, core, s.requests, s.flights, s.served)
@@ -102,8 +102,8 @@ def _advance_decodes(g: Int, place: Int, core: Core, requests: Requests, flights
     group.phase += 1
     if group.phase == run.block_size:
         group.phase = 0
-    while group.next >> SLOT_BITS == now:
-        slot = index(group.next & ((1 << SLOT_BITS) - 1))
+    while group.next >> rec.SLOT_BITS == now:
+        slot = index(group.next & ((1 << rec.SLOT_BITS) - 1))
         row = core.slots[slot]
         total = np.int64(row.total)
         if row.last_pass == now:
@@ -120,7 +120,7 @@ def _advance_decodes(g: Int, place: Int, core: Core, requests: Requests, flights
 def _leave(slot: Int, published: Int, place: Int, core: Core, flights: Flights, served: Served) -> None:
     """The request's last token comes with this batch."""
     row, flight = core.slots[slot], flights.ring[place]
-    row.kind, row.computed, row.last = LEAVING, published, core.run.decided
+    row.kind, row.computed, row.last = rec.LEAVING, published, core.run.decided
     served.finish_ns[index(row.request)] = core.run.end_ns
     flights.dones[place, index(flight.dones)] = slot
     flight.dones += 1
@@ -133,7 +133,7 @@ def _advance_entry(g: Int, place: Int, slot: Int, core: Core, requests: Requests
     if served.first_scheduled_ns[r] < 0:
         served.first_scheduled_ns[r] = run.start_ns
     row.computed, row.last = computed, run.decided
-    if row.kind == PROMPT:
+    if row.kind == rec.PROMPT:
         if computed < row.known:
             return
         run.prompts -= 1
@@ -181,7 +181,7 @@ def deliver(core: Core, requests: Requests, queue: Queue, flights: Flights, pool
             sort_by_admission(flights.dones[place], flight.dones, core)
         for k in range(index(flight.dones)):
             slot = index(flights.dones[place, k])
-            if core.slots[slot].kind == LEAVING and core.slots[slot].last == run.delivered:  # not preempted
+            if core.slots[slot].kind == rec.LEAVING and core.slots[slot].last == run.delivered:  # not preempted
                 _finish(slot, core, requests, flights, pool)
         run.blocked = 0
     if run.leaving_queue > 0:
@@ -213,7 +213,7 @@ def _publish_late(core: Core, requests: Requests, pool: Pool) -> None:
     slot = index(slots[anchor].after)
     while slot != anchor:
         row = slots[slot]
-        if row.kind == LATE and row.last == core.run.delivered:
+        if row.kind == rec.LATE and row.last == core.run.delivered:
             publish(slot, full_blocks(np.int64(row.computed), core), core, requests, pool)
         slot = index(row.after)
 
