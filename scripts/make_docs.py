@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def rendered(text: str) -> str:
-    """`text` with its generated parts written again."""
+    """`text` with its generated parts regenerated."""
     return PART.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]()}\n{m[3]}", text)
 
 
