@@ -1,4 +1,4 @@
-"""`python -m sweeper completion SHELL` prints a completion script for the `sweeper` and `simulator` commands."""
+"""`python -m sweeper completion` prints a shell's completion script for the `sweeper` and `simulator` commands."""
 
 from __future__ import annotations
 

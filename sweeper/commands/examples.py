@@ -1,4 +1,4 @@
-"""The examples that `python -m sweeper COMMAND --help` ends with."""
+"""The examples at the end of `--help` of each command."""
 
 from __future__ import annotations
 

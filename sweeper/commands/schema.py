@@ -1,4 +1,4 @@
-"""`python -m sweeper schema KIND` prints the JSON schema of a kind of YAML file, for completion and checks in an editor."""
+"""`python -m sweeper schema` prints the JSON schema of one kind of YAML file, for completion and checks in an editor."""
 
 from __future__ import annotations
 

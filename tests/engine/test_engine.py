@@ -93,6 +93,7 @@ def test_recorded_scenarios_are_identical():
         assert difference(engine.run(*inputs), dataclasses.replace(result, log=None)) is None, scenario["name"]
 
 
+@pytest.mark.slow
 def test_random_scenarios_are_identical_and_meet_every_feature():
     met = compare(range(1500))
     rare = {"livelock": 1, "closed loop": 300, "cached, preempted, in flight together": 100}
@@ -101,12 +102,14 @@ def test_random_scenarios_are_identical_and_meet_every_feature():
         assert met.get(feature, 0) >= rare.get(feature, 150), (feature, met)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios())
 def test_drawn_scenarios_are_identical(scenario):
     assert difference(*(outcome(run, scenario) for run in (reference.run, engine.run))) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "seeds"),
     [({"NUMBA_BOUNDSCHECK": "1"}, range(600)), ({"NUMBA_DISABLE_JIT": "1"}, range(25))],
@@ -135,6 +138,7 @@ def replica_of(scenario: Scenario, **options) -> Replica:
     return replica
 
 
+@pytest.mark.slow
 def test_a_run_stopped_at_every_event_and_restored_is_the_same_run():
     """Stops before every decision, goes on from a copy of the state, in a replica that has served something else meanwhile."""
     stopped = 0

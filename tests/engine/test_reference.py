@@ -22,6 +22,7 @@ from tests.engine.scenarios import Scenario, outcome, scenarios
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 def test_every_recorded_vllm_scenario_is_reproduced():
     for scenario, answer in oracle.load(oracle_folder()):
         result = run(oracle.trace_of(scenario), oracle.config_of(scenario), oracle.costs_of(scenario), log=True)
@@ -53,6 +54,7 @@ def watched(base: type[Scheduler]) -> type[Scheduler]:
     return Watched
 
 
+@pytest.mark.slow
 @QUICK
 @given(scenarios(schedulers=tuple(SCHEDULERS)))
 def test_no_block_leaks_no_request_is_lost_time_is_monotone_and_tokens_are_conserved(scenario: Scenario):

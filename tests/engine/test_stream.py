@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 import numpy as np
+import pytest
 
 from simulator.engine import engine, reference
 from simulator.engine.stream import Stream
@@ -51,6 +52,7 @@ def compare(seeds):
         assert difference(whole, parts) is None, (seed, cuts, scenario.config, difference(whole, parts))
 
 
+@pytest.mark.slow
 def test_a_trace_cut_anywhere_is_the_same_run():
     compare(range(1000))
 

@@ -97,6 +97,7 @@ def slow_design(tmp_path, **overrides):
     return design, lambda: len(calls.read_text())
 
 
+@pytest.mark.slow
 def test_a_slow_simulator_is_asked_once_for_all_designs_and_studies(tmp_path):
     cache = CostCache()
     first, calls = slow_design(tmp_path)
@@ -113,6 +114,7 @@ def test_a_slow_simulator_is_asked_once_for_all_designs_and_studies(tmp_path):
     assert next_study.take_counters().misses == 0
 
 
+@pytest.mark.slow
 def test_prices_between_the_shapes_of_a_coarse_grid_stay_close(tmp_path):
     """Against the simulator's own formula at every canonical shape: within 20 % where the roofline turns, 3 % on average."""
     design, _ = slow_design(tmp_path)

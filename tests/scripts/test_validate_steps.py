@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from scripts.validate_steps import _misrecorded
 from tests.shared import ROOT
@@ -28,6 +29,7 @@ def test_a_step_recorded_with_its_successors_time_is_left_out_together_with_it()
     assert _misrecorded(np.array([12.0, 12.0, 1.0, 12.0, 1.0]), least).tolist() == [False, False, True, False, True]
 
 
+@pytest.mark.slow
 def test_steps_of_any_preset_are_fitted_on_a_share_and_compared_on_the_rest(tmp_path):
     """Steps that follow a simple law of their own: 16 GB of weights read at 80 % of 4.8 TB/s and 2 ms beside."""
     rng = np.random.default_rng(1)

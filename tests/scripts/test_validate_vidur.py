@@ -1,9 +1,12 @@
 import json
 
+import pytest
+
 from scripts.validate_vidur import main
 from tests.shared import shared_file
 
 
+@pytest.mark.slow
 def test_every_step_of_both_recorded_schedulers_is_the_same(tmp_path):
     folder = shared_file("data/vidur/A34_workload.csv.gz").parent
     assert main([str(folder), "--json", str(tmp_path / "rows.json")]) == 0

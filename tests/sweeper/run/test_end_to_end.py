@@ -22,6 +22,7 @@ from simulator.pricing import cache
 from sweeper.__main__ import main
 from sweeper.study import ledger
 
+pytestmark = pytest.mark.ray
 ROOT = Path(__file__).resolve().parents[3]
 TRIALS = 80
 

@@ -127,6 +127,7 @@ def test_a_continuum_cannot_be_enumerated(tmp_path: Path) -> None:
         Enumeration(space_of(tmp_path, "  hardware.npu.clock: {float: {low: 0.5 GHz, high: 1 GHz}}"))
 
 
+@pytest.mark.slow
 def test_every_legal_point_is_evaluated_once_and_the_illegal_ones_are_counted(space: Space) -> None:
     run = Run(space, trials=10**9, size=997)
     legal = [p for p in space.enumerate() if p["tp"] * p["pp"] <= 8]

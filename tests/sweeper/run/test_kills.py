@@ -51,6 +51,7 @@ def results(folder: Path) -> dict[int, object]:
     return {t["number"]: (t["parameters"], t["status"], t["objectives"]) for t in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["gp", "exhaustive"])
 def test_kills_lose_nothing_double_nothing_and_change_nothing(tmp_path: Path, sampler: str) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"

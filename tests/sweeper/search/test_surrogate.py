@@ -61,6 +61,7 @@ def test_rows_mean_points_and_absent_parameters_are_marked(space: Space) -> None
     assert coder.features(rows).shape == (300, len(coder.owners))
 
 
+@pytest.mark.slow
 def test_it_finds_nearly_all_of_the_true_front_in_120_trials(space: Space, tmp_path: Path) -> None:
     evaluate = smooth(space)
     legal = [p for p in space.enumerate() if broken_rule(space, p) is None][::7]

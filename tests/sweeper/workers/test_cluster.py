@@ -16,6 +16,8 @@ ray = pytest.importorskip("ray")
 from sweeper.workers.cluster import connected  # noqa: E402
 from sweeper.workers.pool import Pool  # noqa: E402
 
+pytestmark = pytest.mark.ray
+
 
 def test_a_lost_node_loses_no_trial_and_a_new_one_gets_work(monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.cluster_utils import Cluster

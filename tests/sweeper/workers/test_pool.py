@@ -18,6 +18,8 @@ ray = pytest.importorskip("ray")
 from sweeper.workers.cluster import connected  # noqa: E402
 from sweeper.workers.pool import Pool, boot  # noqa: E402
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
