@@ -45,8 +45,8 @@ from scripts import search_peers  # noqa: E402
 from scripts.report import Row, finish, json_option, measured, show  # noqa: E402
 from sweeper.run.ladder.ladder import Climb, Ladder, Rungs  # noqa: E402
 from sweeper.run.loop import Loop, run_free  # noqa: E402
-from sweeper.search.build import build_search  # noqa: E402
 from sweeper.search.proposals import Proposals  # noqa: E402
+from sweeper.search.samplers import build_search  # noqa: E402
 from sweeper.space.enumeration import Enumeration  # noqa: E402
 from sweeper.space.file import load_space  # noqa: E402
 from sweeper.space.space import Space  # noqa: E402

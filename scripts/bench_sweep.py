@@ -113,8 +113,8 @@ def under_load(make: Callable[[], Sleeper], trials: int) -> tuple[float, Any]:
     import ray
 
     from sweeper.run.loop import Loop, run_free
-    from sweeper.search.build import build_search
     from sweeper.search.proposals import Proposals
+    from sweeper.search.samplers import build_search
     from sweeper.space.file import load_space
     from sweeper.workers.pool import Pool
 

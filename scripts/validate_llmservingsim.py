@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.report import finish, json_option, row
 from simulator.design.load import resolve
 from simulator.engine import reference
-from simulator.engine.step_time import StepTime
+from simulator.engine.batch_time import StepTime
 from simulator.importers import llmservingsim
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
@@ -36,7 +36,7 @@ from simulator.pricing.step import StepCosts
 from simulator.recorded.vllm_run import preset_named
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.requests import Entry
-from simulator.workload.files import read_trace
+from simulator.workload.trace_files import read_trace
 
 BAR = 0.1  # per cent
 BLOCK_LAYERS = ("layernorm", "qkv_proj", "rotary_emb", "o_proj", "layernorm", "gate_up_proj", "act_fn", "down_proj")

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, json_option, row
 from simulator.engine import reference
+from simulator.engine.batch_time import StepTime
 from simulator.engine.result import EngineResult
-from simulator.engine.step_time import StepTime
 from simulator.inputs.errors import InputError
 from simulator.pricing.step import StepCosts
 from simulator.scheduler.config import SchedulerConfig

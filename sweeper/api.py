@@ -24,8 +24,8 @@ from rich.console import Console
 from simulator.design.design import Design
 from simulator.inputs.errors import InputError
 from sweeper.run.launch import launch
-from sweeper.run.prepare import Options, new_study, resumed_study
 from sweeper.run.progress import Progress
+from sweeper.run.settings import Options, new_study, resumed_study
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space
 from sweeper.space.space import Space as _Space

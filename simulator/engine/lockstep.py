@@ -16,11 +16,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from simulator.engine.batch_time import StepTime, step_time
 from simulator.engine.record import Recorder
 from simulator.engine.result import EngineResult
-from simulator.engine.step_time import StepTime, step_time
-from simulator.pricing.lookup import StepTables, step_tables
 from simulator.pricing.step import StepCosts, check_costs
+from simulator.pricing.step_time import StepTables, step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.requests import Batch, Request

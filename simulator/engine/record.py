@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from simulator.engine.batch_time import StepTime
 from simulator.engine.gap_histogram import BINS, gap_bin
 from simulator.engine.result import EngineResult, StepLog
-from simulator.engine.step_time import StepTime
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.requests import Batch, Request
 from simulator.scheduler.scheduler import Scheduler

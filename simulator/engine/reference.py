@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from simulator.engine.batch_time import StepTime, step_time
 from simulator.engine.record import Recorder
 from simulator.engine.result import EngineResult
-from simulator.engine.step_time import StepTime, step_time
-from simulator.pricing.lookup import StepTables, step_tables
 from simulator.pricing.step import StepCosts, check_costs
+from simulator.pricing.step_time import StepTables, step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.policies.registry import SCHEDULERS

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from simulator.engine.kernel import advance as kernel
-from simulator.engine.kernel.memory import new_memory, new_run, table_parts
+from simulator.engine.kernel.allocate import new_memory, new_run, table_parts
 from simulator.engine.kernel.records import EMPTY, NEVER, SLOT_BITS, STEP, TOTALS, Requests, State
 from simulator.engine.result import EngineResult, StepLog
 from simulator.inputs.errors import InputError
-from simulator.pricing.lookup import step_tables
 from simulator.pricing.step import StepCosts, check_costs
+from simulator.pricing.step_time import step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
 from simulator.workload.trace import Int64

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from simulator.design.load import CONFIGS
 from simulator.inputs.errors import InputError, nearest
-from simulator.workload.files import read_trace
 from simulator.workload.trace import Trace
+from simulator.workload.trace_files import read_trace
 
 Float64 = NDArray[np.float64]
 

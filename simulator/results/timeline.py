@@ -15,12 +15,12 @@ import numpy as np
 
 from simulator.design.design import Design
 from simulator.engine import reference
+from simulator.engine.batch_time import StepTime, step_time
 from simulator.engine.result import EngineResult, StepLog
-from simulator.engine.step_time import StepTime, step_time
 from simulator.pricing import grids
 from simulator.pricing.cuda_graphs import capture_sizes, exposed_launches_ns, padded
-from simulator.pricing.lookup import StepTables
 from simulator.pricing.price import PricedDesign
+from simulator.pricing.step_time import StepTables
 from simulator.result import Replica
 from simulator.scheduler.requests import Entry
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError
-from simulator.workload.files import read_trace
 from simulator.workload.synthetic import draw
 from simulator.workload.trace import Trace
+from simulator.workload.trace_files import read_trace
 
 MAX_SPAN_NS = 2**61  # 73 years: beyond it sums of int64 nanoseconds could overflow
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError
-from simulator.workload.files import clock_start_ns, open_lines, rows_of
 from simulator.workload.load import clip, time_scale, too_few
 from simulator.workload.synthetic import drawn_pieces
 from simulator.workload.trace import Trace
+from simulator.workload.trace_files import clock_start_ns, open_lines, rows_of
 
 PIECE = 1 << 17  # requests
 _LEAST_LINE = 6  # bytes of a request in any format

@@ -13,8 +13,8 @@ from rich.console import Console
 from simulator.design.load import parse_override
 from sweeper.commands.ending import print_ending
 from sweeper.run.launch import launch
-from sweeper.run.prepare import Options, Plan, new_study, resumed_study
 from sweeper.run.progress import Progress
+from sweeper.run.settings import Options, Plan, new_study, resumed_study
 from sweeper.space.file import load_space
 
 EXIT_CODES = {"interrupted": 130, "failing": 1}

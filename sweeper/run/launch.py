@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from simulator.inputs.cli import DISK_ERRORS
 from simulator.inputs.errors import InputError
 from simulator.workload.trace import Trace
-from sweeper.run.prepare import Plan
 from sweeper.run.progress import SLOW_ENGINE, Progress
+from sweeper.run.settings import Plan
 from sweeper.run.sweep import Sweep
 from sweeper.space.space import Space
 from sweeper.study.ending import Ending

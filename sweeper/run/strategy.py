@@ -11,8 +11,8 @@ import numpy as np
 from sweeper.run.exhaustive import Ranges, SpanWorkers, run_spans
 from sweeper.run.ladder.ladder import Climb, Ladder, Rungs
 from sweeper.run.loop import End, Loop, Sink, Workers, run_free, run_in_step
-from sweeper.search.build import build_search, resumed_seed
 from sweeper.search.proposals import Proposals
+from sweeper.search.samplers import build_search, resumed_seed
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.space import Space
 from sweeper.study.settings import SweepSettings

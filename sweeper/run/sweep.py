@@ -16,7 +16,7 @@ from sweeper.run.progress import Progress, Screen
 from sweeper.run.strategy import enumerate_points, search_points
 from sweeper.run.study_files import StudyFiles
 from sweeper.sinks.follower import Follower
-from sweeper.sinks.mlflow import Tracker
+from sweeper.sinks.mlflow_follower import Tracker
 from sweeper.sinks.mlflow_labels import labels_of
 from sweeper.sinks.mlflow_runs import default_uri
 from sweeper.sinks.optuna_storage import Mirror

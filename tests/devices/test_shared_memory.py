@@ -14,12 +14,12 @@ from simulator.design.load import load_design, load_hardware
 from simulator.design.records.serving import Parallelism
 from simulator.design_key import design_key
 from simulator.devices.build import build
-from simulator.engine.step_time import step_time
+from simulator.engine.batch_time import step_time
 from simulator.inputs.errors import InputError
 from simulator.model.operators import DecodeAttention, Gemm
 from simulator.pricing.cache import CostCache
-from simulator.pricing.lookup import step_tables
 from simulator.pricing.price import price
+from simulator.pricing.step_time import step_tables
 from simulator.scheduler.requests import Entry
 from simulator.silicon.money import bill
 from simulator.simulate import simulate

@@ -12,7 +12,7 @@ from simulator.results import metric_plugins
 from simulator.results.metric_plugins import MetricPlugin
 from simulator.results.metrics import ALL_METRICS
 from simulator.simulate import simulate
-from sweeper.search.build import build_search
+from sweeper.search.samplers import build_search
 from sweeper.space.file import load_space
 from sweeper.study.trial import Trial
 

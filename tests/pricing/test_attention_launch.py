@@ -5,12 +5,12 @@ import pytest
 
 from simulator.design.load import load_design
 from simulator.devices.build import build
-from simulator.engine.step_time import step_time
+from simulator.engine.batch_time import step_time
 from simulator.model.layers import operators
 from simulator.model.operators import DecodeAttention, PrefillAttention
 from simulator.pricing.cache import CostCache
-from simulator.pricing.lookup import step_tables
 from simulator.pricing.price import price
+from simulator.pricing.step_time import step_tables
 from simulator.scheduler.requests import Entry
 
 

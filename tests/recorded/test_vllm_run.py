@@ -5,7 +5,7 @@ import pytest
 
 from simulator.inputs.errors import InputError
 from simulator.recorded.vllm_run import design_of, preset_named, read_run, trace_of
-from simulator.workload.files import read_trace
+from simulator.workload.trace_files import read_trace
 from tests.importers.made_bundles import write_run
 from tests.shared import shared_file
 

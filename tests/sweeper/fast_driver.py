@@ -17,7 +17,7 @@ from simulator.pricing.cache import CacheCounters, Snapshot, empty
 from sweeper.report import page
 from sweeper.run.progress import Progress
 from sweeper.run.sweep import Sweep
-from sweeper.sinks.mlflow import Tracker
+from sweeper.sinks.mlflow_follower import Tracker
 from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
 from sweeper.study.rows import Rows

@@ -12,7 +12,7 @@ from simulator.inputs.errors import InputError
 from simulator.simulate import simulate
 from simulator.workload.load import head, load_trace, split
 from tests.engine.scenarios import outcome, random_scenario
-from tests.engine.test_engine import difference, private
+from tests.engine.test_engine import difference
 
 LOAD = {"prompt": {"distribution": "uniform", "low": 20, "high": 900}, "output": {"distribution": "uniform", "low": 2, "high": 60}}
 
@@ -46,8 +46,9 @@ def test_both_engines_agree_and_the_arrivals_they_came_to_give_the_same_run(seed
 
 def test_a_closed_loop_with_prefix_caching_and_nothing_to_share_waits_for_its_clients():
     for seed in range(40):
-        scenario = private(random_scenario(seed))
-        closed = dataclasses.replace(scenario.trace, arrival_ns=np.zeros(len(scenario.trace), np.int64), concurrency=2)
+        scenario = random_scenario(seed)
+        scenario = scenario._replace(config=dataclasses.replace(scenario.config, enable_prefix_caching=True))
+        closed = dataclasses.replace(scenario.trace, segments=None, prompt_ids=None, prompt_id_offsets=None, arrival_ns=np.zeros(len(scenario.trace), np.int64), concurrency=2)
         scenario = scenario._replace(trace=closed)
         assert difference(outcome(engine.run, scenario), outcome(reference.run, scenario)) is None, seed
 

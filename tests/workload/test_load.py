@@ -8,8 +8,8 @@ import pytest
 
 from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError
-from simulator.workload.files import read_trace
 from simulator.workload.load import at_rate, load_trace, split
+from simulator.workload.trace_files import read_trace
 from tests.shared import shared_file
 
 

@@ -23,7 +23,7 @@ from simulator.engine.kernel.queue import join, waiting_count
 from simulator.engine.kernel.quiet import decode_quietly, is_quiet
 from simulator.engine.kernel.step import decide, deliver
 from simulator.pricing import compiled as helpers
-from simulator.pricing import lookup
+from simulator.pricing import step_time as formulas
 from simulator.pricing.compiled import index, once
 
 FINISHED, PAUSED, STUCK, LIVELOCK = range(4)  # how `advance` ended; FINISHED: nothing is left to do
@@ -120,7 +120,7 @@ def _entry(version: int) -> Callable[..., int]:
 def compiled() -> Callable[..., int]:
     """The entry, called with `until_ns` and the addresses of POINTERS: compiled, or loaded from numba's cache (beside the sources;
     where that cannot be written, in the user's cache directory or NUMBA_CACHE_DIR). Says so where it takes long."""
-    others = (Path(module.__file__ or "") for module in (lookup, helpers, gap_histogram))
+    others = (Path(module.__file__ or "") for module in (formulas, helpers, gap_histogram))
     sources = [*sorted(Path(__file__).parent.glob("*.py")), *others]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
     signature = types.int64(types.int64, *[types.voidptr] * len(POINTERS))

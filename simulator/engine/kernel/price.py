@@ -7,7 +7,14 @@ import numpy as np
 from simulator.engine.kernel.records import Core, Flights, Int, StageTables, Tables
 from simulator.engine.kernel.running import longest_context
 from simulator.pricing.compiled import callable_from_compiled, index
-from simulator.pricing.lookup import beside_time_ns, blocks_time_ns, channel_time_ns, decode_time_ns, prefill_time_ns, stage_time_ns
+from simulator.pricing.step_time import (
+    beside_time_ns,
+    blocks_time_ns,
+    channel_time_ns,
+    decode_time_ns,
+    prefill_time_ns,
+    stage_time_ns,
+)
 
 
 def price_blocks(g: Int, core: Core, flights: Flights, tables: Tables) -> Int:

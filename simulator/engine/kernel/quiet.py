@@ -11,8 +11,8 @@ from simulator.engine.kernel.queue import waiting_count
 from simulator.engine.kernel.records import SLOT_BITS, Core, DecodeTables, Flights, Int, Pool, Requests, Served, StageTables, Tables
 from simulator.engine.kernel.running import longest_context
 from simulator.pricing.compiled import callable_from_compiled, index
-from simulator.pricing.lookup import blocks_time_ns, decode_cell, decode_in_cell_ns, decode_on_line_ns
 from simulator.pricing.step import SERIAL
+from simulator.pricing.step_time import blocks_time_ns, decode_cell, decode_in_cell_ns, decode_on_line_ns
 
 
 def is_quiet(core: Core, flights: Flights) -> bool:

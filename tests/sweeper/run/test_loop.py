@@ -8,8 +8,8 @@ import pytest
 from simulator.inputs.errors import InputError
 from sweeper.run.loop import BATCH, Loop, run_free, run_in_step
 from sweeper.search.auto_sampler import AUTO_SECONDS, choose
-from sweeper.search.build import build_search, resumed_seed
 from sweeper.search.proposals import Proposals
+from sweeper.search.samplers import build_search, resumed_seed
 from sweeper.space.file import load_space
 from sweeper.space.sampler_names import NAMES
 from sweeper.space.space import Space

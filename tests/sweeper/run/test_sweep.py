@@ -10,8 +10,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from simulator.pricing.cache import CostCache, empty
 from sweeper.run.launch import launch
-from sweeper.run.prepare import Options, new_study
 from sweeper.run.progress import Progress
+from sweeper.run.settings import Options, new_study
 from sweeper.run.sweep import Sweep
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.file import load_space

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from sweeper.search import batch_tpe
 from sweeper.search.base import Proposal
 from sweeper.search.batch_tpe import BatchTPESampler
-from sweeper.search.build import build_search
 from sweeper.search.optuna_search import OptunaSearch
+from sweeper.search.samplers import build_search
 from sweeper.space.space import Space
 from sweeper.study.front import hypervolume, points
 from sweeper.study.trial import Trial

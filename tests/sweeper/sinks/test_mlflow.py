@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from simulator.inputs.errors import InputError
-from sweeper.sinks.mlflow import Tracker
+from sweeper.sinks.mlflow_follower import Tracker
 from sweeper.sinks.mlflow_labels import Labels
 from sweeper.sinks.mlflow_runs import SweepRun, check_uri, default_uri
 from sweeper.space.file import load_space
@@ -109,7 +109,7 @@ def test_an_outage_is_one_warning_and_the_next_run_catches_up(folder: Path, tmp_
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr("sweeper.sinks.mlflow.SweepRun", lambda *_: (_ for _ in ()).throw(ConnectionError("server is away")))
+        patch.setattr("sweeper.sinks.mlflow_follower.SweepRun", lambda *_: (_ for _ in ()).throw(ConnectionError("server is away")))
         tracker = tracker_of(folder, "s3", warnings.append)
         tracker.start()
         for number in range(100):

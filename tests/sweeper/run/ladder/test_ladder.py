@@ -10,8 +10,8 @@ import pytest
 from sweeper.run.ladder.estimates import Estimates
 from sweeper.run.ladder.ladder import Climb, Ladder, Rungs
 from sweeper.run.loop import Loop, run_free, run_in_step
-from sweeper.search.build import build_search
 from sweeper.search.proposals import Proposals
+from sweeper.search.samplers import build_search
 from sweeper.study.front import front, points
 from sweeper.study.trial import Trial
 from sweeper.workers.worker import Task

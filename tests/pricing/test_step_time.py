@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from simulator.pricing import lookup
+from simulator.pricing import step_time as formulas
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL
 
 
@@ -12,19 +12,19 @@ def test_cell_is_the_one_searchsorted_finds():
     rng = np.random.default_rng(1)
     for _ in range(50):
         knots = np.unique(rng.integers(0, 5000, rng.integers(2, 40))).astype(float)
-        index = lookup.knot_index(knots)
+        index = formulas.knot_index(knots)
         for x in np.concatenate([knots, knots + 0.5, rng.uniform(0, 9000, 50)]):
             expected = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, len(knots) - 2)
-            assert lookup.cell(x, knots, index) == expected
+            assert formulas.cell(x, knots, index) == expected
 
 
 def test_decode_is_linear_between_knots_and_beyond_the_last():
     knots = np.array([0.0, 100.0, 1000.0])
     table = np.tile([0.0, 1000.0, 19000.0], (5, 1))  # 10 ns per token, then 20
-    index, spread = lookup.knot_index(knots), np.zeros(5)
-    base, slope, inverse = lookup.decode_lines(table, knots)
+    index, spread = formulas.knot_index(knots), np.zeros(5)
+    base, slope, inverse = formulas.decode_lines(table, knots)
     def decode(context_sum, longest=0, spread=spread):
-        return lookup.decode_time_ns(4, context_sum, longest, base, slope, spread, inverse, knots, index)
+        return formulas.decode_time_ns(4, context_sum, longest, base, slope, spread, inverse, knots, index)
     assert decode(4 * 50) == 500
     assert decode(4 * 550) == 10_000
     assert decode(4 * 2000) == 39_000
@@ -33,22 +33,22 @@ def test_decode_is_linear_between_knots_and_beyond_the_last():
 
 def test_busiest_channel_counts():
     requests, context = np.array([1, 2, 0]), np.array([900, 100, 0])
-    assert lookup.channel_time_ns(requests, context, 10.0, 1.0) == 910
-    assert lookup.channel_time_ns(requests, context, 1000.0, 1.0) == 2100
+    assert formulas.channel_time_ns(requests, context, 10.0, 1.0) == 910
+    assert formulas.channel_time_ns(requests, context, 1000.0, 1.0) == 2100
 
 
 def test_prefill_is_bilinear():
     chunks, contexts = np.array([0.0, 64.0, 512.0]), np.array([0.0, 256.0, 4096.0])
     table = 3.0 * chunks[:, None] * contexts[None, :] + 5.0 * chunks[:, None] + 7.0
-    axes = (chunks, lookup.knot_index(chunks), 1 / np.diff(chunks),
-            contexts, lookup.knot_index(contexts), 1 / np.diff(contexts))
+    axes = (chunks, formulas.knot_index(chunks), 1 / np.diff(chunks),
+            contexts, formulas.knot_index(contexts), 1 / np.diff(contexts))
     for chunk, context in ((10, 100), (64, 256), (300, 3000), (600, 5000)):
-        assert lookup.prefill_time_ns(chunk, context, table, *axes) == 3 * chunk * context + 5 * chunk + 7
+        assert formulas.prefill_time_ns(chunk, context, table, *axes) == 3 * chunk * context + 5 * chunk + 7
 
 
 def test_overlap_modes():
     def blocks(mode, linear, prefill, decode, before, after, layers=2):
-        return lookup.blocks_time_ns(mode, linear, prefill, decode, before, after, layers)
+        return formulas.blocks_time_ns(mode, linear, prefill, decode, before, after, layers)
     assert blocks(SERIAL, 100, 30, 50, 0, 0) == 180
     assert blocks(CONCURRENT, 100, 30, 50, 0, 0) == 150
     # before = 20, after = 30: A 20, B max(20, 40), 2 x max(50, 40), E max(30, 40), F 30; over 2 * 2 halves
@@ -60,20 +60,20 @@ def test_overlap_modes():
 
 
 def test_stages_share_the_blocks_by_their_layers_rounded_up():
-    assert lookup.stage_time_ns(100, 1, 3, 5, 7) == 34 + 12
-    assert sum(lookup.stage_time_ns(90, share, 3, 0, 0) for share in (1, 2)) == 90
+    assert formulas.stage_time_ns(100, 1, 3, 5, 7) == 34 + 12
+    assert sum(formulas.stage_time_ns(90, share, 3, 0, 0) for share in (1, 2)) == 90
 
 
 def test_compiled_and_interpreted_look_ups_agree_to_the_bit():
     knots = np.array([0.0, 7.0, 333.0, 2048.0])
-    index = lookup.knot_index(knots)
+    index = formulas.knot_index(knots)
     table = np.random.default_rng(3).uniform(1e3, 1e9, (65, 4))
     spread = np.random.default_rng(4).uniform(0, 9, 65)
-    base, slope, inverse = lookup.decode_lines(table, knots)
-    compiled = njit(lookup.decode_time_ns)
+    base, slope, inverse = formulas.decode_lines(table, knots)
+    compiled = njit(formulas.decode_time_ns)
     for batch, total in ((1, 1), (3, 1000), (64, 99_999), (17, 12_345)):
         args = (batch, total, total, base, slope, spread, inverse, knots, index)
-        assert compiled(*args) == lookup.decode_time_ns(*args)
+        assert compiled(*args) == formulas.decode_time_ns(*args)
 
 
 def test_tables_that_do_not_fit_their_axes_are_refused():
@@ -83,15 +83,15 @@ def test_tables_that_do_not_fit_their_axes_are_refused():
     from tests.engine.builders import affine_costs
     costs = affine_costs(max_tokens=8, max_seqs=4)
     with pytest.raises(InputError, match="context_knots"):
-        lookup.step_tables(dataclasses.replace(costs, context_knots=np.array([0.0, 0.0])))
+        formulas.step_tables(dataclasses.replace(costs, context_knots=np.array([0.0, 0.0])))
     with pytest.raises(InputError, match="overlap"):
-        lookup.step_tables(dataclasses.replace(costs, overlap=INTERLEAVED))
+        formulas.step_tables(dataclasses.replace(costs, overlap=INTERLEAVED))
 
 
 def test_times_extended_beyond_a_falling_table_stop_at_0():
     knots = np.array([0.0, 100.0])
     table = np.tile([100.0, 50.0], (2, 1))
-    base, slope, inverse = lookup.decode_lines(table, knots)
-    decode = [lookup.decode_time_ns(1, n, n, base, slope, np.zeros(2), inverse, knots, lookup.knot_index(knots))
+    base, slope, inverse = formulas.decode_lines(table, knots)
+    decode = [formulas.decode_time_ns(1, n, n, base, slope, np.zeros(2), inverse, knots, formulas.knot_index(knots))
               for n in (100, 160, 1000)]
     assert decode == [50, 20, 0]

@@ -18,7 +18,7 @@ from sweeper.__main__ import main
 from sweeper.command_line import build_parser
 from sweeper.commands import run as command
 from sweeper.run.ladder.ladder import Rungs
-from sweeper.run.prepare import Options, Plan
+from sweeper.run.settings import Options, Plan
 from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
 from sweeper.study.ending import Ending
@@ -65,7 +65,7 @@ class Launched:
         self.plans: list[Plan] = []
         monkeypatch.setattr(command, "launch", self)
         monkeypatch.setattr(api, "launch", self)
-        monkeypatch.setattr("sweeper.run.prepare.check_address", lambda _: None)
+        monkeypatch.setattr("sweeper.run.settings.check_address", lambda _: None)
 
     def __call__(self, plan: Plan, _progress: object) -> Ending:
         self.plans.append(plan)

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.engine.gap_histogram import BINS
 from simulator.engine.kernel import records as rec
 from simulator.engine.kernel.records import EMPTY, NEVER, PART_BITS, UNKNOWN
-from simulator.pricing.lookup import StepTables
+from simulator.pricing.step_time import StepTables
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.limits import most_idle_preemptions
 

@@ -1,12 +1,12 @@
-"""The time of a batch in the reference engine: decodes and prefill chunks, each looked up by `simulator.pricing.lookup`."""
+"""The time of a batch in the reference engine: decodes and prefill chunks, each looked up by `simulator.pricing.step_time`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simulator.pricing import lookup
-from simulator.pricing.lookup import StepTables
+from simulator.pricing import step_time as formulas
+from simulator.pricing.step_time import StepTables
 from simulator.scheduler.requests import Entry
 
 
@@ -43,26 +43,26 @@ def step_time(entries: Sequence[Entry], tables: StepTables, swapped_blocks: int 
         for entry, context in zip(decodes, contexts, strict=True):
             requests[entry.channel] += 1
             tokens_on[entry.channel] += context
-        decode_ns = lookup.channel_time_ns(requests, tokens_on, tables.channel_request_ns, tables.channel_token_ns)
+        decode_ns = formulas.channel_time_ns(requests, tokens_on, tables.channel_request_ns, tables.channel_token_ns)
     elif decodes and chunks and len(tables.beside_knots):
-        decode_ns = lookup.beside_time_ns(len(decodes), sum(contexts), max(contexts), max(entry.new for entry in chunks),
+        decode_ns = formulas.beside_time_ns(len(decodes), sum(contexts), max(contexts), max(entry.new for entry in chunks),
                                           tables.beside_knots, tables.beside_ns, tables.beside_spread_ns,
                                           tables.context_knots, tables.context_index)
     elif decodes:
-        decode_ns = lookup.decode_time_ns(len(decodes), sum(contexts), max(contexts), tables.decode_base_ns,
+        decode_ns = formulas.decode_time_ns(len(decodes), sum(contexts), max(contexts), tables.decode_base_ns,
                                           tables.decode_slope_ns, tables.decode_spread_ns, tables.inverse,
                                           tables.context_knots, tables.context_index)
     prefill_ns = sum(
-        lookup.prefill_time_ns(entry.new, entry.computed, tables.prefill_ns, tables.chunk_knots, tables.chunk_index,
+        formulas.prefill_time_ns(entry.new, entry.computed, tables.prefill_ns, tables.chunk_knots, tables.chunk_index,
                                tables.per_chunk, tables.context_knots, tables.context_index, tables.per_context)
         for entry in chunks)
     n, tokens = len(entries), sum(entry.new for entry in entries)
     layers = int(tables.stage_layers.sum())
-    blocks_ns = lookup.blocks_time_ns(tables.overlap, int(tables.linear_ns[tokens]), prefill_ns, decode_ns,
+    blocks_ns = formulas.blocks_time_ns(tables.overlap, int(tables.linear_ns[tokens]), prefill_ns, decode_ns,
                                       int(tables.half_before_ns[tokens]), int(tables.half_after_ns[tokens]), layers)
     blocks_ns += swapped_blocks * tables.swap_block_ns
     stage_ns = [
-        lookup.stage_time_ns(blocks_ns, int(share), layers, int(tables.stage_tokens_ns[stage, tokens]),
+        formulas.stage_time_ns(blocks_ns, int(share), layers, int(tables.stage_tokens_ns[stage, tokens]),
                              int(tables.stage_sequences_ns[stage, n]))
         for stage, share in enumerate(tables.stage_layers)]
     return StepTime(
