@@ -26,12 +26,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
     `identities`: of this trace's blocks of this size, where they are at hand from an earlier run (prefix caching only).
     Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
     """
-    limits.check_trace(trace)
-    outputs = limits.served_outputs(trace, config)
-    if config.enable_prefix_caching:
-        limits.check_config(config)
-        identities = identities or block_identities(trace, outputs, config.block_size)
-    requests, kept = requests_of(trace, config, outputs, identities)
+    requests, kept = requests_of(trace, config, identities)
     sizes = None
     for logging in (False, True) if log else (False,):  # the first run tells how long the log is
         replica = Replica(config, costs, clients=trace.concurrency or None, gaps=gaps, nodes=leading_nodes(requests, config),
@@ -40,7 +35,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
         replica.advance()
         sizes = replica.log_sizes()
     result = replica.result()
-    return result if len(kept) == len(trace) else _with_rejected(result, kept, len(trace))
+    return result if kept is None else _with_rejected(result, kept, len(trace))
 
 
 def load() -> None:
@@ -68,16 +63,23 @@ def leading_nodes(requests: Requests, config: SchedulerConfig) -> int:
     return int(np.diff(requests.identity_offsets).max())
 
 
-def requests_of(trace: Trace, config: SchedulerConfig, outputs: Any, identities: BlockIdentities | None) -> tuple[Requests, Any]:
-    """The requests that are not rejected, and their indices in the trace. `identities`: with prefix caching."""
+def requests_of(trace: Trace, config: SchedulerConfig, identities: BlockIdentities | None = None) -> tuple[Requests, Any]:
+    """The requests that are not rejected, and their indices in the trace (None: all). `identities`: see `run`."""
+    limits.check_trace(trace)
+    outputs: Any = limits.served_outputs(trace, config)
+    if np.array_equal(outputs, trace.output_tokens):
+        outputs = trace.output_tokens  # which needs no memory of its own
     none: Any = np.zeros(0, np.int64)
-    kept, priority, offsets, shared, unique = np.flatnonzero(outputs), none, none, none, none
+    kept, priority, offsets, shared, unique = None, none, none, none, none
     if config.policy == "priority":
         priority = np.zeros(len(trace), np.int32) if trace.priority is None else trace.priority
-    if identities is not None:
+    if config.enable_prefix_caching:
+        limits.check_config(config)
+        identities = identities or block_identities(trace, outputs, config.block_size)
         offsets, shared, unique = identities.offsets, identities.shared, identities.unique
     columns = [trace.arrival_ns, trace.prompt_tokens, outputs, priority, unique]
-    if len(kept) < len(trace):
+    if len(outputs) and outputs.min() == 0:
+        kept = np.flatnonzero(outputs)
         columns = [column[kept] if len(column) else column for column in columns]
         if len(offsets):
             lengths = np.diff(offsets)

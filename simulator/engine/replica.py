@@ -140,9 +140,10 @@ class Replica:
 
     def _resize(self, change: Any) -> None:
         """Changes every array with a value per request."""
+        run = self.run
         for part in ("queue", "served", "pool"):
             arrays = self._memory[part]
-            names = [name for name in arrays._fields if name in BY_REQUEST and self.run[_ONLY_WITH.get(name, "depth")]]
+            names = [name for name in arrays._fields if name in BY_REQUEST and run[_ONLY_WITH.get(name, "depth")]]
             self._memory[part] = arrays._replace(**{name: change(getattr(arrays, name), BY_REQUEST[name]) for name in names})
 
     def _used_slots(self) -> Int64:

@@ -15,7 +15,6 @@ from simulator.engine.kernel.records import NEVER
 from simulator.engine.replica import Replica
 from simulator.engine.result import EngineResult
 from simulator.pricing.step import StepCosts
-from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
 from simulator.workload.block_identities import BlockIdentities
 from simulator.workload.trace import Int32, Int64, Trace
@@ -51,16 +50,14 @@ class Stream:
     def feed(self, trace: Trace, *, more: bool) -> Served:
         """Goes on with the next requests of the trace; to the end unless there are `more` to come. Returns those that are
         through now; rejected ones never are."""
-        limits.check_trace(trace)
-        outputs = limits.served_outputs(trace, self._config)
         identities = None
         if self._config.enable_prefix_caching:
             first_blocks = (self._given + np.arange(len(trace))) * self._most_blocks
             identities = BlockIdentities(np.zeros(len(trace) + 1, np.int64), np.zeros(0, np.int64), first_blocks)
-        requests, kept = requests_of(trace, self._config, outputs, identities)
+        requests, kept = requests_of(trace, self._config, identities)
         replica = self._replica
         replica.extend(requests)
-        self._at = np.concatenate([self._at, self._given + kept])
+        self._at = np.concatenate([self._at, self._given + (np.arange(len(trace)) if kept is None else kept)])
         self._given += len(trace)
         arrival_ns = replica.requests.arrival_ns
         replica.advance((int(arrival_ns[-1]) if len(arrival_ns) else 0) if more else NEVER)

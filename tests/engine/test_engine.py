@@ -17,8 +17,6 @@ from simulator.engine import engine, reference
 from simulator.engine.replica import Replica
 from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
-from simulator.scheduler import limits
-from simulator.workload.block_identities import block_identities
 from tests.engine.builders import affine_costs, config, oracle_folder, trace
 from tests.engine.scenarios import Scenario, outcome, random_scenario, scenarios
 
@@ -130,9 +128,7 @@ def test_identical_with_numba_set_otherwise(flags, seeds, tmp_path):
 def replica_of(scenario: Scenario, **options) -> Replica:
     """A replica that has been given all of a scenario's requests."""
     trace, config, costs = scenario
-    outputs = limits.served_outputs(trace, config)
-    identities = block_identities(trace, outputs, config.block_size) if config.enable_prefix_caching else None
-    requests, _ = engine.requests_of(trace, config, outputs, identities)
+    requests, _ = engine.requests_of(trace, config)
     replica = Replica(config, costs, clients=trace.concurrency or None, nodes=engine.leading_nodes(requests, config), **options)
     replica.extend(requests)
     return replica

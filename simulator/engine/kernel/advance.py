@@ -141,4 +141,4 @@ def call(until_ns: int, state: rec.State, tables: rec.Tables) -> int:
     """`advance`, compiled unless numba's JIT is disabled. `state.core.run` is the array that holds the record."""
     if config.DISABLE_JIT:
         return advance(until_ns, state._replace(core=state.core._replace(run=state.core.run[0])), tables)
-    return compiled()(until_ns, *(array.ctypes.data for part in (*state, *tables) for array in part))
+    return compiled()(until_ns, *(array.__array_interface__["data"][0] for part in (*state, *tables) for array in part))

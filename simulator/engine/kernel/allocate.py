@@ -50,7 +50,7 @@ def new_run(config: SchedulerConfig, tables: StepTables, *, clients: int | None,
 
 def new_memory(run: Any, log: tuple[int, int, int, int]) -> dict[str, Any]:
     """All other arrays, without requests, by field of `Replica`. `log`: steps, entries, admissions and preemptions it holds."""
-    shape = {name: int(run[name][0]) for name in run.dtype.names}
+    shape = dict(zip(run.dtype.names, run.tolist()[0], strict=True))
     seqs, depth, channels, nodes = shape["max_num_seqs"], shape["depth"], shape["channels"], shape["node_places"]
     groups, slots = record_array(depth, rec.GROUP), record_array(seqs + 1, rec.SLOT)
     groups.next, groups.longest, slots.kind = NEVER, UNKNOWN, EMPTY
