@@ -56,7 +56,7 @@ def checks() -> Iterator[Check]:
     yield writable(Path.cwd())
     yield shared_memory()
     yield stale_clusters()
-    for name, function, doing in (("compiled engine", engine, "looking for the compiled engine (compiling takes 3-15 s)"),
+    for name, function, doing in (("compiled engine", engine, "looking for the compiled engine (compiling takes 20-40 s)"),
                                   ("MLflow", mlflow_store, "writing to MLflow"), ("Ray", ray_cluster, "starting Ray")):
         with Console(stderr=True).status(f"{doing} ..."):
             check = guarded(name, function)

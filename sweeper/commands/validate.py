@@ -52,7 +52,7 @@ def validate(path: str | Path, overrides: dict[str, object] | None = None) -> No
     for values in _first(space):
         console.print(f"  {describe(values)}")
     Console(stderr=True, soft_wrap=True, highlight=False).print(
-        "simulating some designs to see how long they take; the first time, the engine is compiled (3-15 s) ...", style="dim")
+        "simulating some designs to see how long they take; the first time, the engine is compiled (20-40 s) ...", style="dim")
     for line in estimate(space, measured_seconds(space), illegal / drawn):
         console.print(line)
 

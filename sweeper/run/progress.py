@@ -24,7 +24,7 @@ REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 WINDOW_SECONDS = 10.0  # over which trials/s is measured
 MAX_CURVE = 512  # points of the hypervolume kept; every second one goes when there are more
-SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 3-15 s) ..."
+SLOW_ENGINE = "preparing the serving engine (the first time on a machine it is compiled: 20-40 s) ..."
 SLOW_SECONDS = 4.0  # a step of the start that takes longer is explained
 
 
