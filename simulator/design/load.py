@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from simulator.design.design import CATALOGUE, Design
-from simulator.design.huggingface import architecture_from_config, looks_like_config
+from simulator.design.huggingface.read import architecture_from_config, looks_like_config
 from simulator.design.records.base import Record
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.money import Costs

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator.design.huggingface import architecture_from_config, looks_like_config
+from simulator.design.huggingface.read import architecture_from_config, looks_like_config
 from simulator.inputs.errors import InputError
 from simulator.model.memory import parameters
 
