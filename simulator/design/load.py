@@ -16,6 +16,7 @@ from simulator.design.design import CATALOGUE, Design
 from simulator.design.huggingface.read import architecture_from_config, looks_like_config
 from simulator.design.records.base import Record
 from simulator.design.records.hardware import Hardware
+from simulator.design.records.model import Architecture
 from simulator.design.records.money import Costs
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.yaml_file import load_yaml, parse_yaml
@@ -48,6 +49,15 @@ def load_hardware(source: str, overrides: dict[str, Any]) -> Hardware:
         return Hardware.model_validate(plain)
     except ValidationError as error:
         raise as_input_error(error, Hardware, source) from None
+
+
+def load_model(path: Path) -> Architecture:
+    """The model in a config.json (with the hf_quant_config.json beside it) or in a file of our own keys. Raises InputError."""
+    plain = _load_entry("model", path, 0)
+    try:
+        return Architecture.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, Architecture, str(path)) from None
 
 
 def load_costs(source: str) -> Costs:
@@ -268,7 +278,7 @@ def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> 
     if section == "model" and looks_like_config(plain):
         try:
             name = path.parent.name if path.stem == "config" else path.stem
-            return architecture_from_config(plain, name).to_plain()
+            return architecture_from_config(plain, name, _quantization_beside(path)).to_plain()
         except InputError as error:
             raise error.within(file=str(path)) from None
     result = _expand_section(section, plain, str(path), path.parent, depth + 1)
@@ -280,6 +290,12 @@ def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> 
     except ValidationError as error:
         raise as_input_error(error, record, str(path)) from None
     return result
+
+
+def _quantization_beside(path: Path) -> dict[str, Any] | None:
+    """What hf_quant_config.json says, where one lies beside a checkpoint's config.json."""
+    file = path.parent / "hf_quant_config.json"
+    return _mapping(load_yaml(file), str(file), None) if path.stem == "config" and file.is_file() else None
 
 
 def _local(section: str, plain: dict[str, Any], folder: Path | None) -> dict[str, Any]:

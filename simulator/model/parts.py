@@ -101,32 +101,14 @@ def layer_parts(arch: Architecture, kind: LayerType, tensor: int, data: int = 1)
                 matrices["shared_experts"] = _mlp(arch.hidden, mlp.shared_width // tensor, mlp.gated)
             if mlp.dense_width:
                 matrices["mlp"] = _mlp(arch.hidden, mlp.dense_width // tensor, mlp.gated)
-    vectors = kind.vectors if arch.layer_types is not None else _flat_vectors(arch, kind, tensor)
+    vectors = kind.vectors
+    if arch.layer_types is None:
+        vectors = arch.vectors(routed=isinstance(kind.mlp, ExpertsMlp), tensor=tensor)
     return LayerParts(matrices, vectors)
 
 
 def _mlp(hidden: int, width: int, gated: bool) -> int:
     return (3 if gated else 2) * hidden * width
-
-
-def _flat_vectors(arch: Architecture, kind: LayerType, tensor: int) -> int:
-    """Norms and biases of a layer of a model with flat keys."""
-    assert isinstance(kind.attention, SoftmaxAttention)
-    q, kv = arch.heads // tensor * arch.head_dim, max(1, arch.kv_heads // tensor) * arch.head_dim
-    ups = 2 if arch.gated_mlp else 1
-    width = arch.intermediate // tensor
-    if isinstance(kind.mlp, ExpertsMlp):
-        width = kind.mlp.experts * kind.mlp.width // tensor + kind.mlp.shared_width // tensor
-    vectors = 2 * norm_parameters(arch)
-    if arch.qkv_bias:
-        vectors += q + 2 * kv
-    if arch.output_bias:
-        vectors += arch.hidden
-    if arch.mlp_bias:
-        vectors += ups * width + arch.hidden
-    if arch.qk_norm:
-        vectors += 2 * arch.head_dim
-    return vectors
 
 
 def _attention(kind: LayerType, hidden: int, tensor: int) -> dict[MatrixPart, int]:

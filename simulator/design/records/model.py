@@ -196,6 +196,24 @@ class Architecture(Record):
         """Decoder blocks with a mixture of experts, of a model with flat keys."""
         return self.layers - self.dense_layers if self.experts else 0
 
+    def vectors(self, *, routed: bool, tensor: int = 1) -> int:
+        """Norms and biases of a layer of a model with flat keys, with experts or not, on one of `tensor` ranks."""
+        q, kv = self.heads // tensor * self.head_dim, max(1, self.kv_heads // tensor) * self.head_dim
+        ups = 2 if self.gated_mlp else 1
+        width = self.intermediate // tensor
+        if routed:
+            width = self.experts * self.expert_intermediate // tensor + self.shared_intermediate // tensor
+        found = 2 * (self.hidden if self.norm == "rms" else 2 * self.hidden)
+        if self.qkv_bias:
+            found += q + 2 * kv
+        if self.output_bias:
+            found += self.hidden
+        if self.mlp_bias:
+            found += ups * width + self.hidden
+        if self.qk_norm:
+            found += 2 * self.head_dim
+        return found
+
     @model_validator(mode="after")
     def _heads_divide(self) -> Architecture:
         if self.kv_heads and self.heads % self.kv_heads:
