@@ -269,16 +269,20 @@ def _expand_section(section: str, value: Any, file: str | None, folder: Path | N
 
 
 def _load_entry(section: str, path: Path, depth: int) -> dict[str, Any]:
-    return copy.deepcopy(_load_entry_cached(section, path.resolve(), path.stat().st_mtime_ns, depth))
+    beside = _quantization_file(path)
+    changed_ns = (path.stat().st_mtime_ns, beside.stat().st_mtime_ns if beside else 0)
+    return copy.deepcopy(_load_entry_cached(section, path.resolve(), changed_ns, depth))
 
 
 @lru_cache(maxsize=256)
-def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> dict[str, Any]:
+def _load_entry_cached(section: str, path: Path, _changed_ns: tuple[int, int], depth: int) -> dict[str, Any]:
     plain = _mapping(load_yaml(path), str(path), None)
     if section == "model" and looks_like_config(plain):
         try:
             name = path.parent.name if path.stem == "config" else path.stem
-            return architecture_from_config(plain, name, _quantization_beside(path)).to_plain()
+            beside = _quantization_file(path)
+            said = _mapping(load_yaml(beside), str(beside), None) if beside else None
+            return architecture_from_config(plain, name, said).to_plain()
         except InputError as error:
             raise error.within(file=str(path)) from None
     result = _expand_section(section, plain, str(path), path.parent, depth + 1)
@@ -292,10 +296,10 @@ def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> 
     return result
 
 
-def _quantization_beside(path: Path) -> dict[str, Any] | None:
-    """What hf_quant_config.json says, where one lies beside a checkpoint's config.json."""
+def _quantization_file(path: Path) -> Path | None:
+    """The hf_quant_config.json beside a checkpoint's config.json, where there is one."""
     file = path.parent / "hf_quant_config.json"
-    return _mapping(load_yaml(file), str(file), None) if path.stem == "config" and file.is_file() else None
+    return file if path.name == "config.json" and file.is_file() else None
 
 
 def _local(section: str, plain: dict[str, Any], folder: Path | None) -> dict[str, Any]:

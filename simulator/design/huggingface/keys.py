@@ -34,7 +34,7 @@ _HARMLESS = re.compile("^(" + "|".join((
     "pruned_heads", "cross_attention_hidden_size", "tie_encoder_decoder", "chunk_size_feed_forward",
     "torchscript", "tf_legacy_loss", "return_dict.*", "output_.*", "use_cache.*", "gradient_checkpointing", "summary_.*",
     "bad_words_ids", ".*suppress.*", "top_k", "top_p", "typical_p", "temperature", ".*ngram.*", ".*beam.*", ".*diversity.*",
-    "max_length", "min_length", "length_penalty", "repetition_penalty", "num_return_sequences", "num_logits_to_keep", "chat_.*",  # generation and classification
+    "max_length", "min_length", "length_penalty", "repetition_penalty", "num_return_sequences", "num_logits_to_keep", "chat_.*",
     "chunk_size", "mamba_chunk_size", "use_mamba_kernels", "use_mambapy", "use_associative_scan", "fused_.*", ".*flash.*",
     "num_nextn_predict_layers", "num_mtp_.*", "mtp_.*", "use_mtp", "index_share_for_mtp_iteration",  # draft layers
     "image.*", "video.*", "media.*", "vision_soft_tokens.*", "use_bidirectional.*", "compress_rope_theta", "quantization_config",

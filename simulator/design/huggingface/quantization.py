@@ -91,7 +91,7 @@ def _precision(base: dict[str, _Format], experts: _Format | None, patterns: list
         if len(kept) == len(of_layer):
             if usual is not None:
                 fields[part] = PartPrecision(weights="bf16")
-        elif kept or own != usual:
+        elif kept or own != usual or (part == "attention_output" and "attention" in fields):
             fields[part] = own.part(kept)
     if head and usual is not None:
         fields["head"] = usual.part()
