@@ -1,6 +1,7 @@
 """config.json files as the hub has them (the keys that matter) become the right dimensions; others are refused by key."""
 
 import json
+import random
 
 import pytest
 
@@ -173,6 +174,26 @@ def test_the_longest_context_is_vllms(model, longest):
     ("Mistral-Small-3.1-24B-2503", None)])
 def test_vision_towers_are_counted_where_their_dimensions_are_given(model, tower):
     assert architecture_from_config(config_of(model), model).vision_parameters == tower
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_broken_files_end_in_one_line(seed):
+    """Keys dropped and values replaced at random in the shared files: a model with parameters, or one InputError of one line."""
+    rng = random.Random(seed)
+    names = sorted(path.parent.name for path in shared_file("data/model_configs").glob("*/config.json"))
+    for name in rng.sample(names, 25):
+        config = config_of(name)
+        inner = [part for part in config.values() if isinstance(part, dict) and part]
+        part = rng.choice([config, config, *inner])
+        key = rng.choice(list(part))
+        if rng.random() < 0.3:
+            del part[key]
+        else:
+            part[key] = rng.choice([None, 0, -1, 2.5, "x", "", True, [], {}, [1], {"a": 1}, 10**30, float("inf")])
+        try:
+            assert parameters(architecture_from_config(config, name)) > 0
+        except InputError as error:
+            assert "\n" not in str(error)
 
 
 def test_an_unknown_wrapper_is_refused():

@@ -114,6 +114,8 @@ class Keys:
             return None
         if not isinstance(value, list):
             raise InputError(f"expected a list, got {type(value).__name__}", key=self.name(key))
+        if odd := [entry for entry in value if not isinstance(entry, int | str)]:
+            raise InputError(f"expected numbers or words, got {odd[0]!r}", key=self.name(key))
         if length is not None and (len(value) < length or (len(value) > length and not longer)):
             raise InputError(f"lists {len(value)} layers, the model has {length}", key=self.name(key))
         return value[:length] if length is not None else value

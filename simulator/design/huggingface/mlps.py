@@ -128,7 +128,8 @@ def _where(read: Keys, layers: int, routed: Block) -> list[Block]:
         read.items("moe_layer_freq", layers)
         here = [bool(one) for one in frequency]
     else:
-        here = [i >= first and i % (frequency or 1) == 0 for i in range(layers)]
+        step = read.size("moe_layer_freq", 1)
+        here = [i >= first and i % step == 0 for i in range(layers)]
     if all(here):
         read.skip("intermediate_size", "dense_intermediate_size")
         return [routed] * layers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Any
 
 from simulator.design.records.layers import Attention, DenseMlp, ExpertsMlp, LatentAttention, Mlp, NoAttention, StateAttention
@@ -66,17 +66,24 @@ def checkpoint_precision(config: dict[str, Any], text: dict[str, Any], quantizat
         if found is not None and not isinstance(found, dict):
             raise InputError(f"expected a mapping, got {type(found).__name__}", key=where)
     both = {**(beside or {}), **(said or {})}
-    patterns = [str(p) for source in (said or {}, beside or {}) for key in _IGNORED for p in source.get(key) or ()]
+    patterns = [p for source in (said or {}, beside or {}) for key in _IGNORED for p in _names(source, key)]
     kv = _kv_format(both)
     if isinstance(both.get("quantized_layers"), dict):
         return _listed(both["quantized_layers"], stack, kv)
     return _precision(_formats(both), _experts_format(config, text), patterns, stack, kv, head=both.get("lm_head") is True)
 
 
+def _names(said: dict[str, Any], key: str) -> list[str]:
+    found = said.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise InputError("expected a list of modules", key=f"{_KEY}.{key}")
+    return found
+
+
 def _precision(base: dict[str, _Format], experts: _Format | None, patterns: list[str], stack: list[tuple[Attention, Mlp, int]],
                kv: Dtype, *, head: bool) -> Precision:
     """base: format of the targets that a file lists ("" for all linear layers)."""
-    usual = base.get("")
+    usual, ignored = base.get(""), _Patterns(patterns)
     fields: dict[str, Any] = {"kv": kv, "weights": "bf16", "activations": "bf16"}
     if usual is not None:
         fields |= {"weights": usual.weights, "activations": usual.activations}
@@ -87,7 +94,7 @@ def _precision(base: dict[str, _Format], experts: _Format | None, patterns: list
         own = experts if part == "experts" and experts else _targeted(base, part, of_layer)
         if own is None or not of_layer:
             continue
-        kept = tuple(i for i, names in of_layer.items() if _ignored(names, i, patterns))
+        kept = tuple(i for i, names in of_layer.items() if ignored.any_of(names, i))
         if len(kept) == len(of_layer):
             if usual is not None:
                 fields[part] = PartPrecision(weights="bf16")
@@ -123,25 +130,39 @@ def _modules(part: PartName, attention: Attention, mlp: Mlp) -> tuple[str, ...]:
 def _targeted(base: dict[str, _Format], part: PartName, of_layer: dict[int, tuple[str, ...]]) -> _Format | None:
     """The format of the group whose targets name the part, else of all linear layers."""
     for target, found in base.items():
-        if target and any(_ignored(names, i, [target]) for i, names in of_layer.items()):
+        if target and any(_Patterns([target]).any_of(names, i) for i, names in of_layer.items()):
             return found
     return base.get("")
 
 
-def _ignored(names: tuple[str, ...], layer: int, patterns: list[str]) -> bool:
-    """Whether a pattern names one of a part's modules in this layer: a regular expression after `re:`, a glob, or whole words
-    between dots."""
-    full = [f"{prefix}.{layer}.{name}" for prefix in _PREFIXES for name in names]
-    for pattern in patterns:
-        if pattern.startswith("re:"):
-            if any(re.match(pattern[3:], name) for name in full):
+class _Patterns:
+    """A file's list of modules: regular expressions after `re:`, globs, or whole words between dots."""
+
+    def __init__(self, patterns: list[str]) -> None:
+        self._words = {p for p in patterns if not p.startswith("re:") and "*" not in p}
+        globs = [translate(form) for p in patterns if not p.startswith("re:") and "*" in p for form in (p, f"{p}.*")]
+        self._globs = re.compile("|".join(globs)) if globs else None
+        self._regular = [_compiled(p[3:]) for p in patterns if p.startswith("re:")]
+
+    def name(self, module: str) -> bool:
+        """Whether one of them names `module`, given by its full dotted name."""
+        if self._words:
+            parts = module.split(".")
+            ends = range(len(parts) + 1)
+            if any(".".join(parts[i:j]) in self._words for j in ends for i in range(j)):
                 return True
-        elif "*" in pattern:
-            if any(fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for name in full):
-                return True
-        elif any(f".{pattern}." in f".{name}." for name in full):
-            return True
-    return False
+        return bool(self._globs and self._globs.match(module)) or any(p.match(module) for p in self._regular)
+
+    def any_of(self, names: tuple[str, ...], layer: int) -> bool:
+        """Whether one of them names one of a part's modules in this layer."""
+        return any(self.name(f"{prefix}.{layer}.{name}") for prefix in _PREFIXES for name in names)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"'{pattern}' is no regular expression: {error}", key=f"{_KEY}.ignore") from None
 
 
 def _listed(layers: dict[str, Any], stack: list[tuple[Attention, Mlp, int]], kv: Dtype) -> Precision:
@@ -185,9 +206,11 @@ def _formats(said: dict[str, Any]) -> dict[str, _Format]:
                      key=f"{_KEY}.quant_method")
 
 
-def _algorithm(said: dict[str, Any]) -> _Format:
+def _algorithm(said: Any) -> _Format:
+    if not isinstance(said, dict):
+        raise InputError(f"expected a mapping, got {said!r}", key=_KEY)
     algorithm = said.get("quant_algo")
-    if algorithm not in _ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
         raise InputError(f"'{algorithm}' is not supported; one of: {', '.join(sorted(_ALGORITHMS))}", key=f"{_KEY}.quant_algo")
     weights, activations = _ALGORITHMS[algorithm]
     group = said.get("group_size")
@@ -197,7 +220,7 @@ def _algorithm(said: dict[str, Any]) -> _Format:
 def _integers(said: dict[str, Any], method: str) -> _Format:
     """AWQ and GPTQ: groups share a 16-bit scale and a zero point as wide as a weight, which both layouts store."""
     bits, group = said.get("bits", said.get("w_bit", 4)), said.get("group_size", said.get("q_group_size", 128))
-    if bits not in (4, 8) or not isinstance(group, int):
+    if bits not in (4, 8) or isinstance(bits, bool) or not isinstance(group, int):
         raise InputError(f"{bits} bits in groups of {group} are not supported by {method}, 4 or 8 bits are", key=f"{_KEY}.bits")
     return _Format("int4" if bits == 4 else "int8", "bf16", bits + (16 + bits) / group if group > 0 else None)
 
@@ -223,12 +246,14 @@ def _groups(said: dict[str, Any]) -> dict[str, _Format]:
         if not isinstance(group, dict) or not isinstance(group.get("weights"), dict):
             raise InputError("has no weights", key=key)
         scheme = _scheme(group["weights"], group.get("input_activations"), key)
-        for target in group.get("targets") or ["Linear"]:
+        for target in _names(group, "targets") or ["Linear"]:
             found["" if target == "Linear" else str(target)] = scheme
     return found
 
 
-def _scheme(weights: dict[str, Any], activations: dict[str, Any] | None, key: str) -> _Format:
+def _scheme(weights: dict[str, Any], activations: Any, key: str) -> _Format:
+    if activations is not None and not isinstance(activations, dict):
+        raise InputError(f"expected a mapping, got {activations!r}", key=f"{key}.input_activations")
     bits, kind, group = weights.get("num_bits"), weights.get("type"), weights.get("group_size")
     taken: Dtype = "bf16" if activations is None else _plain(activations.get("num_bits"), activations.get("type"),
                                                              activations.get("group_size"), f"{key}.input_activations")
@@ -244,7 +269,7 @@ def _scheme(weights: dict[str, Any], activations: dict[str, Any] | None, key: st
 def _plain(bits: Any, kind: Any, group: Any, key: str) -> Dtype:
     formats: dict[tuple[Any, Any], Dtype] = {(8, "float"): "fp8", (8, "int"): "int8", (4, "int"): "int4",
                                              (4, "float"): "mxfp4" if group == 32 else "nvfp4"}
-    if (bits, kind) not in formats:
+    if not isinstance(bits, int) or not isinstance(kind, str) or (bits, kind) not in formats:
         raise InputError(f"{bits} bits of type '{kind}' are not supported", key=key)
     return formats[bits, kind]
 
@@ -266,6 +291,6 @@ def _kv_format(said: dict[str, Any]) -> Dtype:
     if isinstance(scheme, dict):
         return _plain(scheme.get("num_bits"), scheme.get("type"), scheme.get("group_size"), f"{_KEY}.kv_cache_scheme")
     known: dict[Any, Dtype] = {"FP8": "fp8", "fp8": "fp8", "static": "fp8", "dynamic": "fp8", "INT8": "int8", "NVFP4": "nvfp4"}
-    if scheme not in known:
+    if not isinstance(scheme, str) or scheme not in known:
         raise InputError(f"'{scheme}' is not supported", key=f"{_KEY}.kv_cache_scheme")
     return known[scheme]

@@ -61,6 +61,8 @@ def architecture_from_config(config: dict[str, Any], name: str, quantization: di
         found = _read(text, text_type, name, config, quantization)
     except InputError as error:
         raise error.within(prefix=within or None) from None
+    except ValidationError as error:  # sizes that contradict each other, found by the records
+        raise InputError(error.errors()[0]["msg"].removeprefix("Value error, "), key=within or None) from None
     vision = vision_parameters(config, found.hidden)
     return found.model_copy(update={"vision_parameters": vision}) if vision else found
 
@@ -68,7 +70,10 @@ def architecture_from_config(config: dict[str, Any], name: str, quantization: di
 def _model_type(config: dict[str, Any]) -> str:
     if config.get("is_encoder_decoder"):
         raise InputError("encoder-decoder models are not supported", key="is_encoder_decoder")
-    for architecture in config.get("architectures") or ():
+    classes = config.get("architectures") or []
+    if not isinstance(classes, list):
+        raise InputError(f"expected a list, got {classes!r}", key="architectures")
+    for architecture in classes:
         if _OTHER_HEADS.search(str(architecture)):
             raise InputError(f"'{architecture}' does not generate text: only decoders with a language-model head are supported",
                              key="architectures")
@@ -106,11 +111,8 @@ def _read(text: dict[str, Any], text_type: str, name: str, config: dict[str, Any
         "learned_positions": family.positions is not None, "checkpoint": precision,
         "embedding_dim": None if whole.embedding == whole.hidden else whole.embedding,
     }
-    try:
-        flat = _flat(stack, whole)
-        return Architecture(**fields, **(flat if flat is not None else _layered(stack, whole)))
-    except ValidationError as error:
-        raise InputError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    flat = _flat(stack, whole)
+    return Architecture(**fields, **(flat if flat is not None else _layered(stack, whole)))
 
 
 def _mixers(read: Keys, family: Family, layers: int) -> list[Mixer]:

@@ -28,7 +28,7 @@ def longest_context(read: Keys) -> int:
             continue
         value = scaling.get("factor")
         if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
                 raise InputError(f"expected a positive number, got {value!r}", key="rope_scaling.factor")
             factor = float(value)
         if kind == "yarn":

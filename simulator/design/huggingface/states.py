@@ -19,7 +19,7 @@ def _dtype(read: Keys, key: str) -> StateDtype:
     value = read.raw(key)
     if value in (None, "auto"):
         return "fp32"
-    if value not in _DTYPES:
+    if not isinstance(value, str) or value not in _DTYPES:
         raise InputError(f"'{value}' is not one of {', '.join(_DTYPES)}", key=key)
     return _DTYPES[value]
 

@@ -44,9 +44,12 @@ def _qwen3(size: _Sizes, vision: dict[str, Any], text_width: int) -> int:
     """Qwen3-VL and Qwen3.5 (models/qwen3_vl/modeling_qwen3_vl.py): 3D patches, learned positions, one merger and one more for
     every layer whose features are fed to the decoder."""
     width, merged = size("hidden_size"), size("hidden_size") * size("spatial_merge_size") ** 2
-    out = vision.get("out_hidden_size") or text_width
+    out = size("out_hidden_size") if vision.get("out_hidden_size") else text_width
     patch = size("in_channels") * size("temporal_patch_size") * size("patch_size") ** 2 * width + width
-    deep = len(vision.get("deepstack_visual_indexes") or ())
+    indexes = vision.get("deepstack_visual_indexes") or []
+    if not isinstance(indexes, list):
+        raise InputError(f"expected a list, got {indexes!r}", key="vision_config.deepstack_visual_indexes")
+    deep = len(indexes)
     return (patch + size("num_position_embeddings") * width + size("depth") * _block(width, size("intermediate_size"))
             + _merger(merged, width, out) + deep * _merger(merged, merged, out))
 
@@ -55,21 +58,26 @@ def _qwen2_5(size: _Sizes, vision: dict[str, Any], text_width: int) -> int:
     """Qwen2.5-VL (models/qwen2_5_vl/modeling_qwen2_5_vl.py): rotary positions, gated MLPs, RMS norms."""
     width, inner = size("hidden_size"), size("intermediate_size")
     merged = width * size("spatial_merge_size") ** 2
-    colours = vision.get("in_channels") or vision.get("in_chans") or 3
+    colours = size("in_channels") if vision.get("in_channels") else size("in_chans") if vision.get("in_chans") else 3
     patch = colours * size("temporal_patch_size") * size("patch_size") ** 2 * width
     block = 4 * width * width + 4 * width + 3 * width * inner + 2 * inner + width + 2 * width
-    out = vision.get("out_hidden_size") or text_width
+    out = size("out_hidden_size") if vision.get("out_hidden_size") else text_width
     return patch + size("depth") * block + width + merged * merged + merged + merged * out + out
 
 
 def _kimi(size: _Sizes, vision: dict[str, Any], text_width: int) -> int:
     """Kimi-K2.5's MoonViT (models/kimi_k25/modeling_kimi_k25.py)."""
     width = size("vt_hidden_size")
-    merged = width * vision.get("merge_kernel_size", [2, 2])[0] * vision.get("merge_kernel_size", [2, 2])[1]
+    kernel = vision.get("merge_kernel_size", [2, 2])
+    if not isinstance(kernel, list) or len(kernel) != 2 or not all(isinstance(side, int) for side in kernel):
+        raise InputError(f"expected two whole numbers, got {kernel!r}", key="vision_config.merge_kernel_size")
+    merged = width * kernel[0] * kernel[1]
     patch = 3 * size("patch_size") ** 2 * width + width
     positions = size("init_pos_emb_height") * size("init_pos_emb_width") * width
-    blocks = size("vt_num_hidden_layers") * _block(width, size("vt_intermediate_size"), vision.get("qkv_hidden_size"))
-    return patch + positions + blocks + 2 * width + _merger(merged, width, vision.get("text_hidden_size") or text_width)
+    attention = size("qkv_hidden_size") if vision.get("qkv_hidden_size") else width
+    blocks = size("vt_num_hidden_layers") * _block(width, size("vt_intermediate_size"), attention)
+    out = size("text_hidden_size") if vision.get("text_hidden_size") else text_width
+    return patch + positions + blocks + 2 * width + _merger(merged, width, out)
 
 
 def _gemma4(size: _Sizes, vision: dict[str, Any], text_width: int) -> int:
