@@ -60,6 +60,7 @@ def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
         plain["pim"] = {key: value for key, value in plain["pim"].items() if key not in idle}
         plain["decode_attention"] = hardware.attention_on_pim
     if hardware.gpu is not None:
+        plain["gpu"].pop("peak_fp4", None)  # decides what is refused, no time yet
         for name in {"sglang", "trtllm"} - {hardware.gpu.kernels}:
             plain["gpu"].pop(name, None)
         if hardware.gpu.kernels != "vllm":

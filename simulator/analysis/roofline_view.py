@@ -12,6 +12,7 @@ from simulator.devices.build import build
 from simulator.devices.pim import PimDevice
 from simulator.devices.roofline import Peaks, attention_work, least_s, peaks, work
 from simulator.engine.result import EngineResult
+from simulator.model import precision
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
 from simulator.result import Result
@@ -37,7 +38,7 @@ class Position:
 def positions(design: Design, result: Result) -> list[Position]:
     """Every operator that took time, longest first."""
     p = design.parallelism
-    named = {op.name: op for op in operators(design.model, design.precision, p.tensor, p.pipeline,
+    named = {op.name: op for op in operators(design.model, precision.on(design.precision, design.hardware), p.tensor, p.pipeline,
                                              expert_parallel=p.expert_parallel)}
     total_s = sum(op.seconds for op in result.operators) or 1.0
     top = peaks(design.hardware)

@@ -15,6 +15,8 @@ with `base:` (a name or path) and changes to it:
 
 from __future__ import annotations
 
+from typing import Any
+
 from simulator.design.records.base import Record
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture, Precision
@@ -28,7 +30,10 @@ CATALOGUE = {"model": "models", "hardware": "hardware", "serving": "serving", "w
 
 
 class Design(Record):
-    """One complete design point; frozen. `to_plain()` gives YAML data that `resolve` turns into an equal design."""
+    """One complete design point; frozen. `to_plain()` gives YAML data that `resolve` turns into an equal design.
+
+    `precision` is complete: what a quantised checkpoint says of its own formats stands where the design says nothing.
+    """
 
     model: Architecture
     precision: Precision = Precision()
@@ -38,3 +43,7 @@ class Design(Record):
     workload: Workload
     slo: Slo = Slo()
     costs: Costs
+
+    def model_post_init(self, _context: Any) -> None:
+        if self.model.checkpoint is not None:
+            object.__setattr__(self, "precision", self.precision.over(self.model.checkpoint))

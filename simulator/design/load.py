@@ -13,9 +13,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from simulator.design.design import CATALOGUE, Design
-from simulator.design.huggingface import architecture_from_config, looks_like_config
+from simulator.design.huggingface.read import architecture_from_config, looks_like_config
 from simulator.design.records.base import Record
 from simulator.design.records.hardware import Hardware
+from simulator.design.records.model import Architecture
 from simulator.design.records.money import Costs
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.yaml_file import load_yaml, parse_yaml
@@ -48,6 +49,15 @@ def load_hardware(source: str, overrides: dict[str, Any]) -> Hardware:
         return Hardware.model_validate(plain)
     except ValidationError as error:
         raise as_input_error(error, Hardware, source) from None
+
+
+def load_model(path: Path) -> Architecture:
+    """The model in a config.json (with the hf_quant_config.json beside it) or in a file of our own keys. Raises InputError."""
+    plain = _load_entry("model", path, 0)
+    try:
+        return Architecture.model_validate(plain)
+    except ValidationError as error:
+        raise as_input_error(error, Architecture, str(path)) from None
 
 
 def load_costs(source: str) -> Costs:
@@ -259,16 +269,20 @@ def _expand_section(section: str, value: Any, file: str | None, folder: Path | N
 
 
 def _load_entry(section: str, path: Path, depth: int) -> dict[str, Any]:
-    return copy.deepcopy(_load_entry_cached(section, path.resolve(), path.stat().st_mtime_ns, depth))
+    beside = _quantization_file(path)
+    changed_ns = (path.stat().st_mtime_ns, beside.stat().st_mtime_ns if beside else 0)
+    return copy.deepcopy(_load_entry_cached(section, path.resolve(), changed_ns, depth))
 
 
 @lru_cache(maxsize=256)
-def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> dict[str, Any]:
+def _load_entry_cached(section: str, path: Path, _changed_ns: tuple[int, int], depth: int) -> dict[str, Any]:
     plain = _mapping(load_yaml(path), str(path), None)
     if section == "model" and looks_like_config(plain):
         try:
             name = path.parent.name if path.stem == "config" else path.stem
-            return architecture_from_config(plain, name).to_plain()
+            beside = _quantization_file(path)
+            said = _mapping(load_yaml(beside), str(beside), None) if beside else None
+            return architecture_from_config(plain, name, said).to_plain()
         except InputError as error:
             raise error.within(file=str(path)) from None
     result = _expand_section(section, plain, str(path), path.parent, depth + 1)
@@ -280,6 +294,12 @@ def _load_entry_cached(section: str, path: Path, _mtime_ns: int, depth: int) -> 
     except ValidationError as error:
         raise as_input_error(error, record, str(path)) from None
     return result
+
+
+def _quantization_file(path: Path) -> Path | None:
+    """The hf_quant_config.json beside a checkpoint's config.json, where there is one."""
+    file = path.parent / "hf_quant_config.json"
+    return file if path.name == "config.json" and file.is_file() else None
 
 
 def _local(section: str, plain: dict[str, Any], folder: Path | None) -> dict[str, Any]:

@@ -21,11 +21,16 @@ NAMED: dict[str, type[BaseModel]] = {"model": Architecture, "hardware": Hardware
 SECTIONS: dict[str, type[BaseModel]] = {**NAMED, "precision": Precision, "parallelism": Parallelism, "slo": Slo}
 
 Schema = dict[str, Any]
+_CONFIG: Schema = {"anyOf": [{"required": ["model_type"]}, {"required": ["architectures"]}]}  # what tells a config.json
 
 
 def section_schema(section: str) -> Schema:
     """Of one section of a design, which is also the schema of the files in its folder of `configs/`."""
-    return _document(section_part(section), {})
+    part = section_part(section)
+    if section == "model":  # a file of the catalogue may hold the keys of a config.json instead
+        own = {key: part.pop(key) for key in ("properties", "additionalProperties")}
+        part |= {"properties": dict.fromkeys(own["properties"], True), "if": _CONFIG, "else": own}
+    return _document(part, {})
 
 
 def design_schema() -> Schema:
@@ -40,8 +45,7 @@ def design_part(definitions: Schema) -> Schema:
     for name in NAMED:
         options: list[Schema] = [{"type": "string", "description": "a name from configs/, or a path"}, sections[name]]
         if name == "model":
-            options.append({"type": "object", "anyOf": [{"required": ["model_type"]}, {"required": ["architectures"]}],
-                            "description": "a Hugging Face config.json"})
+            options.append({"type": "object", **_CONFIG, "description": "a Hugging Face config.json"})
         sections[name] = {"anyOf": options}
     base = {"type": "string", "description": "a design to start from"}
     return {"type": "object", "properties": {"base": base, **sections}, "additionalProperties": False}

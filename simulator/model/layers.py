@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from math import inf
 
-from simulator.design.records.model import Architecture, Precision
+from simulator.design.records.model import Architecture, PartName, Precision
+from simulator.inputs.errors import InputError
+from simulator.model.layer_types import untimed
 from simulator.model.operators import (
     Collective,
     DecodeAttention,
@@ -41,14 +43,19 @@ def operators(arch: Architecture, precision: Precision, tensor: int, pipeline: i
     `checks.violations(arch, tensor, pipeline)` must be empty. Collectives appear only where `tensor` > 1, transfers
     between stages only where `pipeline` > 1. data: engines, each of `tensor` ranks, that share one set of experts (vLLM's
     data parallelism of a mixture of experts); the operators of part `gathered` then work on the rows of all engines.
+    Raises InputError where a kind of layer has no operators yet.
     """
+    if unusual := untimed(arch):
+        raise InputError(f"{arch.name} cannot be timed yet: {', '.join(unusual)}; its parameters and KV cache can be sized",
+                         key="model")
     return [*_embedding(arch, precision, tensor), *_before_attention(arch, precision, tensor),
             *_attention(arch, precision, tensor), *_after_attention(arch, precision, tensor, expert_parallel, data),
-            *_between_stages(arch, tensor, pipeline), *_head(arch, tensor)]
+            *_between_stages(arch, tensor, pipeline), *_head(arch, precision, tensor)]
 
 
-def _gemm(n: int, k: int, precision: Precision) -> Gemm:
-    return Gemm(n=n, k=k, weight_bits=precision.weight_bits, activation_bits=precision.activation_bits)
+def _gemm(n: int, k: int, precision: Precision, part: PartName) -> Gemm:
+    found = precision.of(part)
+    return Gemm(n=n, k=k, weight_bits=found.weight_bits, activation_bits=found.activation_bits)
 
 
 def _unquantised_gemm(n: int, k: int) -> Gemm:
@@ -91,7 +98,7 @@ def _before_attention(arch: Architecture, precision: Precision, tensor: int) -> 
                          read_bytes_per_row=2 * kv * STREAM_BYTES, write_bytes_per_row=2 * kv * precision.kv_bits / 8)
     found: list[tuple[str, Gemm | Vector]] = [
         ("attention_norm", _norm(arch, arch.hidden, residual=True)),
-        ("qkv", _gemm(q + 2 * kv, arch.hidden, precision))]
+        ("qkv", _gemm(q + 2 * kv, arch.hidden, precision, "attention"))]
     if arch.qk_norm:
         found.append(("qk_norm", _norm(arch, q + kv, residual=False)))
     if not arch.learned_positions:
@@ -102,7 +109,7 @@ def _before_attention(arch: Architecture, precision: Precision, tensor: int) -> 
 
 def _attention(arch: Architecture, precision: Precision, tensor: int) -> list[NamedOperator]:
     part = shard(arch, tensor)
-    shape = (part.heads, part.kv_heads, arch.head_dim, precision.kv_bits, precision.activation_bits)
+    shape = (part.heads, part.kv_heads, arch.head_dim, precision.kv_bits, precision.of("attention").activation_bits)
     return [NamedOperator("prefill_attention", PrefillAttention(*shape), arch.layers, "attention"),
             NamedOperator("decode_attention", DecodeAttention(*shape), arch.layers, "attention")]
 
@@ -110,18 +117,18 @@ def _attention(arch: Architecture, precision: Precision, tensor: int) -> list[Na
 def _after_attention(arch: Architecture, precision: Precision, tensor: int, expert_parallel: bool,
                      data: int) -> list[NamedOperator]:
     part = shard(arch, tensor)
-    output = ("output", _gemm(arch.hidden, part.q_width(arch.head_dim), precision))
+    output = ("output", _gemm(arch.hidden, part.q_width(arch.head_dim), precision, "attention_output"))
     norm = ("mlp_norm", _norm(arch, arch.hidden, residual=True))
     dense = arch.layers - arch.expert_layers
     found = [*_named(arch.layers, output), *_all_reduce("attention_all_reduce", arch, tensor, arch.layers, "after"),
              *_named(arch.layers, norm)]
     if dense:
-        found += _named(dense, *_mlp(arch, precision, part.intermediate))
+        found += _named(dense, *_mlp(arch, precision, part.intermediate, "mlp"))
     if arch.experts:
         found += _named(arch.expert_layers, *_experts(arch, precision, tensor * data, expert_parallel),
                         part="after" if data == 1 else "gathered")
     if arch.shared_intermediate:
-        found += _named(arch.expert_layers, *_mlp(arch, precision, arch.shared_intermediate // tensor, "shared_"))
+        found += _named(arch.expert_layers, *_mlp(arch, precision, arch.shared_intermediate // tensor, "shared_experts", "shared_"))
     if arch.experts and data > 1:
         found += _named(arch.expert_layers, *_exchanged(arch, data), part="gathered")
     return found + _all_reduce("mlp_all_reduce", arch, tensor, arch.layers, "after")
@@ -140,16 +147,17 @@ def _exchanged(arch: Architecture, data: int) -> list[tuple[str, Operator]]:
             ("experts_combine", Collective("reduce_scatter", data, moved))]
 
 
-def _mlp(arch: Architecture, precision: Precision, width: int, prefix: str = "") -> list[tuple[str, Operator]]:
+def _mlp(arch: Architecture, precision: Precision, width: int, part: PartName,
+         prefix: str = "") -> list[tuple[str, Operator]]:
     """An MLP of (a rank's share of) `width`."""
     if arch.gated_mlp:
-        up = ("gate_up", _gemm(2 * width, arch.hidden, precision))
+        up = ("gate_up", _gemm(2 * width, arch.hidden, precision, part))
         activation = _elementwise(width, _GATED_ACTIVATION, exps=1.0, reads=2.0)
     else:
-        up = ("up", _gemm(width, arch.hidden, precision))
+        up = ("up", _gemm(width, arch.hidden, precision, part))
         activation = _elementwise(width, _PLAIN_ACTIVATION, exps=1.0)
     return [(prefix + up[0], up[1]), (prefix + "activation", activation),
-            (prefix + "down", _gemm(arch.hidden, width, precision))]
+            (prefix + "down", _gemm(arch.hidden, width, precision, part))]
 
 
 def _experts(arch: Architecture, precision: Precision, ranks: int, expert_parallel: bool) -> list[tuple[str, Operator]]:
@@ -159,9 +167,10 @@ def _experts(arch: Architecture, precision: Precision, ranks: int, expert_parall
     local, width = (arch.experts // ranks, arch.expert_intermediate) if expert_parallel else (
         arch.experts, arch.expert_intermediate // ranks)
     visits = arch.experts_per_token * local / arch.experts  # of a token, on this rank
+    stored = precision.of("experts")
 
     def grouped(n: int, k: int) -> GroupedGemm:
-        return GroupedGemm(n, k, local, arch.experts, arch.experts_per_token, precision.weight_bits, precision.activation_bits,
+        return GroupedGemm(n, k, local, arch.experts, arch.experts_per_token, stored.weight_bits, stored.activation_bits,
                            arch.expert_evenness or inf)
 
     moved = arch.hidden * STREAM_BYTES
@@ -190,7 +199,7 @@ def _between_stages(arch: Architecture, tensor: int, pipeline: int) -> list[Name
     return found
 
 
-def _head(arch: Architecture, tensor: int) -> list[NamedOperator]:
+def _head(arch: Architecture, precision: Precision, tensor: int) -> list[NamedOperator]:
     """Final norm, logits and sampling of the last token of every sequence. vLLM norms all tokens; rows are independent,
     so only those that the head reads are priced (one norm of 2 x layers, below 0.1 % of a step)."""
     vocab = shard(arch, tensor).vocab
@@ -198,7 +207,7 @@ def _head(arch: Architecture, tensor: int) -> list[NamedOperator]:
     found: list[tuple[str, Gemm | Vector | Collective]] = [("final_norm", _norm(arch, arch.hidden, residual=True))]
     if arch.embedding_dim:
         found.append(("head_projection", _unquantised_gemm(width, arch.hidden)))
-    found.append(("lm_head", _unquantised_gemm(vocab, width)))
+    found.append(("lm_head", _gemm(vocab, width, precision, "head")))
     if tensor > 1:
         found.append(("logits_all_gather", Collective("all_gather", tensor, float(vocab * tensor * STREAM_BYTES))))
     # 16-bit logits are read and kept as fp32, then read for the maximum and again for the probabilities

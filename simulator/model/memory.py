@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from simulator.design.records.model import Architecture, Precision
+from collections import Counter
+
+from simulator.design.records.layers import (
+    BesideAttention,
+    BlockSparseAttention,
+    CompressedAttention,
+    DenseMlp,
+    ExpertsMlp,
+    LatentAttention,
+    LayerType,
+    NoAttention,
+    SoftmaxAttention,
+    StateAttention,
+)
+from simulator.design.records.model import Architecture, PartName, Precision
+from simulator.model.caches import kv_bytes_per_token as kv_bytes_by_kind
+from simulator.model.layer_types import in_order
 from simulator.model.layers import STREAM_BYTES
+from simulator.model.parts import MatrixPart, layer_parts, model_parts, norm_parameters
 from simulator.model.sharding import shard, stage_layers
 
 # Bytes alive per logit when vLLM sizes its memory: 16-bit logits 2 and their fp32 copy 4 (v1/sample/sampler.py). Sorted
@@ -11,49 +28,62 @@ from simulator.model.sharding import shard, stage_layers
 # on an RTX A6000 the capacity at budgets 2,048 and 8,192 differs by exactly the MLP's buffers).
 SAMPLER_BYTES_PER_LOGIT = 6
 
+_QUANTISED: tuple[PartName, ...] = ("attention", "attention_output", "mlp", "experts", "shared_experts")
+
 
 def parameters(arch: Architecture) -> int:
-    """Trainable parameters of the whole model; tied embeddings count once."""
-    width = arch.embedding_dim or arch.hidden
-    dense, routed = (sum(_block_parameters(arch, 1, experts=e)) for e in (False, True))
-    total = (arch.layers - arch.expert_layers) * dense + arch.expert_layers * routed + _norm_parameters(arch) + arch.vocab * width
-    if not arch.tied_embeddings:
-        total += arch.vocab * width
-    if arch.learned_positions:
-        total += arch.max_positions * arch.hidden
-    if arch.embedding_dim:
-        total += 2 * width * arch.hidden
-    return total
+    """Trainable parameters of the language model; tied embeddings count once, a vision tower not at all."""
+    return model_parts(arch).text
 
 
 def weight_bytes(arch: Architecture, precision: Precision, tensor: int, pipeline: int, data: int = 1) -> tuple[float, ...]:
     """Bytes of weights on one rank of each pipeline stage, shape [pipeline]. data: engines that share the experts.
 
-    Block matrices are held in `precision.weights`; embedding, head, norms and biases in 16 bits (vLLM quantises linear
-    layers only). Tied embeddings are one copy when first and last stage are the same, else each holds its own.
+    Matrices are held as `precision` says of their part; embedding, norms, biases, routers and a vision tower in 16 bits (vLLM
+    quantises linear layers only). Tied embeddings are one copy when first and last stage are the same, else each holds its own.
+    A vision tower is cut over the ranks of the first stage.
     """
     part = shard(arch, tensor)
-    dense, routed = (matrices * precision.weight_bits / 8 + others * STREAM_BYTES for matrices, others in
-                     (_block_parameters(arch, tensor, experts=e, data=data) for e in (False, True)))
     width = arch.embedding_dim or arch.hidden
     table = float(part.vocab * width * STREAM_BYTES)
+    head = float(part.vocab * width) * precision.of("head").stored() / 8
     projection = width * arch.hidden * STREAM_BYTES if arch.embedding_dim else 0
     positions = arch.max_positions * arch.hidden * STREAM_BYTES if arch.learned_positions else 0
-    plain = arch.layers - arch.expert_layers  # the first blocks
+    of_layer = in_order(arch)
+    kept = {layer for name in _QUANTISED for layer in precision.of(name).kept_layers}
     stages, start = [], 0
     for layers in stage_layers(arch.layers, pipeline):
-        here = min(max(plain - start, 0), layers)
-        stages.append(here * dense + (layers - here) * routed)
+        here = range(start, start + layers)
+        usual = Counter(of_layer[i] for i in here if i not in kept)
+        stages.append(sum((count * _layer_bytes(arch, kind, precision, tensor, data, None) for kind, count in usual.items()), 0.0)
+                      + sum(_layer_bytes(arch, of_layer[i], precision, tensor, data, i) for i in here if i in kept))
         start += layers
-    stages[0] += table + projection + positions
-    stages[-1] += projection + _norm_parameters(arch) * STREAM_BYTES
-    if not arch.tied_embeddings or pipeline > 1:
+    stages[0] += table + projection + positions + (arch.vision_parameters or 0) / tensor * STREAM_BYTES
+    last = 0 if arch.layer_types is not None else norm_parameters(arch)
+    stages[-1] += projection + (last + (arch.other_parameters or 0)) * STREAM_BYTES
+    if not arch.tied_embeddings:
+        stages[-1] += head
+    elif pipeline > 1:
         stages[-1] += table
     return tuple(stages)
 
 
+def _layer_bytes(arch: Architecture, kind: LayerType, precision: Precision, tensor: int, data: int, layer: int | None) -> float:
+    """One rank's bytes of a layer of `kind`; of number `layer` where some layers are stored otherwise."""
+    found = layer_parts(arch, kind, tensor, data)
+    matrices = sum((elements * _stored_bits(name, precision, layer) / 8 for name, elements in found.matrices.items()), 0.0)
+    return matrices + found.vectors * STREAM_BYTES
+
+
+def _stored_bits(part: MatrixPart, precision: Precision, layer: int | None) -> float:
+    return 16.0 if part == "router" else precision.of(part).stored(layer)
+
+
 def kv_bytes_per_token(arch: Architecture, precision: Precision, tensor: int, layers: int | None = None) -> float:
-    """KV-cache bytes that one token occupies on one rank that holds `layers` blocks (default: all of them)."""
+    """KV-cache bytes that one token occupies on one rank that holds `layers` blocks (default: all of them); windows and chunks
+    while they fill (by kind of cache: `simulator.model.caches`)."""
+    if arch.layer_types is not None:
+        return sum(kv_bytes_by_kind(arch, precision, tensor).values()) * (1 if layers is None else layers / arch.layers)
     width = shard(arch, tensor).kv_width(arch.head_dim)
     return 2 * width * precision.kv_bits / 8 * (arch.layers if layers is None else layers)
 
@@ -67,6 +97,10 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
     16-bit logits and their fp32 copy of every sequence, with the hidden states; probabilities overwrite the copy).
     """
     part = shard(arch, tensor)
+    logits = sequences * part.vocab * tensor * SAMPLER_BYTES_PER_LOGIT
+    if arch.layer_types is not None:
+        widest = max(_row_elements(kind, arch.hidden, tensor, data, expert_parallel) for kind in arch.layer_types)
+        return float(max(tokens * (2 * arch.hidden + widest), 2 * tokens * arch.hidden + logits / STREAM_BYTES) * STREAM_BYTES)
     q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
     attention = (q + 2 * kv) + q  # fused QKV and attention output
     mlp = (2 if arch.gated_mlp else 1) * part.intermediate + part.intermediate  # up projection(s) and activation
@@ -79,32 +113,35 @@ def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: in
         gathered = data * (experts + (arch.hidden if data > 1 else 0))
         mlp = max(gathered, mlp if arch.dense_layers else 0)
     block = tokens * (2 * arch.hidden + max(attention, mlp)) * STREAM_BYTES
-    logits = sequences * part.vocab * tensor * SAMPLER_BYTES_PER_LOGIT
     return float(max(block, 2 * tokens * arch.hidden * STREAM_BYTES + logits))
 
 
-def _norm_parameters(arch: Architecture) -> int:
-    return arch.hidden if arch.norm == "rms" else 2 * arch.hidden
-
-
-def _block_parameters(arch: Architecture, tensor: int, *, experts: bool, data: int = 1) -> tuple[int, int]:
-    """(matrix elements, 16-bit elements: biases, norms, router) of a rank's share of a decoder block, with a plain MLP or with
-    the mixture of experts. Experts cut along their width and experts dealt out whole are equally many elements."""
-    part = shard(arch, tensor)
-    q, kv = part.q_width(arch.head_dim), part.kv_width(arch.head_dim)
-    ups = 2 if arch.gated_mlp else 1
-    width = part.intermediate
-    vectors = 2 * _norm_parameters(arch)
-    if experts:
-        width = arch.experts * arch.expert_intermediate // (tensor * data) + arch.shared_intermediate // tensor
-        vectors += arch.experts * arch.hidden
-    matrices = arch.hidden * (q + 2 * kv) + q * arch.hidden + (ups + 1) * width * arch.hidden
-    if arch.qkv_bias:
-        vectors += q + 2 * kv
-    if arch.output_bias:
-        vectors += arch.hidden
-    if arch.mlp_bias:
-        vectors += ups * width + arch.hidden
-    if arch.qk_norm:
-        vectors += 2 * arch.head_dim
-    return matrices, vectors
+def _row_elements(kind: LayerType, hidden: int, tensor: int, data: int, expert_parallel: bool) -> int:
+    """Elements alive per token inside a layer of `kind`, on one rank: the wider of its attention and its MLP."""
+    match kind.attention:
+        case SoftmaxAttention(heads=heads, kv_heads=kv, head_dim=dim):
+            attention = (2 * heads // tensor + 2 * max(1, kv // tensor)) * dim
+        case BlockSparseAttention(heads=heads, kv_heads=kv, head_dim=dim):
+            attention = (2 * heads // tensor + 2 * max(1, kv // tensor)) * dim
+        case LatentAttention(heads=heads, nope_dim=nope, rope_dim=rope, value_dim=value):
+            attention = heads // tensor * (2 * (nope + rope) + 2 * value)  # prompts run with expanded keys and values
+        case CompressedAttention(heads=heads, head_dim=dim):
+            attention = 2 * heads // tensor * dim
+        case StateAttention(heads=heads, head_dim=dim):
+            attention = 5 * heads // tensor * dim  # projections in, convolution out, result
+        case BesideAttention(attention=beside, state=state):
+            attention = (2 * beside.heads + 2 * beside.kv_heads) // tensor * beside.head_dim
+            attention += 5 * state.heads // tensor * state.head_dim
+        case NoAttention():
+            attention = 0
+    match kind.mlp:
+        case DenseMlp(width=width, gated=gated):
+            mlp = (3 if gated else 2) * width // tensor
+        case ExpertsMlp() as experts:
+            width = experts.width if expert_parallel else experts.width // (tensor * data)
+            up = (2 if experts.gated else 1) * width
+            stream = experts.latent or hidden
+            mlp = data * (experts.per_token * (max(width, stream) + max(up, stream)) + hidden + (hidden if data > 1 else 0))
+        case _:
+            mlp = 0
+    return max(attention, mlp)

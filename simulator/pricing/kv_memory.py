@@ -23,8 +23,11 @@ from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture, Precision
 from simulator.design.records.serving import Parallelism, Serving
 from simulator.devices.dram import capacity_bytes, stack_capacity_bytes
+from simulator.model.caches import layer_caches
+from simulator.model.layer_types import in_order
 from simulator.model.memory import activation_bytes, kv_bytes_per_token, weight_bytes
 from simulator.model.sharding import stage_layers
+from simulator.pricing import kv_groups
 from simulator.pricing.cuda_graphs import capture_sizes
 
 # What a CUDA process holds in addition to its tensors once a step has run: kernel modules loaded on first use (lazy loading),
@@ -57,6 +60,7 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
     """The memory of a design. The KV cache goes to dedicated PIM stacks if present, else to the memory that holds the weights.
     data: engines that share one set of experts; the capacity is one engine's."""
     layers = stage_layers(arch.layers, parallelism.pipeline)
+    first = 0
     memory = capacity_bytes(hardware.memory) * serving.memory_utilization
     activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs, data=data,
                                   expert_parallel=parallelism.expert_parallel)
@@ -68,7 +72,8 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
             room = memory - weights - activation - reserve
         else:
             room = hardware.added_stacks * stack_capacity_bytes(hardware.pim.kind) * serving.memory_utilization
-        block = kv_bytes_per_token(arch, precision, parallelism.tensor, count) * serving.block_size
+        block = _block_bytes(arch, precision, parallelism, serving, first, count)
+        first += count
         blocks = int(room // block) if room > 0 else 0
         if serving.num_gpu_blocks != "auto":
             blocks = serving.num_gpu_blocks
@@ -78,6 +83,28 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
         worst = found if fuller else worst
     assert worst is not None
     return worst
+
+
+def _block_bytes(arch: Architecture, precision: Precision, parallelism: Parallelism, serving: Serving, first: int,
+                 count: int) -> float:
+    """Bytes of one block on one rank that holds `count` layers from number `first`.
+
+    Models of several kinds of layers share a pool as `kv_groups` says. Caches that vLLM packs by a layout of its own (an
+    indexer's keys, compressed entries) are counted at their bytes per token, windows as if they kept every token.
+    """
+    if arch.layer_types is None:
+        return kv_bytes_per_token(arch, precision, parallelism.tensor, count) * serving.block_size
+    kinds = in_order(arch)[first: first + count]
+    held = [cache for kind in kinds for cache in layer_caches(kind, precision, parallelism.tensor)]
+    if not held:
+        return float(serving.block_size)  # layers without any cache take no room
+    if kv_groups.packed_otherwise(held):
+        return sum(cache.bytes_per_token for cache in held) * serving.block_size
+    in_flight = max(parallelism.pipeline, 2 if serving.async_scheduling else 1) * serving.max_num_batched_tokens
+    longest = arch.max_positions if serving.max_model_len == "auto" else serving.max_model_len
+    found = kv_groups.layout(held, max_model_len=longest, tokens_in_flight=in_flight,
+                             prefix_caching=serving.enable_prefix_caching)
+    return float(found.bytes_per_block)
 
 
 def _reserve_bytes(arch: Architecture, hardware: Hardware, parallelism: Parallelism, serving: Serving, data: int) -> float:

@@ -19,6 +19,7 @@ from simulator.devices.measured import parquet
 from simulator.devices.measured.attention import AttentionExtras
 from simulator.devices.measured.bind import attention_extras, measured_devices
 from simulator.devices.measured.table import OperatorTable, at_speed
+from simulator.model import precision
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
 from simulator.model.sharding import stage_layers
@@ -102,7 +103,7 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     max_tokens, max_sequences = serving.max_num_batched_tokens * data, serving.max_num_seqs
     devices = build(hardware, parallelism)
-    ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline,
+    ops = operators(arch, precision.on(design.precision, hardware), parallelism.tensor, parallelism.pipeline,
                     expert_parallel=parallelism.expert_parallel, data=data)
     if table is None and hardware.tables is not None:
         table = parquet.read_for_degree(Path(hardware.tables), parallelism.tensor)

@@ -10,9 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from simulator.design.load import CONFIGS
+from simulator.design.load import CONFIGS, load_model
+from simulator.design.records.model import Architecture
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
+from simulator.model.layer_types import counted
+from simulator.model.memory import parameters
 from sweeper.space.file import SPACES
 
 _FOLDERS = {"spaces": SPACES, **{name: CONFIGS / name for name in ("models", "hardware", "workloads")}}
@@ -40,14 +43,18 @@ def _line(kind: str, path: Path) -> str:
     if not isinstance(plain, dict):
         raise InputError("expected a mapping", file=str(path))
     if kind == "models":
-        return f"{_shape(plain)}; {_text(plain)}"
+        model = load_model(path)
+        return f"{_shape(model)}; {model.source}"
     return _text(plain) or _comment(path)
 
 
-def _shape(plain: dict[str, Any]) -> str:
-    experts = f", {plain['experts']} experts" if plain.get("experts") else ""
-    return (f"{plain.get('layers')} layers of {plain.get('hidden')}, {plain.get('heads')} heads, "
-            f"{plain.get('kv_heads', plain.get('heads'))} of KV{experts}")
+def _shape(model: Architecture) -> str:
+    """A model's size, and its heads and experts, or the kinds of its layers."""
+    size = f"{parameters(model) / 1e9:,.1f} B, {model.layers} layers of {model.hidden}"
+    if model.layer_types is not None:
+        return f"{size}: {', '.join(f'{count} {kind.name}' for kind, count in counted(model).items())}"
+    experts = f", {model.experts} experts" if model.experts else ""
+    return f"{size}, {model.heads} heads, {model.kv_heads} of KV{experts}"
 
 
 def _text(plain: dict[str, Any]) -> str:

@@ -39,7 +39,10 @@ class DesignCache:
         built = {section: self._section(section, mine.get(section, {})) for section in self._kept}
         records: dict[str, Any] = {section: record for section, (record, _) in built.items()}
         design = Design.model_construct(**records)
-        return design, hash_sections({section: text for section, (_, text) in built.items()})
+        texts = {section: text for section, (_, text) in built.items()}
+        if design.precision is not records["precision"]:  # completed from the model's checkpoint
+            texts["precision"] = section_text("precision", design.precision)
+        return design, hash_sections(texts)
 
     def _section(self, section: str, overrides: dict[str, Any]) -> _Built:
         kept = self._kept[section]

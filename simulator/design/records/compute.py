@@ -86,6 +86,7 @@ class Gpu(Record):
     peak_bf16: FlopsPerSecond
     peak_fp8: FlopsPerSecond | None = None
     peak_int8: FlopsPerSecond | None = None
+    peak_fp4: FlopsPerSecond | None = None
     sms: PositiveInt
     clock_hz: Hertz = Field(alias="clock")
     l2_bytes: Bytes = Field(alias="l2")
@@ -116,6 +117,11 @@ class Gpu(Record):
         if self.kernels != "vllm" and getattr(self, self.kernels) is None:
             raise ValueError(f"kernels is '{self.kernels}' but this GPU has no section '{self.kernels}'")
         return self
+
+    @property
+    def has_fp4(self) -> bool:
+        """Whether matrix units take 4-bit floating-point operands; elsewhere such weights are widened."""
+        return self.peak_fp4 is not None
 
     @property
     def chosen(self) -> tuple[GpuAttention, float]:

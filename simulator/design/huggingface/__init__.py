@@ -1,0 +1,1 @@
+"""A Hugging Face config.json translated into an Architecture, or refused by name."""
