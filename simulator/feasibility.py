@@ -7,7 +7,7 @@ from simulator.model.checks import violations as split_violations
 from simulator.pricing import swap
 from simulator.pricing.kv_memory import predict
 from simulator.result import Violation
-from simulator.silicon import power_cap
+from simulator.silicon.power import least_w
 
 
 def violations(design: Design) -> list[Violation]:
@@ -30,9 +30,9 @@ def violations(design: Design) -> list[Violation]:
                               f"{design.serving.swap_to} memory holds {have / 1e9:.0f} GB a device, the KV cache it backs "
                               f"{room.kv_bytes / 1e9:.0f} GB")]
     cap_w = design.hardware.power_cap_w
-    if cap_w is not None and (least_w := power_cap.least_w(design.hardware)) >= cap_w:
-        return [Violation("power_cap", (least_w - cap_w + 1) / max(cap_w, 1.0),
-                          f"leakage, memory and PIM take {least_w:.0f} W, the power cap is {cap_w:.0f} W")]
+    if cap_w is not None and (needed_w := least_w(design.hardware)) >= cap_w:
+        return [Violation("power_cap", (needed_w - cap_w + 1) / max(cap_w, 1.0),
+                          f"idling and PIM take {needed_w:.0f} W, the power cap is {cap_w:.0f} W")]
     wanted = design.serving.max_model_len
     tokens = design.serving.block_size if wanted == "auto" else wanted
     blocks = -(-tokens // design.serving.block_size)

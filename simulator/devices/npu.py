@@ -40,9 +40,10 @@ class VectorUnit:
     launch_s: float
     bandwidth_bytes_per_s: float
     dram_pj_per_bit: float
+    op_pj: float
 
     def fingerprint(self) -> str:
-        return fingerprint_of("vector", 1, self)
+        return fingerprint_of("vector", 2, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Vector."""
@@ -51,7 +52,7 @@ class VectorUnit:
         m = np.asarray(axes[0], dtype=np.float64)
         operations = m * (operator.width * (operator.flops_per_element + operator.exps_per_element * EXP_OPS))
         moved = m * (operator.read_bytes_per_row + operator.write_bytes_per_row)
-        joules = (operations * energy.VECTOR_OP_PJ + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
+        joules = (operations * self.op_pj + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
         return priced(self.launch_s, [(Bound.VECTOR, operations / (self.lanes * self.clock_hz)),
                                       (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
 
@@ -74,17 +75,21 @@ class NpuDevice:
     sram_bytes: float
     launch_s: float
     bandwidth_bytes_per_s: float
-    dram_pj_per_bit: float
+    dram_pj_per_bit: float  # cell to scratchpad
+    mac_pj: float  # one 16-bit MAC, operands included
+    vector_op_pj: float
+    sram_pj_per_bit: float
     kv_bandwidth_bytes_per_s: float = 0.0
     kv_bound: Bound = Bound.MEMORY
 
     def fingerprint(self) -> str:
-        return fingerprint_of("npu", 1, self)
+        return fingerprint_of("npu", 2, self)
 
     @cached_property
     def vector_unit(self) -> VectorUnit:
         """What runs Vector operators."""
-        return VectorUnit(self.vector_lanes, self.clock_hz, self.launch_s, self.bandwidth_bytes_per_s, self.dram_pj_per_bit)
+        return VectorUnit(self.vector_lanes, self.clock_hz, self.launch_s, self.bandwidth_bytes_per_s, self.dram_pj_per_bit,
+                          self.vector_op_pj)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
@@ -110,10 +115,14 @@ class NpuDevice:
         fill_s = tile / self.bandwidth_bytes_per_s
         # every operand passes the scratchpad once per array pass: inputs per column of folds, weights once
         sram_bytes = m * (operator.k * operator.activation_bits / 8 * -(-operator.n // self.columns)) + 2 * weight_bytes
-        joules = (macs * energy.mac_pj(bits) + sram_bytes * (8 * energy.SRAM_PJ_PER_BIT)
+        joules = (macs * self._array_pj(bits) + sram_bytes * (8 * self.sram_pj_per_bit)
                   + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
         return priced(self.launch_s + fill_s, [(Bound.COMPUTE, cycles / self.clock_hz),
                                                (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+
+    def _array_pj(self, bits: int) -> float:
+        """One MAC on operands of `bits`, without its scratchpad reads."""
+        return self.mac_pj * energy.ARRAY_SHARE * energy.width_factor(bits)
 
     def _prefill(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
         """Flash attention: query rows stay on chip (as many as fit), K and V stream past them once per query tile."""
@@ -168,7 +177,8 @@ class NpuDevice:
         softmax_ops = pairs * (operator.heads * SOFTMAX_OPS)
         macs = pairs * (2 * operator.heads * operator.head_dim)
         bits = max(operator.kv_bits, operator.activation_bits)
-        joules = (macs * energy.mac_pj(bits) + softmax_ops * energy.VECTOR_OP_PJ
+        sram_bits = macs / self.columns * max(operator.kv_bits, operator.activation_bits)  # K and V past the query rows
+        joules = (macs * self._array_pj(bits) + softmax_ops * self.vector_op_pj + sram_bits * self.sram_pj_per_bit
                   + (kv + moved) * (8 * self.dram_pj_per_bit)) * energy.PICO
         parts = [(Bound.COMPUTE, cycles / self.clock_hz),
                  (Bound.VECTOR, softmax_ops / (self.vector_lanes * self.clock_hz))]

@@ -12,7 +12,6 @@ from simulator.devices import dram
 from simulator.devices.experts import awake
 from simulator.devices.npu import macs_per_element
 from simulator.model.operators import Collective, DecodeAttention, Gemm, GroupedGemm, Operator, PrefillAttention, Vector
-from simulator.silicon.power_cap import capped
 
 Float64 = NDArray[np.float64]
 
@@ -33,8 +32,7 @@ class Peaks:
 
 
 def peaks(hardware: Hardware) -> Peaks:
-    """The ceilings of one device, at the clock that its power cap allows."""
-    hardware = capped(hardware)
+    """The ceilings of one device, whatever its power limit."""
     pins, link = dram.peak_bandwidth_bytes_per_s(hardware.memory), hardware.link.bandwidth_bytes_per_s
     if hardware.npu is not None:
         npu = hardware.npu

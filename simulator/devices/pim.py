@@ -128,7 +128,7 @@ class PimDevice:
         macs = sequences * context * (2 * operator.heads * operator.head_dim)
         moved_bits = sequences * (operator.heads * operator.head_dim * (operator.activation_bits + 8 * RESULT_BYTES))
         read_pj = energy.CELL_ACTIVATE_PJ_PER_BIT + group * energy.pim_read_pj_per_bit(self.unit)
-        return (kv_bits * read_pj + macs * energy.mac_pj(max(operator.kv_bits, operator.activation_bits))
+        return (kv_bits * read_pj + macs * (energy.PIM_MAC_PJ * max(operator.kv_bits, operator.activation_bits) / 16)
                 + moved_bits * energy.LINK_PJ_PER_BIT) * energy.PICO
 
 
