@@ -17,6 +17,7 @@ from simulator.silicon.power import peak_w, static_w
 HOURS_PER_YEAR = 8766.0  # Julian year, as the unit `year`
 BASIS_TEXT: dict[CostBasis, str] = {"rental": "rented", "owned_list": "owned, at list price",
                                     "owned_bom": "owned, at bill of materials"}
+BASIS_WORD: dict[CostBasis, str] = {"rental": "rent", "owned_list": "list", "owned_bom": "BOM"}  # beside an amount
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,16 @@ def limit_w(hardware: Hardware) -> float | None:
     return min(hardware.power_cap_w or math.inf, listed or math.inf) if hardware.power_cap_w or listed else None
 
 
+def streaming_w(hardware: Hardware) -> float:
+    """Dynamic power while device memory streams and nothing else works."""
+    memory = hardware.memory
+    if hardware.npu is not None:
+        return dram.bandwidth_bytes_per_s(memory) * 8 * energy.NPU_PATH_PJ_PER_BIT[memory.kind] * energy.PICO
+    spent = gpu_energy(hardware)
+    share = hardware.gpu.memory_efficiency if hardware.gpu is not None else dram.preset(memory.kind).efficiency
+    return spent.active_w + share * dram.peak_bandwidth_bytes_per_s(memory) * 8 * spent.path_pj_per_bit * energy.PICO
+
+
 def pim_w(hardware: Hardware) -> float:
     """Power of all PIM stacks at work on 16-bit data, standby apart."""
     if not hardware.pim_stacks or hardware.pim_kind not in TIMINGS:
