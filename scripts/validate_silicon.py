@@ -26,7 +26,7 @@ from simulator.silicon.money import made
 from simulator.silicon.power import matrix_board_w
 
 CHIPS = Path(__file__).with_name("silicon_chips.csv")
-STACKS = {"MI300X": 8, "MI325X": 8, "MI355X": 8, "H200": 6, "B200": 8, "Gaudi 2": 6, "Gaudi 3": 8}  # whose dies are not modelled
+STACKS = {"MI300X": 8, "MI355X": 8, "H200": 6, "B200": 8, "Gaudi 2": 6, "Gaudi 3": 8}  # whose dies are not modelled
 
 # USD (siliconanalysts; Epoch AI's breakdown of a B200): estimates of the same two sources, so this tests consistency
 COGS = {"h100-sxm": (3320, "fit"), "b200": (6400, "fit"), "h200-sxm": (4250, "test"), "mi300x": (5300, "test"),

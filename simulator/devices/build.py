@@ -110,7 +110,8 @@ def _compute(hardware: Hardware) -> Device:
                          dram_pj_per_bit=energy.NPU_PATH_PJ_PER_BIT[memory.kind],
                          mac_pj=energy.mac_pj(silicon, npu.process_nm),
                          vector_op_pj=energy.vector_op_pj(silicon, npu.process_nm),
-                         sram_pj_per_bit=energy.sram_pj_per_bit(npu.sram_bytes, silicon, npu.process_nm))
+                         sram_pj_per_bit=energy.sram_pj_per_bit(npu.sram_bytes, silicon, npu.process_nm),
+                         macs_8bit=npu.macs_8bit)
     gpu = hardware.gpu
     assert gpu is not None  # the schema asks for exactly one
     attention, quantise_s = gpu.chosen

@@ -1,8 +1,8 @@
 """NPU: systolic arrays and a vector unit over a double-buffered scratchpad and DRAM.
 
 Time of an operator = launch + fill + the slowest of arrays, vector unit and DRAM, which work side by side on different
-tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at twice the rate
-(a PE does two 8-bit MACs), weights narrower than the activations are widened on the way into the array; results are 16
+tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at `macs_8bit` times
+the rate (a PE does so many 8-bit MACs), weights narrower than the activations are widened on the way into the array; results are 16
 bits wide.
 """
 
@@ -79,6 +79,7 @@ class NpuDevice:
     mac_pj: float  # one 16-bit MAC, operands included
     vector_op_pj: float
     sram_pj_per_bit: float
+    macs_8bit: int = 2  # of a processing element in a cycle
     kv_bandwidth_bytes_per_s: float = 0.0
     kv_bound: Bound = Bound.MEMORY
 
@@ -106,7 +107,7 @@ class NpuDevice:
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
         bits = max(operator.weight_bits, operator.activation_bits)
-        cycles = gemm_cycles(m, operator.n, -(-operator.k // macs_per_element(bits)), self.rows, self.columns,
+        cycles = gemm_cycles(m, operator.n, -(-operator.k // self._macs(bits)), self.rows, self.columns,
                              self.dataflow, pipelined=self.pipelined_folds, arrays=self.arrays)
         moved = gemm_bytes(operator, m, self.sram_bytes / 2)
         macs = m * (operator.n * operator.k)
@@ -119,6 +120,10 @@ class NpuDevice:
                   + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
         return priced(self.launch_s + fill_s, [(Bound.COMPUTE, cycles / self.clock_hz),
                                                (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+
+    def _macs(self, bits: int) -> int:
+        """MACs that one processing element does per cycle on operands of `bits`."""
+        return self.macs_8bit if bits <= 8 else 1
 
     def _array_pj(self, bits: int) -> float:
         """One MAC on operands of `bits`, without its scratchpad reads."""
@@ -145,7 +150,7 @@ class NpuDevice:
                   scores: bool) -> Float64:
         """Cycles on one KV head, all arrays sharing, of Q K^T (`scores`) or P V with K or V stationary: the rows that
         see a stationary tile stream past it, at least as long as the next tile takes to load."""
-        rate = macs_per_element(bits)
+        rate = self._macs(bits)
         if scores:  # K^T tile: head_dim x keys
             span, passes = self.columns, math.ceil(math.ceil(width / rate) / self.rows)
         else:  # V tile: keys x head_dim
@@ -192,8 +197,3 @@ class NpuDevice:
 def _query_bytes(operator: PrefillAttention | DecodeAttention) -> float:
     """Queries read and results written, of one token."""
     return operator.heads * operator.head_dim * (operator.activation_bits / 8 + OUTPUT_BYTES)
-
-
-def macs_per_element(bits: int) -> int:
-    """MACs that one PE does per cycle on operands of `bits`."""
-    return 2 if bits <= 8 else 1

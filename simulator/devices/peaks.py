@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from simulator.design.records.hardware import Hardware
 from simulator.devices import dram
 from simulator.devices.experts import awake
-from simulator.devices.npu import macs_per_element
 from simulator.model.operators import Collective, DecodeAttention, Gemm, GroupedGemm, Operator, PrefillAttention, Vector
 
 Float64 = NDArray[np.float64]
@@ -37,7 +36,7 @@ def peaks(hardware: Hardware) -> Peaks:
     if hardware.npu is not None:
         npu = hardware.npu
         macs_per_s = npu.array[0] * npu.array[1] * npu.arrays * npu.clock_hz
-        return Peaks(2 * macs_per_s * macs_per_element(16), 2 * macs_per_s * macs_per_element(8),
+        return Peaks(2 * macs_per_s, 2 * macs_per_s * npu.macs_8bit,
                      npu.vector_lanes * npu.clock_hz, pins, dram.bandwidth_bytes_per_s(hardware.memory), link)
     if hardware.device is not None:
         own = hardware.device

@@ -158,6 +158,6 @@ def _money(design: Design, metrics: dict[str, float], work: Work, bill: Bill) ->
         "energy_per_request": total_j / (metrics["request_throughput"] * metrics["makespan"]),
         "board_power": (power_w * metrics["makespan"] - parts["server"]) / metrics["makespan"] / devices,
         "devices": float(devices),
-        "area": bill.area_mm2, "capital": bill.capital_usd * devices, "cost_per_hour": hourly,
+        "area": bill.area_mm2, "power_density": bill.w_per_mm2, "capital": bill.capital_usd * devices, "cost_per_hour": hourly,
         "cost_per_million_tokens": hourly / 3600 / metrics["output_throughput"] * 1e6,
     }

@@ -32,6 +32,7 @@ class Bill:
     rent_usd_per_hour: float
     static_w: float  # accelerator, PIM and server, whatever the work
     peak_w: float
+    w_per_mm2: float  # at full matrix load; 0 where the area is not known
     estimated: bool  # whether a list price was asked for and there is none: a challenger's is taken
 
     @property
@@ -71,6 +72,7 @@ def bill(hardware: Hardware, costs: Costs) -> Bill:
     return Bill(basis=basis, area_mm2=area, device_usd=device, pim_usd=pim,
                 server_usd=0.0 if rented else costs.server_usd + costs.network_usd, rent_usd_per_hour=rent,
                 static_w=static_w(hardware, area) + costs.server_power_w, peak_w=peak_w(hardware, area) + costs.server_power_w,
+                w_per_mm2=peak_w(hardware, area) / area if area else 0.0,
                 estimated=basis == "owned_list" and listed is None)
 
 

@@ -39,6 +39,7 @@ class Npu(Record):
     sram_bytes: Bytes = Field(alias="sram")
     launch_s: Seconds = Field(alias="launch")  # dispatch of one operator
     process_nm: NodeNm = 7
+    macs_8bit: Literal[1, 2] = 2  # 8-bit MACs of a processing element in a cycle, over its 16-bit ones
     dies: PositiveInt = 1  # of the package, which share everything above evenly
     price_usd: Dollars | None = Field(default=None, alias="price")  # of one that is sold
 
