@@ -15,6 +15,7 @@ from pathlib import Path
 from simulator.design.design import Design
 from simulator.devices.build import Devices, build
 from simulator.devices.device import Device
+from simulator.devices.formats import as_run
 from simulator.devices.measured import parquet
 from simulator.devices.measured.attention import AttentionExtras
 from simulator.devices.measured.bind import attention_extras, measured_devices
@@ -100,7 +101,7 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     max_tokens, max_sequences = serving.max_num_batched_tokens * data, serving.max_num_seqs
     devices = build(hardware, parallelism)
-    ops = operators(arch, design.precision, parallelism.tensor, parallelism.pipeline,
+    ops = operators(arch, as_run(design.precision, hardware), parallelism.tensor, parallelism.pipeline,
                     expert_parallel=parallelism.expert_parallel, data=data)
     if table is None and hardware.tables is not None:
         table = parquet.read_tables(Path(hardware.tables), parallelism.tensor)
