@@ -20,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, json_option, row
 from scripts.shipped_hardware import device
+from simulator.design.records.silicon import Silicon
 from simulator.devices.links import LinkDevice, Protocol
 from simulator.devices.newton import NewtonChannel
 from simulator.devices.newton import attention_cycles as newton_cycles
 from simulator.devices.pim_timing import TIMINGS, attention_cycles
 from simulator.devices.systolic import gemm_cycles
 from simulator.model.operators import Collective, Gemm, Operator, Vector
-from simulator.silicon import area
+from simulator.silicon.area import MIB, Parts, die_area
 
 DATAFLOW = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_stationary"}
 UNIT = {"bank": "bank", "bg": "bank_group", "buffer": "buffer"}
@@ -153,14 +154,11 @@ def npu_gemms(tables: dict[str, Table]) -> Iterator[Row]:
 
 
 def ga100_area(tables: dict[str, Table]) -> Iterator[Row]:
-    """Die of NVIDIA GA100: 128 SMs, 48 MiB L2, 6 HBM2E stacks, 12 NVLink3, 7 nm."""
+    """Die of NVIDIA GA100: 128 SMs of 1,024 MACs and 448 KiB, 48 MiB L2, 6 HBM2E stacks, 12 NVLink3, 7 nm."""
     for r in tables.get("llmcompass_die_area_validation.csv", []):
         if r["component"] == "TOTAL":
-            core = area.simt_core_mm2(7, sublanes=4, lanes=32, int32=16, fp16=0, fp32=16, fp64=8, array=16,
-                                      registers=16384, register_files=1, sram_bytes=192 * 1024)
-            die = (128 * core + area.logic_mm2(128 * area.CROSSBAR_TR, 7) + area.sram_mm2(48 * 2**20, 7)
-                   + area.memory_io_mm2("HBM2E", 6, 7)
-                   + 12 * (area.NVLINK3_PHY_MM2 + area.logic_mm2(area.NVLINK3_CONTROLLER_TR, 7)))
+            parts = Parts(7, macs=128 * 1024, cores=128, sram_bytes=104 * MIB, stacks=6, link_bytes_per_s=300e9)
+            die = die_area(parts, Silicon()).total
             yield row("ga100_area/error_pct", abs(die / float(r["A100_measured_mm2"]) - 1) * 100, "%", 5)
 
 

@@ -14,7 +14,7 @@ from simulator.pricing.kv_memory import KvMemory, predict
 from simulator.pricing.price import PricedDesign, price
 from simulator.result import Infeasible, Violation
 from simulator.scheduler.kv_blocks import blocks_for
-from simulator.silicon import power_cap
+from simulator.silicon.power import least_w
 
 
 def prepare(design: Design, cache: CostCache, table: OperatorTable | None = None) -> PricedDesign:
@@ -60,9 +60,9 @@ def _memory_violations(design: Design, memory: KvMemory) -> list[Violation]:
                               f"{design.serving.swap_to} memory holds {have / 1e9:.0f} GB a device, the KV cache it backs "
                               f"{memory.kv_bytes / 1e9:.0f} GB")]
     cap_w = design.hardware.power_cap_w
-    if cap_w is not None and (least_w := power_cap.least_w(design.hardware)) >= cap_w:
-        return [Violation("power_cap", (least_w - cap_w + 1) / max(cap_w, 1.0),
-                          f"leakage, memory and PIM take {least_w:.0f} W, the power cap is {cap_w:.0f} W")]
+    if cap_w is not None and (needed_w := least_w(design.hardware)) >= cap_w:
+        return [Violation("power_cap", (needed_w - cap_w + 1) / max(cap_w, 1.0),
+                          f"idling and PIM take {needed_w:.0f} W, the power cap is {cap_w:.0f} W")]
     return []
 
 

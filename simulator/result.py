@@ -7,11 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
+from simulator.design.design import Design
 from simulator.engine.result import EngineResult
 from simulator.pricing.kv_memory import KvMemory
 from simulator.pricing.price import PricedDesign
 from simulator.pricing.step import StepCosts
-from simulator.results.breakdown import OperatorTime, add_up, breakdown, by_bound
+from simulator.results.breakdown import OperatorTime, add_up, breakdown, by_bound, operator_totals
+from simulator.results.energy import energy_j
 from simulator.silicon.money import Bill
 from simulator.workload.trace import Trace
 
@@ -66,6 +68,11 @@ class Result:
         """Time and energy by operator, summed over replicas."""
         prices, costs = self.priced.prices, self.priced.costs
         return add_up([breakdown(prices, r.run, _host_s(r.run, costs)) for r in self.replicas])
+
+    def energy_by_component_j(self, design: Design) -> dict[str, float]:
+        """Joules by component (`simulator.results.energy`); `design`: the one that was simulated."""
+        done = operator_totals(self.priced.prices, [r.run for r in self.replicas])
+        return energy_j(design, self.metrics, done, self.bill)
 
     @cached_property
     def bound_s(self) -> dict[str, float]:

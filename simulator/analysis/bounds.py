@@ -85,6 +85,7 @@ def bounds(design: Design, priced: PricedDesign, trace: Trace, wanted: Collectio
         "device_utilization": (0.0, 1.0), "pim_utilization": (0.0, 1.0), "link_utilization": (0.0, 1.0),
         "energy": (energy_j, math.inf), "energy_per_token": (energy_j / tokens * EXACT, math.inf),
         "power": (static_w * EXACT, math.inf), "devices": (float(devices),) * 2, "area": (bill.area_mm2,) * 2,
+        "power_density": (bill.w_per_mm2,) * 2,
         "capital": (bill.capital_usd * devices,) * 2, "cost_per_hour": (hourly, math.inf),
         "cost_per_million_tokens": (hourly / 3600 / (tokens / span_s) * 1e6 * EXACT, math.inf),
     }

@@ -10,7 +10,8 @@ from simulator.devices.build import build
 from simulator.devices.roofline import peaks, stream_bytes_per_s
 from simulator.model.operators import DecodeAttention
 from simulator.silicon.area import npu_area
-from simulator.silicon.money import bill
+from simulator.silicon.limits import notes
+from simulator.silicon.money import BASIS_TEXT, Bill, bill
 
 
 def facts(hardware: Hardware, costs: Costs, parallelism: Parallelism) -> list[tuple[str, str]]:
@@ -39,19 +40,28 @@ def facts(hardware: Hardware, costs: Costs, parallelism: Parallelism) -> list[tu
     if hardware.npu is not None:
         area = npu_area(hardware)
         facts.append(("die area", f"{area.total:,.0f} mm2 at {hardware.npu.process_nm} nm: compute {area.compute:,.0f}, "
-                                  f"vector {area.vector:,.0f}, SRAM {area.sram:,.0f}, crossbar {area.crossbar:,.0f}, "
-                                  f"memory I/O {area.memory_io:,.0f}, links {area.link_io:,.0f}"))
+                                  f"vector {area.vector:,.0f}, SRAM {area.sram:,.0f}, memory I/O {area.memory_io:,.0f}, "
+                                  f"links {area.link_io:,.0f}, uncore {area.uncore:,.0f}"))
     elif cost.area_mm2:
         facts.append(("die area", f"{cost.area_mm2:,.0f} mm2"))
     if hardware.power_cap_w is not None:
-        scale = top.matrix_16bit_flops / peaks(hardware.model_copy(update={"power_cap_w": None})).matrix_16bit_flops
-        facts.append(("power cap", f"{hardware.power_cap_w:,.0f} W: clock at {scale:.0%}"))
+        facts.append(("power cap", f"{hardware.power_cap_w:,.0f} W: what would exceed it slows"))
     tiers = [("host memory", hardware.host_memory), *([("CXL memory", hardware.cxl)] if hardware.cxl else [])]
     facts += [(name, f"{tier.capacity_bytes / 1e9:,.0f} GB at {tier.bandwidth_bytes_per_s / 1e9:,.0f} GB/s, "
                      f"{tier.latency_s * 1e6:g} us a block") for name, tier in tiers]
-    facts += [("price", f"device {cost.device_usd:,.0f} USD, PIM {cost.pim_usd:,.0f}, share of the server {cost.server_usd:,.0f}"),
-              ("power", f"static {cost.static_w:,.0f} W, peak {cost.peak_w:,.0f} W (share of the server included)")]
-    return facts
+    facts += [("price", _price(cost)),
+              ("power", f"board: idle {cost.static_w - costs.server_power_w:,.0f} W, full matrix load "
+                        f"{cost.peak_w - costs.server_power_w:,.0f} W; share of the server {costs.server_power_w:,.0f} W")]
+    return [*facts, *(("note", line) for line in notes(hardware))]
+
+
+def _price(cost: Bill) -> str:
+    basis = BASIS_TEXT[cost.basis]
+    if cost.basis == "rental":
+        return f"{cost.rent_usd_per_hour:,.2f} USD/h ({basis})"
+    listed = "; no list price: as a challenger would sell it" if cost.estimated else ""
+    return (f"device {cost.device_usd:,.0f} USD, PIM {cost.pim_usd:,.0f}, share of server and network {cost.server_usd:,.0f} "
+            f"({basis}{listed})")
 
 
 def _pim_bandwidth(hardware: Hardware) -> float:

@@ -13,6 +13,7 @@ from rich.table import Table
 from simulator.analysis.confidence import half_widths, mean_metrics, shown
 from simulator.design.design import Design
 from simulator.design.load import load_design, parse_override
+from simulator.design.records.money import CostBasis
 from simulator.design.units import show_seconds
 from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
@@ -21,6 +22,7 @@ from simulator.result import Infeasible, Result
 from simulator.results.exports import requests_table, steps_table, write_table
 from simulator.results.histogram import ERROR
 from simulator.results.metrics import METRICS, PERCENTILES, Metric
+from simulator.silicon.money import BASIS_TEXT, BASIS_WORD
 from simulator.simulate import simulate
 from simulator.streamed import refusal, simulate_streamed, streams
 from simulator.workload.load import load_trace
@@ -88,6 +90,8 @@ def _as_json(design: Design, result: Result, runs: list[dict[str, float]]) -> di
         "operators": [{"name": op.name, "device": op.device, "seconds": op.seconds, "joules": op.joules,
                        "by_bound_s": op.by_bound_s, "fidelity": op.fidelity} for op in result.operators],
         "bound_s": result.bound_s,
+        "energy_by_component_j": result.energy_by_component_j(design),
+        "cost_basis": design.costs.cost_basis,
         "capacity": result.kv_memory.__dict__,
         "design": design.to_plain(),
     }
@@ -114,7 +118,7 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
     half = -(-len(shown) // 2)
     rest = Table("metric", "value", "metric", "value")
     for left, right in itertools.zip_longest(shown[:half], shown[half:]):
-        rest.add_row(*_cells(left, m, widths), *_cells(right, m, widths))
+        rest.add_row(*_cells(left, m, widths, result.bill.basis), *_cells(right, m, widths, result.bill.basis))
     console.print(rest)
     total = sum(op.seconds for op in result.operators) or 1.0
     operators = Table("operator", "runs on", "busy", "share", "bound by", "fidelity")
@@ -123,6 +127,13 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
             main = ", ".join(f"{b} {s / op.seconds:.0%}" for b, s in sorted(op.by_bound_s.items(), key=lambda i: -i[1]))
             operators.add_row(op.name, op.device, show_seconds(op.seconds), f"{op.seconds / total:.1%}", main, op.fidelity)
     console.print(operators)
+    parts, seconds = result.energy_by_component_j(design), result.metrics["makespan"]
+    drawn = ", ".join(f"{name} {joules / seconds:,.0f} W" for name, joules in parts.items() if joules)
+    tokens, requests = (result.metrics[name] * seconds for name in ("output_throughput", "request_throughput"))
+    console.print(f"power by component: {drawn}; {sum(parts.values()) / tokens:.3g} J a token, "
+                  f"{sum(parts.values()) / requests:.3g} J a request")
+    asked = " (the device has none: what a challenger would ask)" if result.bill.estimated else ""
+    console.print(f"money: {BASIS_TEXT[result.bill.basis]}{asked}")
     shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in result.bound_s.items())
     console.print(f"time by bound: {shares}")
 
@@ -131,10 +142,12 @@ def _seconds(name: str, metrics: dict[str, float], widths: dict[str, float]) -> 
     return show_seconds(metrics[name]) + (f" ± {show_seconds(float(f'{widths[name]:.2g}'))}" if name in widths else "")
 
 
-def _cells(item: tuple[str, Metric] | None, metrics: dict[str, float], widths: dict[str, float]) -> tuple[str, str]:
+def _cells(item: tuple[str, Metric] | None, metrics: dict[str, float], widths: dict[str, float],
+           basis: CostBasis) -> tuple[str, str]:
     if item is None:
         return "", ""
     value = metrics[item[0]]
     text = f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
     text += f" ± {shown(widths[item[0]])}" if item[0] in widths else ""
-    return item[0], f"{text} {item[1].unit}".rstrip()
+    unit = f"{item[1].unit} ({BASIS_WORD[basis]})" if "USD" in item[1].unit else item[1].unit
+    return item[0], f"{text} {unit}".rstrip()

@@ -17,8 +17,9 @@ from simulator.devices.pim import PimDevice, rank_channels
 from simulator.devices.pim_timing import timing
 from simulator.devices.plugin import plugin_device
 from simulator.model.operators import DecodeAttention
-from simulator.silicon.power import spaced
-from simulator.silicon.power_cap import capped
+from simulator.silicon import energy
+from simulator.silicon.power import gpu_energy, spaced
+from simulator.silicon.power_cap import limited
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,20 @@ class Devices:
 
 
 def build(hardware: Hardware, parallelism: Parallelism) -> Devices:
-    """The devices of one tensor-parallel rank, at the clock that a power cap allows.
+    """The devices of one tensor-parallel rank, slowed where a power cap asks for it.
 
-    Raises InputError where PIM is asked of memory without PIM timing, or a power cap leaves no clock.
+    Raises InputError where PIM is asked of memory without PIM timing, or a power cap leaves nothing to compute with.
     """
-    hardware = capped(hardware)
+    devices = _free(hardware, parallelism)
+    if hardware.power_cap_w is None:
+        return devices
+    decode = devices.decode if hardware.attention_on_pim else limited(devices.decode, hardware)
+    return replace(devices, compute=limited(devices.compute, hardware), prefill=limited(devices.prefill, hardware),
+                   decode=decode, beside_pim=devices.beside_pim and limited(devices.beside_pim, hardware))
+
+
+def _free(hardware: Hardware, parallelism: Parallelism) -> Devices:
+    """As `build`, without a power cap."""
     compute = _compute(hardware)
     link = link_device(hardware.link, hardware.max_devices_per_node)
     if parallelism.tensor * parallelism.pipeline > hardware.max_devices_per_node:
@@ -91,16 +101,21 @@ def _over_nodes(link: LinkDevice, hardware: Hardware) -> LinkDevice:
 def _compute(hardware: Hardware) -> Device:
     if hardware.device is not None:
         return plugin_device(hardware)
-    memory, pj_per_bit = hardware.memory, dram.preset(hardware.memory.kind).pj_per_bit
+    memory = hardware.memory
     if hardware.npu is not None:
-        npu = hardware.npu
+        npu, silicon = hardware.npu, hardware.silicon
         return NpuDevice(*npu.array, arrays=npu.arrays, dataflow=npu.dataflow, pipelined_folds=npu.pipelined_folds,
                          clock_hz=npu.clock_hz, vector_lanes=npu.vector_lanes, sram_bytes=npu.sram_bytes,
                          launch_s=npu.launch_s, bandwidth_bytes_per_s=dram.bandwidth_bytes_per_s(memory),
-                         dram_pj_per_bit=pj_per_bit)
+                         dram_pj_per_bit=energy.NPU_PATH_PJ_PER_BIT[memory.kind],
+                         mac_pj=energy.mac_pj(silicon, npu.process_nm),
+                         vector_op_pj=energy.vector_op_pj(silicon, npu.process_nm),
+                         sram_pj_per_bit=energy.sram_pj_per_bit(npu.sram_bytes, silicon, npu.process_nm),
+                         macs_8bit=npu.macs_8bit)
     gpu = hardware.gpu
     assert gpu is not None  # the schema asks for exactly one
     attention, quantise_s = gpu.chosen
+    spent = gpu_energy(hardware)
     return GpuDevice(peak_16bit=gpu.peak_bf16, sms=gpu.sms,
                      # operators know widths only: fp8 where the GPU has it, else int8
                      peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
@@ -110,7 +125,9 @@ def _compute(hardware: Hardware) -> Device:
                      any_tile_height=gpu.any_tile_height,
                      quantise_s=quantise_s, attention=attention,
                      calibrated=gpu.calibrated,
-                     bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), dram_pj_per_bit=pj_per_bit)
+                     bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), active_w=spent.active_w,
+                     matrix_pj_per_flop=spent.matrix_pj_per_flop, matrix_pj_per_flop_8bit=spent.matrix_pj_per_flop_8bit,
+                     path_pj_per_bit=spent.path_pj_per_bit, vector_pj_per_op=spent.vector_pj_per_op)
 
 
 def _beside_pim(npu: NpuDevice, hardware: Hardware) -> NpuDevice:

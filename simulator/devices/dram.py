@@ -66,6 +66,8 @@ PRESETS: dict[str, Dram] = {
     "LPDDR5": Dram(64, 6.4e9, 16 * GIB, 4, 280e-9, 3.9e-6, 4.0,
                    "JESD209-5: 6.4 Gb/s, x64 package of four x16 channels, 51.2 GB/s; 4 pJ/bit vendor claim",
                    "JESD209-5-class: tRFCab 280 ns at 8 Gb, tREFI 3.9 us (not checked)"),
+    # on the die: sizes are the design's; 0.5 pJ/bit as 0.117 x (512 MiB / 8 KiB)^0.13 (`simulator.silicon.energy`)
+    "SRAM": Dram(0, 0.0, 0.0, 0, 0.0, 1.0, 0.5, "no usual size", "not refreshed"),
 }
 
 

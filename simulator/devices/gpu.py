@@ -5,7 +5,7 @@ The constants are in the hardware's record; where they are calibrated and where 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,18 +69,26 @@ class GpuDevice:
     attention: GpuAttention
     calibrated: bool  # whether the constants were measured on this device
     bandwidth_bytes_per_s: float
-    dram_pj_per_bit: float
+    active_w: float  # while any kernel runs, besides what is counted
+    matrix_pj_per_flop: float  # 16-bit
+    matrix_pj_per_flop_8bit: float
+    path_pj_per_bit: float  # DRAM cell to register
+    vector_pj_per_op: float
 
     @property
     def fidelity(self) -> Fidelity:
         return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
 
     def fingerprint(self) -> str:
-        return fingerprint_of("gpu", 6, self)
+        return fingerprint_of("gpu", 7, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
-        shapes = [np.asarray(axis, dtype=np.float64) for axis in axes]
+        found = self._counted(operator, *(np.asarray(axis, dtype=np.float64) for axis in axes))
+        return replace(found, joules=found.joules + self.active_w * found.seconds)
+
+    def _counted(self, operator: Operator, *shapes: Float64) -> Priced:
+        """As `price`, energy from counts alone."""
         if isinstance(operator, Gemm):
             return self._gemm(operator, *shapes)
         if isinstance(operator, Vector):
@@ -101,6 +109,10 @@ class GpuDevice:
             return self.peak_8bit * self.compute_efficiency_8bit
         return self.peak_16bit * self.compute_efficiency
 
+    def _matrix_pj(self, bits: int) -> float:
+        """One FLOP of the tensor cores."""
+        return self.matrix_pj_per_flop_8bit if bits <= 8 else self.matrix_pj_per_flop
+
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
         bits = operator.matrix_bits
         moved = gemm_bytes(operator, m, self.l2_bytes / 2)
@@ -108,8 +120,8 @@ class GpuDevice:
         overhead_s = np.full(m.shape, self.launch_s)
         if bits <= 8:  # activations arrive in 16 bits: one more kernel reads them and writes 8 bits
             overhead_s = overhead_s + self.quantise_s + m * (3.0 * operator.k) / self._stream_bytes_per_s
-        joules = (m * (operator.n * operator.k) * energy.mac_pj(bits)
-                  + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
+        joules = (m * (2.0 * operator.n * operator.k) * self._matrix_pj(bits)
+                  + moved * (8 * self.path_pj_per_bit)) * energy.PICO
         seconds, computing = np.empty(m.shape), np.empty(m.shape, dtype=bool)
         for start in range(0, m.size, PIECE):
             piece = np.s_[start: start + PIECE]
@@ -145,8 +157,7 @@ class GpuDevice:
         flops = m * (operator.width * operator.flops_per_element)
         exps = m * (operator.width * operator.exps_per_element)
         moved = m * (operator.read_bytes_per_row + operator.write_bytes_per_row)
-        joules = ((flops + exps) * energy.VECTOR_OP_PJ
-                  + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
+        joules = ((flops + exps) * self.vector_pj_per_op + moved * (8 * self.path_pj_per_bit)) * energy.PICO
         return priced(self.launch_s, [(Bound.VECTOR, self._vector_seconds(flops, exps)),
                                       (Bound.MEMORY, moved / self._stream_bytes_per_s)], joules)
 
@@ -175,8 +186,8 @@ class GpuDevice:
     def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, moved: Float64, launch_s: float,
                    parts: list[tuple[Bound, Float64]]) -> Priced:
         scores = pairs * operator.heads
-        joules = (pairs * (2 * operator.heads * operator.head_dim) * energy.mac_pj(operator.matrix_bits)
-                  + scores * (SOFTMAX_FLOPS + 1) * energy.VECTOR_OP_PJ
-                  + moved * 8 * (self.dram_pj_per_bit + energy.L2_PJ_PER_BIT)) * energy.PICO
+        joules = (pairs * (4.0 * operator.heads * operator.head_dim) * self._matrix_pj(operator.matrix_bits)
+                  + scores * ((SOFTMAX_FLOPS + 1) * self.vector_pj_per_op)
+                  + moved * (8 * self.path_pj_per_bit)) * energy.PICO
         exps = (Bound.VECTOR, self._vector_seconds(scores * SOFTMAX_FLOPS, scores))
         return priced(launch_s, [*parts, exps], joules, self.fidelity)

@@ -1,9 +1,9 @@
 """The NPU model: systolic arrays and a vector unit over a double-buffered scratchpad and DRAM.
 
 Time of an operator = launch + fill + the slowest of arrays, vector unit and DRAM, which work side by side on different
-tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at twice the rate
-(a PE does two 8-bit MACs), weights narrower than the activations are widened on the way into the array; results are 16
-bits wide.
+tiles. Assumptions: half the scratchpad holds what stays, the other half streams; 8-bit operands run at `macs_8bit` times
+the 16-bit rate (8-bit MACs of a PE in a cycle); weights narrower than the activations are widened on the way into the array;
+results are 16 bits wide.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class VectorUnit:
     launch_s: float
     bandwidth_bytes_per_s: float
     dram_pj_per_bit: float
+    op_pj: float
 
     def fingerprint(self) -> str:
-        return fingerprint_of("vector", 1, self)
+        return fingerprint_of("vector", 2, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Vector."""
@@ -51,7 +52,7 @@ class VectorUnit:
         m = np.asarray(axes[0], dtype=np.float64)
         operations = m * (operator.width * (operator.flops_per_element + operator.exps_per_element * EXP_OPS))
         moved = m * (operator.read_bytes_per_row + operator.write_bytes_per_row)
-        joules = (operations * energy.VECTOR_OP_PJ + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
+        joules = (operations * self.op_pj + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
         return priced(self.launch_s, [(Bound.VECTOR, operations / (self.lanes * self.clock_hz)),
                                       (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
 
@@ -74,17 +75,22 @@ class NpuDevice:
     sram_bytes: float
     launch_s: float
     bandwidth_bytes_per_s: float
-    dram_pj_per_bit: float
+    dram_pj_per_bit: float  # cell to scratchpad
+    mac_pj: float  # one 16-bit MAC, operands included
+    vector_op_pj: float
+    sram_pj_per_bit: float
+    macs_8bit: int = 2  # of a processing element in a cycle
     kv_bandwidth_bytes_per_s: float = 0.0
     kv_bound: Bound = Bound.MEMORY
 
     def fingerprint(self) -> str:
-        return fingerprint_of("npu", 1, self)
+        return fingerprint_of("npu", 2, self)
 
     @cached_property
     def vector_unit(self) -> VectorUnit:
         """What runs Vector operators."""
-        return VectorUnit(self.vector_lanes, self.clock_hz, self.launch_s, self.bandwidth_bytes_per_s, self.dram_pj_per_bit)
+        return VectorUnit(self.vector_lanes, self.clock_hz, self.launch_s, self.bandwidth_bytes_per_s, self.dram_pj_per_bit,
+                          self.vector_op_pj)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
@@ -101,7 +107,7 @@ class NpuDevice:
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
         bits = operator.matrix_bits
-        cycles = gemm_cycles(m, operator.n, -(-operator.k // macs_per_element(bits)), self.rows, self.columns,
+        cycles = gemm_cycles(m, operator.n, -(-operator.k // self._macs(bits)), self.rows, self.columns,
                              self.dataflow, pipelined=self.pipelined_folds, arrays=self.arrays)
         moved = gemm_bytes(operator, m, self.sram_bytes / 2)
         macs = m * (operator.n * operator.k)
@@ -110,10 +116,18 @@ class NpuDevice:
         fill_s = tile / self.bandwidth_bytes_per_s
         # every operand passes the scratchpad once per array pass: inputs per column of folds, weights once
         sram_bytes = m * (operator.k * operator.activation_bits / 8 * -(-operator.n // self.columns)) + 2 * weight_bytes
-        joules = (macs * energy.mac_pj(bits) + sram_bytes * (8 * energy.SRAM_PJ_PER_BIT)
+        joules = (macs * self._array_pj(bits) + sram_bytes * (8 * self.sram_pj_per_bit)
                   + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
         return priced(self.launch_s + fill_s, [(Bound.COMPUTE, cycles / self.clock_hz),
                                                (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+
+    def _macs(self, bits: int) -> int:
+        """MACs that one processing element does per cycle on operands of `bits`."""
+        return self.macs_8bit if bits <= 8 else 1
+
+    def _array_pj(self, bits: int) -> float:
+        """One MAC on operands of `bits`, without its scratchpad reads."""
+        return self.mac_pj * energy.ARRAY_SHARE * energy.width_factor(bits)
 
     def _prefill(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
         """Flash attention: query rows stay on chip (as many as fit), K and V stream past them once per query tile."""
@@ -135,7 +149,7 @@ class NpuDevice:
                   scores: bool) -> Float64:
         """Cycles on one KV head, all arrays sharing, of Q K^T (`scores`) or P V with K or V stationary: the rows that
         see a stationary tile stream past it, at least as long as the next tile takes to load."""
-        rate = macs_per_element(bits)
+        rate = self._macs(bits)
         if scores:  # K^T tile: head_dim x keys
             span, passes = self.columns, math.ceil(math.ceil(width / rate) / self.rows)
         else:  # V tile: keys x head_dim
@@ -167,7 +181,8 @@ class NpuDevice:
         softmax_ops = pairs * (operator.heads * SOFTMAX_OPS)
         macs = pairs * (2 * operator.heads * operator.head_dim)
         bits = operator.matrix_bits
-        joules = (macs * energy.mac_pj(bits) + softmax_ops * energy.VECTOR_OP_PJ
+        sram_bits = macs / self.columns * bits  # K and V past the query rows
+        joules = (macs * self._array_pj(bits) + softmax_ops * self.vector_op_pj + sram_bits * self.sram_pj_per_bit
                   + (kv + moved) * (8 * self.dram_pj_per_bit)) * energy.PICO
         parts = [(Bound.COMPUTE, cycles / self.clock_hz),
                  (Bound.VECTOR, softmax_ops / (self.vector_lanes * self.clock_hz))]
@@ -176,8 +191,3 @@ class NpuDevice:
         else:
             moved = kv + moved
         return priced(self.launch_s, [*parts, (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
-
-
-def macs_per_element(bits: int) -> int:
-    """MACs that one PE does per cycle on operands of `bits`."""
-    return 2 if bits <= 8 else 1

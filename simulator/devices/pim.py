@@ -124,7 +124,7 @@ class PimDevice:
         macs = sequences * context * (2 * operator.heads * operator.head_dim)
         moved_bits = sequences * (operator.heads * operator.head_dim * (operator.activation_bits + 8 * OUTPUT_BYTES))
         read_pj = energy.CELL_ACTIVATE_PJ_PER_BIT + group * energy.pim_read_pj_per_bit(self.unit)
-        return (kv_bits * read_pj + macs * energy.mac_pj(operator.matrix_bits)
+        return (kv_bits * read_pj + macs * (energy.PIM_MAC_PJ * operator.matrix_bits / 16)
                 + moved_bits * energy.LINK_PJ_PER_BIT) * energy.PICO
 
 

@@ -21,7 +21,6 @@ from simulator.design.records.hardware import Hardware
 from simulator.devices import dram
 from simulator.devices.device import Bound
 from simulator.devices.experts import awake
-from simulator.devices.npu import macs_per_element
 from simulator.model.operators import (
     OUTPUT_BYTES,
     Attention,
@@ -33,7 +32,6 @@ from simulator.model.operators import (
     Vector,
     causal_pairs,
 )
-from simulator.silicon.power_cap import capped
 
 Float64 = NDArray[np.float64]
 Values = TypeVar("Values", float, Float64)
@@ -77,13 +75,12 @@ class Work(Generic[Values]):
 
 
 def peaks(hardware: Hardware) -> Peaks:
-    """The ceilings of one device, at the clock that its power cap allows."""
-    hardware = capped(hardware)
+    """The ceilings of one device, whatever its power limit."""
     pins, link = dram.peak_bandwidth_bytes_per_s(hardware.memory), hardware.link.bandwidth_bytes_per_s
     if hardware.npu is not None:
         npu = hardware.npu
         macs_per_s = npu.array[0] * npu.array[1] * npu.arrays * npu.clock_hz
-        return Peaks(2 * macs_per_s * macs_per_element(16), 2 * macs_per_s * macs_per_element(8), pins, link,
+        return Peaks(2 * macs_per_s, 2 * macs_per_s * npu.macs_8bit, pins, link,
                      npu.vector_lanes * npu.clock_hz)
     if hardware.device is not None:
         own = hardware.device

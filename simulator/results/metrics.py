@@ -21,7 +21,7 @@ class Metric:
     @property
     def column(self) -> str:
         """The column name in CSV and parquet files: name and unit."""
-        suffix = {"": "", "s": "_s", "J": "_j", "W": "_w", "USD": "_usd", "mm^2": "_mm2", "USD/h": "_usd",
+        suffix = {"": "", "s": "_s", "J": "_j", "W": "_w", "USD": "_usd", "mm^2": "_mm2", "W/mm^2": "_w_per_mm2", "USD/h": "_usd",
                   "USD/Mtok": "_usd", "tokens/s": "_tokens_per_s", "requests/s": "_requests_per_s",
                   "J/token": "_j", "tokens/J": "", "tokens/s/USD": ""}[self.unit]
         return self.name + suffix
@@ -70,9 +70,12 @@ METRICS: dict[str, Metric] = {m.name: m for m in [
     Metric("link_utilization", "", "share of time spent in collectives and transfers"),
     Metric("energy", "J", "energy of all devices over the run, static power included"),
     Metric("energy_per_token", "J/token", "energy per generated token"),
-    Metric("power", "W", "mean power of all devices"),
+    Metric("energy_per_request", "J", "energy per finished request"),
+    Metric("power", "W", "mean power of all devices, their share of servers included"),
+    Metric("board_power", "W", "mean power of one accelerator with its memory and PIM, servers apart"),
     Metric("devices", "", "accelerators: tensor x pipeline x replicas"),
-    Metric("area", "mm^2", "die area of one accelerator (0 where unknown)"),
+    Metric("area", "mm^2", "area of the logic dies of one accelerator (0 where unknown)"),
+    Metric("power_density", "W/mm^2", "board power at full matrix load over that area (0 where unknown; air takes 0.9)"),
     Metric("capital", "USD", "purchase price of the whole system"),
     Metric("cost_per_hour", "USD/h", "capital written off over its life, plus power"),
     Metric("cost_per_million_tokens", "USD/Mtok", "cost per million generated tokens at the run's throughput"),

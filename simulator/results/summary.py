@@ -11,6 +11,7 @@ import numpy as np
 from simulator.design.design import Design
 from simulator.engine.result import EngineResult
 from simulator.results.breakdown import OperatorTotals
+from simulator.results.energy import energy_j
 from simulator.results.latency import Latency, Statistics, latency
 from simulator.scheduler.config import SchedulerConfig
 from simulator.silicon.money import Bill, cost_per_hour_usd
@@ -146,13 +147,16 @@ def _utilisation(design: Design, busy_runs: Sequence[tuple[int, EngineResult]], 
 def _money(design: Design, metrics: dict[str, float], done: OperatorTotals, bill: Bill) -> dict[str, float]:
     """Energy, power, capital, cost per hour and per million generated tokens."""
     devices = design.parallelism.devices
-    dynamic_j = design.parallelism.tensor * sum(done.joules.tolist())
-    energy_j = dynamic_j + bill.static_w * devices * metrics["makespan"]
-    power_w = energy_j / metrics["makespan"]
+    parts = energy_j(design, metrics, done, bill)
+    total_j = sum(parts.values())
+    power_w = total_j / metrics["makespan"]
     tokens = metrics["output_throughput"] * metrics["makespan"]
     hourly = cost_per_hour_usd(bill, devices, power_w, design.costs)
     return {
-        "energy": energy_j, "energy_per_token": energy_j / tokens, "power": power_w, "devices": float(devices),
-        "area": bill.area_mm2, "capital": bill.capital_usd * devices, "cost_per_hour": hourly,
+        "energy": total_j, "energy_per_token": total_j / tokens, "power": power_w,
+        "energy_per_request": total_j / (metrics["request_throughput"] * metrics["makespan"]),
+        "board_power": (power_w * metrics["makespan"] - parts["server"]) / metrics["makespan"] / devices,
+        "devices": float(devices),
+        "area": bill.area_mm2, "power_density": bill.w_per_mm2, "capital": bill.capital_usd * devices, "cost_per_hour": hourly,
         "cost_per_million_tokens": hourly / 3600 / metrics["output_throughput"] * 1e6,
     }

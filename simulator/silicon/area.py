@@ -1,116 +1,142 @@
-"""Die area in closed form: LLMCompass' synthesised transistor counts and die-shot PHY areas (ISCA 2024;
-PrincetonUniversity/LLMCompass cost_model/cost_model.py), composed here for an NPU.
+"""Die area in closed form: bit cells over array efficiency, MACs and lanes with their overhead, PHYs, links, uncore.
 
-Its SRAM efficiencies belong to its SRAM cell (0.170 um2 a bit at 7 nm, six times the foundry's): not to be mixed.
+Form and constants: see `scripts/validate_silicon.py`, which holds the dies that they were fitted to and judged on.
+SRAM here is scratchpad; the cache of a GPU, with tags, ports and slices, takes five times as much a byte and is counted in
+what a GPU core takes.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from simulator.design.records.hardware import Hardware
+from simulator.design.records.silicon import Silicon
 from simulator.devices import dram
+from simulator.silicon.nodes import SRAM_CELL_UM2, logic_scale
 
-# Logic density in million transistors per mm2 (CSET "AI Chips" 2020, as PrincetonUniversity/ttm-cas).
-DENSITY_MTR = {16: 28.9, 10: 52.5, 7: 96.3, 6: 114.2, 5: 138.2}
-# SRAM um2 per bit before array efficiency. 7, 6, 5: LLMCompass. 16, 10: its 7 nm value in the ratio of TSMC's
-# published high-density cells (0.074, 0.042 and 0.027 um2).
-SRAM_UM2 = {16: 0.466, 10: 0.264, 7: 0.170, 6: 0.140, 5: 0.125}
-# Array efficiency by unit size in KiB (CACTI, LLMCompass cost_model.py:21-24); larger memories are 512 KiB units.
-SRAM_EFFICIENCY = {4: 0.076, 8: 0.142, 16: 0.247, 32: 0.393, 64: 0.559, 128: 0.704, 256: 0.526, 512: 0.602}
+MIB = 2.0**20
 
-FPU64_TR = 685_300.0  # Ariane FPU, synthesised
-INT32_TR = 177_690.0
-CONTROL_TR = 996_200.0  # front end of one SIMT lane (OpenPiton core share)
-CROSSBAR_TR = 44.3e6  # per core
-RF_PORTS = 4  # register-file ports that reproduce LLMCompass' areas
-CONTROL_LANES = 32  # lanes of an NPU's vector unit that share one front end (SIMD, not SIMT; our assumption)
-
-# PHY mm2 (analogue: the same at every node) and controller transistors, from die photographs (LLMCompass).
-HBM_PHY_MM2, HBM_CONTROLLER_TR = 10.45, 552.7e6  # per stack
-DDR_PHY_MM2, DDR_CONTROLLER_TR = 1.45, 90.4e6  # per 32 bits; used for GDDR and LPDDR too
-NVLINK3_PHY_MM2, NVLINK3_CONTROLLER_TR = 1.888, 74.6e6  # per link of 25 GB/s and direction
-NVLINK4_PHY_MM2, NVLINK4_CONTROLLER_TR = 0.965, 86.6e6
-PCIE5_PHY_MM2, PCIE5_CONTROLLER_TR = 0.64, 5.37e6  # per lane
-LINK_BYTES_PER_S = 25e9
+# mm2 at 7 nm, scaled by logic density
+LANE_MM2 = 3760e-6  # one fp32 and int32 vector lane with its share of control (LLMCompass' synthesised counts)
+CORE_MM2 = 1.0  # one GPU core (SM, CU) without matrix units and memories: fitted
+CORE_SRAM_BYTES = 0.5 * MIB  # register file and first-level memory of one GPU core (H100: 256 + 256 KiB)
+# mm2 whatever the node: analogue
+STACK_MM2 = 15.0  # PHY 9.7 and controller 5.3 of one HBM stack (GA100, die photograph)
+DDR_WORD_MM2 = 2.4  # PHY 1.45 (LLMCompass, die photograph) and controller, per 32 bits of GDDR or LPDDR
+HOST_LANE_MM2 = 0.7  # PCIe 5 lane with controller (LLMCompass: PHY 0.64)
 HOST_LANES = 16
+LINK_MM2_PER_BYTES_PER_S = {"to 7 nm": 0.070e-9, "below": 0.064e-9}  # per direction: NVLink3 (GA100), NVLink4
+# A die grows its uncore with what it serves: half of it at 70 mm2 of units (fitted to AD104 and AD107)
+UNCORE_KNEE_MM2 = 100.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is on the dies of one package, before any area. `macs`: 16-bit multiply-accumulates a cycle."""
+
+    process_nm: int
+    macs: float
+    lanes: float = 0.0
+    cores: float = 0.0  # of a GPU
+    sram_bytes: float = 0.0
+    stacks: float = 0.0
+    ddr_words: float = 0.0  # 32 bits each
+    link_bytes_per_s: float = 0.0  # per direction
+    host_lanes: float = HOST_LANES
+    dies: int = 1
 
 
 @dataclass(frozen=True)
 class DieArea:
-    """mm2 by part; `total` adds them up."""
+    """mm2 by part over all dies of a package, each with its share of wiring and clock; `total` adds them up."""
 
-    compute: float  # arrays or cores, without their memories where `sram` holds them
+    compute: float
     vector: float
+    cores: float
     sram: float
-    crossbar: float
     memory_io: float  # PHYs and controllers of device memory
-    link_io: float
+    link_io: float  # links to other devices, dies and the host
+    uncore: float
 
     @property
     def total(self) -> float:
-        return self.compute + self.vector + self.sram + self.crossbar + self.memory_io + self.link_io
+        return (self.compute + self.vector + self.cores + self.sram + self.memory_io + self.link_io + self.uncore)
 
 
-def fpu_transistors(mantissa_bits: int) -> float:
-    """A fused multiply-add unit; area goes with the square of the mantissa (fp64 52, fp32 23, fp16 10)."""
-    return FPU64_TR * (mantissa_bits / 52) ** 2
+def sram_mm2(size_bytes: float, process_nm: int, silicon: Silicon) -> float:
+    """A scratchpad of `size_bytes`."""
+    return size_bytes * 8 * SRAM_CELL_UM2[process_nm] * 1e-6 / silicon.sram_efficiency
 
 
-def logic_mm2(transistors: float, process_nm: int) -> float:
-    return transistors / (DENSITY_MTR[process_nm] * 1e6)
+def die_area(parts: Parts, silicon: Silicon) -> DieArea:
+    """The silicon of `parts`, mm2."""
+    nm, scale, wired = parts.process_nm, logic_scale(parts.process_nm), 1 + silicon.overhead
+    sram = sram_mm2(parts.sram_bytes, nm, silicon)
+    compute = parts.macs * silicon.mac_um2 * 1e-6 * scale
+    vector, cores = parts.lanes * LANE_MM2 * scale, parts.cores * CORE_MM2 * scale
+    memory_io = parts.stacks * STACK_MM2 + parts.ddr_words * DDR_WORD_MM2
+    link_io = (parts.link_bytes_per_s * LINK_MM2_PER_BYTES_PER_S["to 7 nm" if nm >= 7 else "below"]
+               + parts.host_lanes * HOST_LANE_MM2)
+    units = sram + compute + vector + cores + memory_io + link_io
+    uncore = parts.dies * silicon.uncore_mm2 * -math.expm1(-units / parts.dies / UNCORE_KNEE_MM2)
+    return DieArea(compute * wired, vector * wired, cores * wired, sram, memory_io * wired, link_io * wired, uncore * wired)
 
 
-def sram_mm2(size_bytes: float, process_nm: int) -> float:
-    """A memory built of the smallest unit that holds it, at most 512 KiB."""
-    unit = next((kib for kib in SRAM_EFFICIENCY if size_bytes <= kib * 1024), 512)
-    return size_bytes * 8 * SRAM_UM2[process_nm] * 1e-6 / SRAM_EFFICIENCY[unit]
+def npu_parts(hardware: Hardware) -> Parts:
+    """What an NPU's dies hold. Memory of kind SRAM is on them; local PIM stacks need PHYs, pooled ones sit elsewhere."""
+    npu = hardware.npu
+    assert npu is not None
+    stacks, words = _channels(hardware.memory.kind, hardware.memory.stacks)
+    if hardware.pim.placement == "local":
+        more_stacks, more_words = _channels(hardware.pim.kind, hardware.pim.stacks_per_npu)
+        stacks, words = stacks + more_stacks, words + more_words
+    return Parts(npu.process_nm, macs=npu.arrays * npu.array[0] * npu.array[1], lanes=npu.vector_lanes,
+                 sram_bytes=npu.sram_bytes + _on_die_bytes(hardware), stacks=stacks, ddr_words=words,
+                 link_bytes_per_s=hardware.link.bandwidth_bytes_per_s, dies=npu.dies)
 
 
-def register_file_mm2(entries: int, width_bits: int, process_nm: int) -> float:
-    """EMPIRE's fit of 90 nm register files (LLMCompass cost_model.py:137-146), scaled by density."""
-    d, w, p = float(entries), float(width_bits), float(RF_PORTS)
-    um2 = (3.29e4 - 1090 * d - 883 * w - 5550 * p + 53.5 * d * w + 0.015 * d * d + 0.0108 * w * w + 0.586 * p * p
-           + 142 * d * p + 368 * w * p)
-    return um2 * 1e-6 * 1.6 / DENSITY_MTR[process_nm]
-
-
-def simt_core_mm2(process_nm: int, *, sublanes: int, lanes: int, int32: int, fp16: int, fp32: int, fp64: int,
-                  array: int, registers: int, register_files: int, sram_bytes: float) -> float:
-    """A GPU core (SM, CU) of `sublanes` equal parts with an array x array matrix unit each."""
-    transistors = (lanes * CONTROL_TR + int32 * INT32_TR + fp16 * fpu_transistors(10) + fp32 * fpu_transistors(23)
-                   + fp64 * fpu_transistors(52) + array * array * fpu_transistors(10))
-    files = register_files * register_file_mm2(registers, 32, process_nm)
-    return sublanes * (logic_mm2(transistors, process_nm) + files) + sram_mm2(sram_bytes, process_nm)
+def gpu_parts(hardware: Hardware) -> Parts | None:
+    """What a GPU's dies hold, as far as its datasheet tells; None where it does not tell the process."""
+    gpu = hardware.gpu
+    if gpu is None or gpu.process_nm is None:
+        return None
+    stacks, words = _channels(hardware.memory.kind, hardware.memory.stacks)
+    return Parts(gpu.process_nm, macs=gpu.peak_bf16 / 2 / gpu.clock_hz, cores=gpu.sms,
+                 sram_bytes=gpu.l2_bytes + gpu.sms * CORE_SRAM_BYTES, stacks=stacks, ddr_words=words,
+                 link_bytes_per_s=hardware.link.bandwidth_bytes_per_s, dies=gpu.dies)
 
 
 def npu_area(hardware: Hardware) -> DieArea:
-    """The die of an NPU. Its MACs are FP16 multipliers, its vector lanes FP32 and INT32 units."""
-    npu = hardware.npu
-    assert npu is not None
-    nm = npu.process_nm
-    lane = fpu_transistors(23) + INT32_TR + CONTROL_TR / CONTROL_LANES
-    links = hardware.link.bandwidth_bytes_per_s / LINK_BYTES_PER_S
-    return DieArea(
-        compute=logic_mm2(npu.arrays * npu.array[0] * npu.array[1] * fpu_transistors(10), nm),
-        vector=logic_mm2(npu.vector_lanes * lane, nm),
-        sram=sram_mm2(npu.sram_bytes, nm),
-        crossbar=logic_mm2(npu.arrays * CROSSBAR_TR, nm),
-        memory_io=memory_io_mm2(hardware.memory.kind, hardware.memory.stacks, nm) + _pim_io_mm2(hardware, nm),
-        link_io=(links * (NVLINK4_PHY_MM2 + logic_mm2(NVLINK4_CONTROLLER_TR, nm))
-                 + HOST_LANES * (PCIE5_PHY_MM2 + logic_mm2(PCIE5_CONTROLLER_TR, nm))))
+    """The dies of an NPU."""
+    return die_area(npu_parts(hardware), hardware.silicon)
 
 
-def memory_io_mm2(kind: str, stacks: float, process_nm: int) -> float:
-    """PHYs and controllers of `stacks` stacks or devices."""
-    if kind.startswith("HBM"):
-        return stacks * (HBM_PHY_MM2 + logic_mm2(HBM_CONTROLLER_TR, process_nm))
-    words = stacks * dram.preset(kind).pins / 32
-    return words * (DDR_PHY_MM2 + logic_mm2(DDR_CONTROLLER_TR, process_nm))
+def area_mm2(hardware: Hardware) -> float:
+    """Silicon of a device's logic dies: a datasheet's where given, else predicted; 0 where neither is known."""
+    if hardware.npu is not None:
+        return npu_area(hardware).total
+    if hardware.device is not None:
+        return hardware.device.die_mm2 or 0.0
+    gpu = hardware.gpu
+    assert gpu is not None
+    base = gpu.base_dies.die_mm2 if gpu.base_dies is not None else 0.0
+    return compute_mm2(hardware) + base
 
 
-def _pim_io_mm2(hardware: Hardware, process_nm: int) -> float:
-    """Local PIM stacks need PHYs on the NPU's die; pooled ones sit on dies of their own."""
-    if hardware.pim.placement != "local":
-        return 0.0
-    return memory_io_mm2(hardware.pim.kind, hardware.pim.stacks_per_npu, process_nm)
+def compute_mm2(hardware: Hardware) -> float:
+    """Of that, a GPU's compute dies."""
+    gpu, parts = hardware.gpu, gpu_parts(hardware)
+    assert gpu is not None
+    if gpu.die_mm2 is not None:
+        return gpu.die_mm2
+    return die_area(parts, hardware.silicon).total if parts is not None else 0.0
+
+
+def _channels(kind: str, stacks: float) -> tuple[float, float]:
+    """(HBM stacks, 32-bit words of other DRAM) of a memory."""
+    return (stacks, 0.0) if kind.startswith("HBM") else (0.0, stacks * dram.preset(kind).pins / 32)
+
+
+def _on_die_bytes(hardware: Hardware) -> float:
+    return dram.capacity_bytes(hardware.memory) if hardware.memory.kind == "SRAM" else 0.0

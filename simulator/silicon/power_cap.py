@@ -1,44 +1,62 @@
-"""The power cap of a device: the highest clock at which its peak power stays below the cap.
+"""The power cap of a device: it slows the operators that would exceed it, and no others.
 
-The clock is the highest at which a die may keep every unit busy while memory and PIM run at their peaks. Dynamic power of
-logic is taken as proportional to the clock at constant voltage: lowering the voltage too would save more, so a capped
-clock is on the low side.
+An operator draws its dynamic energy over its time. Where that is more than the limit leaves beside idling (and PIM at
+work in the same package), it takes as long as the limit asks: a large matrix product slows, a read of memory does not.
+Energy stays: a governor that lowers the voltage with the clock would save some, so a capped device is on the slow side.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from simulator.design.records.hardware import Hardware
+from simulator.devices.device import Bound, Device, Priced
 from simulator.inputs.errors import InputError
-from simulator.silicon.area import npu_area
-from simulator.silicon.power import fixed_w, peak_w
+from simulator.model.operators import Operator
+from simulator.silicon.power import least_w
+
+Float64 = NDArray[np.float64]
 
 
-def least_w(hardware: Hardware) -> float:
-    """What leakage, memory and PIM take: a cap must be above it."""
-    return fixed_w(hardware, _area_mm2(hardware))
+@dataclass(frozen=True)
+class PowerLimited:
+    """`device`, whose dynamic power stays below `dynamic_w`."""
+
+    device: Device
+    dynamic_w: float
+
+    def fingerprint(self) -> str:
+        return f"limited.1 {self.dynamic_w!r} | {self.device.fingerprint()}"
+
+    def price(self, operator: Operator, *axes: Float64) -> Priced:
+        """See `Device.price`."""
+        found = self.device.price(operator, *axes)
+        slowed = found.joules / self.dynamic_w
+        bound = np.where(slowed > found.seconds, np.int8(Bound.COMPUTE), found.bound)
+        return Priced(np.maximum(found.seconds, slowed), found.joules, bound, found.fidelity)
+
+    def __getattr__(self, name: str) -> Any:
+        """Launch times and the like are the device's own; its vector unit is limited as well."""
+        if name.startswith("__") or name == "device":
+            raise AttributeError(name)
+        value = getattr(self.device, name)
+        return PowerLimited(value, self.dynamic_w) if name == "vector_unit" else value
 
 
-def capped(hardware: Hardware) -> Hardware:
-    """The hardware at the clock that its power cap allows. Raises InputError where the cap leaves none."""
+def limited(device: Device, hardware: Hardware) -> Device:
+    """`device` under the hardware's power cap; itself where there is none. Raises InputError where the cap leaves nothing.
+
+    Datasheet boards run inside their own limit without a cap: their efficiencies are of sustained rates.
+    """
     cap_w = hardware.power_cap_w
     if cap_w is None:
-        return hardware
-    fixed = least_w(hardware)
-    if fixed >= cap_w:
-        raise InputError(f"leakage, memory and PIM take {fixed:.0f} W of {cap_w:.0f} W: no clock is left",
+        return device
+    least = least_w(hardware)
+    if least >= cap_w:
+        raise InputError(f"idling and PIM take {least:.0f} W of {cap_w:.0f} W: nothing is left to compute with",
                          key="hardware.power_cap")
-    scale = (cap_w - fixed) / max(peak_w(hardware, _area_mm2(hardware)) - fixed, 1e-9)
-    if scale >= 1:
-        return hardware
-    if hardware.npu is not None:
-        npu = hardware.npu.model_copy(update={"clock_hz": hardware.npu.clock_hz * scale})
-        return hardware.model_copy(update={"npu": npu})
-    gpu = hardware.gpu
-    assert gpu is not None  # the schema allows a cap on these two only
-    rates = {name: getattr(gpu, name) for name in ("clock_hz", "peak_bf16", "peak_fp8", "peak_int8")}
-    slower = {name: rate * scale for name, rate in rates.items() if rate is not None}
-    return hardware.model_copy(update={"gpu": gpu.model_copy(update={**slower, "power_w": cap_w})})
-
-
-def _area_mm2(hardware: Hardware) -> float:
-    return npu_area(hardware).total if hardware.npu is not None else 0.0
+    return PowerLimited(device, cap_w - least)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator.analysis.hardware_facts import facts
 from simulator.design.design import Design
 from simulator.devices.roofline import peaks
-from simulator.silicon.money import bill
+from simulator.silicon.money import BASIS_TEXT, bill
 
 
 def sheet(design: Design, title: str, reached: dict[str, str]) -> str:
@@ -20,7 +20,7 @@ def sheet(design: Design, title: str, reached: dict[str, str]) -> str:
         ("matrix peak, 16-bit", f"{n * top.matrix_16bit_flops / 1e12:,.1f} TFLOP/s"),
         ("memory bandwidth", f"{n * top.memory_bytes_per_s / 1e12:,.2f} TB/s"),
         ("power", f"static {n * cost.static_w:,.0f} W, peak {n * cost.peak_w:,.0f} W"),
-        ("purchase price", f"{n * cost.capital_usd:,.0f} USD"),
+        ("purchase price", f"{n * cost.capital_usd:,.0f} USD ({BASIS_TEXT[cost.basis]})"),
     ]
     device = facts(hardware, design.costs, parallelism)
     if hardware.npu is not None:

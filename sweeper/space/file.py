@@ -14,6 +14,7 @@ from simulator.design.units import unit_dimension, unit_scale
 from simulator.inputs.errors import InputError, nearest
 from simulator.inputs.yaml_file import load_yaml
 from simulator.results.metrics import ALL_METRICS, CAPACITY_METRICS
+from simulator.silicon.money import same_basis
 from sweeper.space import legality
 from sweeper.space.expressions import expression as expressions
 from sweeper.space.expressions.checking import base_unit
@@ -268,7 +269,8 @@ def _capacity(said: CapacitySpec | None, constraints: tuple[Constraint, ...], ob
 
 
 def _baselines(said: dict[str, str | dict[str, Any]], space: Space) -> tuple[Baseline, ...]:
-    """Baselines serve the base design's workload and SLO unless they say otherwise."""
+    """Baselines serve the base design's workload and SLO, and cost what its `costs` say, unless they say otherwise; amounts
+    of both must stand on one basis."""
     result = []
     for name, changes in said.items():
         try:
@@ -278,11 +280,12 @@ def _baselines(said: dict[str, str | dict[str, Any]], space: Space) -> tuple[Bas
             start = changes.pop("design", None)
             if start is not None:
                 other, _ = _base_design(start, Path(space.file), {})
-                changes = {**{k: v for k, v in other.items() if k not in ("workload", "slo")}, **changes}
+                changes = {**{k: v for k, v in other.items() if k not in ("workload", "slo", "costs")}, **changes}
             for key in changes:
                 if key not in design_symbols():
                     raise InputError(f"unknown design key; {nearest(key, design_symbols())}", key=key)
             baseline = Baseline(name, space.design_with(changes))
+            same_basis(space.design_with({}).costs, baseline.design.costs)
             if (baseline.design.workload.replicates or 1) != space.replicates:
                 raise InputError(f"must be {space.replicates} as in the base design", key="workload.replicates")
             result.append(baseline)

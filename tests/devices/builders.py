@@ -9,7 +9,8 @@ from simulator.devices.npu import NpuDevice
 from simulator.inputs.yaml_file import load_yaml
 
 NPU = NpuDevice(rows=128, columns=128, arrays=4, dataflow="weight_stationary", pipelined_folds=True, clock_hz=1e9,
-                vector_lanes=4096, sram_bytes=32 * 2**20, launch_s=1e-6, bandwidth_bytes_per_s=1.2e12, dram_pj_per_bit=3.6)
+                vector_lanes=4096, sram_bytes=32 * 2**20, launch_s=1e-6, bandwidth_bytes_per_s=1.2e12, dram_pj_per_bit=6.0,
+                mac_pj=1.7, vector_op_pj=2.1, sram_pj_per_bit=0.34)
 
 
 def npu(**changes):

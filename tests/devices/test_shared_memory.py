@@ -119,8 +119,9 @@ def test_shared_stacks_cost_a_premium_and_hold_both():
     plain, shared = load_hardware("npu-base", {}), load_hardware("npu-base", {"pim.placement": "shared"})
     prices = costs()
     extra = bill(shared, prices).device_usd - bill(plain, prices).device_usd
-    gigabytes = 4 * 16 * 2**30 / 1e9
-    assert extra == pytest.approx(gigabytes * prices.memory.hbm3 * (prices.pim_premium - 1) * prices.markup)
+    gigabytes = 4 * 16
+    assert extra == pytest.approx(gigabytes * prices.memory.hbm3 * (prices.pim_premium - 1) * prices.assembly_loss
+                                  * prices.margins.challenger)
     assert bill(shared, prices).area_mm2 == bill(plain, prices).area_mm2
     designs = [load_design("npu-chat", {"hardware.pim.placement": p}) for p in ("none", "shared")]
     kv = [price(d, CostCache()).kv_memory.kv_bytes for d in designs]

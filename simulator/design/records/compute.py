@@ -22,6 +22,7 @@ from simulator.design.records.base import (
     Share,
     Watts,
 )
+from simulator.design.records.silicon import NodeNm
 from simulator.inputs import plugins
 from simulator.inputs.errors import InputError
 
@@ -37,7 +38,10 @@ class Npu(Record):
     vector_lanes: PositiveInt  # one operation per lane and cycle
     sram_bytes: Bytes = Field(alias="sram")
     launch_s: Seconds = Field(alias="launch")  # dispatch of one operator
-    process_nm: Literal[16, 10, 7, 5] = 7
+    process_nm: NodeNm = 7
+    macs_8bit: Literal[1, 2] = 2  # 8-bit MACs of a processing element in a cycle, over its 16-bit ones
+    dies: PositiveInt = 1  # of the package, which share everything above evenly
+    price_usd: Dollars | None = Field(default=None, alias="price")  # of one that is sold
 
 
 class GpuAttention(Record):
@@ -76,6 +80,24 @@ class GpuKernels(Record):
     quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)
 
 
+class BaseDies(Record):
+    """Dies under the compute dies: caches, memory interfaces, links."""
+
+    die_mm2: Positive  # all of them
+    dies: PositiveInt
+    process_nm: NodeNm
+
+
+class GpuEnergyGiven(Record):
+    """Energy of a GPU as measured; what is not given follows from its board power (`simulator.silicon.power`)."""
+
+    idle_w: Watts | None = Field(default=None, alias="idle")  # with a driver's context, no kernel running
+    active_w: Watts | None = Field(default=None, alias="active")  # besides, while any kernel runs
+    matrix_pj_per_flop: Positive | None = None  # 16-bit matrix products, operands included
+    path_pj_per_bit: Positive | None = None  # DRAM cell to register
+    calibrated: bool = False  # whether these were measured on this GPU
+
+
 class Gpu(Record):
     """A GPU by its datasheet and six physical constants that decide how much of it GEMMs get.
 
@@ -107,10 +129,13 @@ class Gpu(Record):
     quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
     sglang: GpuKernels | None = None
     trtllm: GpuKernels | None = None
+    energy: GpuEnergyGiven | None = None
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
     die_mm2: Positive | None = None  # total silicon of the compute dies
-    process_nm: Literal[16, 10, 7, 5] | None = None  # only needed where no price is given
+    dies: PositiveInt = 1  # of the package, which share that silicon evenly
+    process_nm: NodeNm | None = None  # needed for a bill of materials
+    base_dies: BaseDies | None = None
 
     @model_validator(mode="after")
     def _known_kernels(self) -> Gpu:

@@ -10,11 +10,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from simulator.design.records.base import Bytes, BytesPerSecond, PositiveInt, Record, Seconds, Watts
+from simulator.design.records.base import Bytes, BytesPerSecond, DollarsPerHour, PositiveInt, Record, Seconds, Watts
 from simulator.design.records.compute import Gpu, Npu, PluginDevice
 from simulator.design.records.memory import Memory, MemoryTier, Pim
+from simulator.design.records.silicon import Silicon
 
-__all__ = ["Gpu", "Hardware", "Link", "Memory", "MemoryTier", "Npu", "Pim", "PluginDevice", "ScaleOut"]
+__all__ = ["Gpu", "Hardware", "Link", "Memory", "MemoryTier", "Npu", "Pim", "PluginDevice", "ScaleOut", "Silicon"]
 
 
 class DirectAllReduce(Record):
@@ -86,6 +87,8 @@ class Hardware(Record):
     power_cap_w: Watts | None = Field(default=None, alias="power_cap")
     max_devices_per_node: PositiveInt = 8  # a replica of more spans nodes
     scale_out: ScaleOut = ScaleOut()
+    rental_usd_per_hour: DollarsPerHour | None = Field(default=None, alias="rental")  # instead of the costs' own
+    silicon: Silicon = Silicon()  # constants of the die's area, energy and yield; where a datasheet gives these, unused
 
     @model_validator(mode="after")
     def _one_device(self) -> Hardware:

@@ -8,16 +8,23 @@ from pydantic import Field, model_validator
 
 from simulator.design.records.base import Bytes, BytesPerSecond, Positive, PositiveInt, Record, Seconds, Watts
 
-MemoryKind = Literal["HBM2", "HBM2E", "HBM3", "HBM3E", "GDDR6", "GDDR6X", "GDDR7", "LPDDR5"]
+MemoryKind = Literal["HBM2", "HBM2E", "HBM3", "HBM3E", "GDDR6", "GDDR6X", "GDDR7", "LPDDR5", "SRAM"]
 
 
 class Memory(Record):
-    """Device DRAM. `bandwidth` and `capacity` follow from kind and stacks unless a datasheet's totals are given."""
+    """Device memory. `bandwidth` and `capacity` follow from kind and stacks unless a datasheet's totals are given. Kind SRAM
+    is on the die itself (`stacks` counts nothing there) and needs both."""
 
     kind: MemoryKind
     stacks: PositiveInt
     bandwidth_bytes_per_s: BytesPerSecond | None = Field(default=None, alias="bandwidth")
     capacity_bytes: Bytes | None = Field(default=None, alias="capacity")
+
+    @model_validator(mode="after")
+    def _sram_in_full(self) -> Memory:
+        if self.kind == "SRAM" and (self.bandwidth_bytes_per_s is None or self.capacity_bytes is None):
+            raise ValueError("kind SRAM has no usual size: give 'bandwidth' and 'capacity'")
+        return self
 
 
 class MemoryTier(Record):
@@ -62,6 +69,8 @@ class Pim(Record):
 
     @model_validator(mode="after")
     def _whole_stacks(self) -> Pim:
+        if self.kind == "SRAM":
+            raise ValueError("kind SRAM has no banks to compute in: PIM needs DRAM")
         if self.placement == "local" and self.stacks_per_npu != int(self.stacks_per_npu):
             raise ValueError(f"stacks_per_npu must be a whole number with placement local, got {self.stacks_per_npu}")
         if self.placement == "shared" and self.row_buffer == "dual" and self.unit != "bank":

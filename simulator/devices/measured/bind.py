@@ -15,6 +15,7 @@ from simulator.devices.measured.table import OperatorTable, identity_of
 from simulator.devices.roofline import Peaks
 from simulator.inputs.errors import InputError
 from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
+from simulator.silicon.power_cap import PowerLimited
 
 BLOCK_OF_EXPERTS = "experts_down"  # stands for the whole block where that was timed, and these for nothing
 IN_BLOCK_OF_EXPERTS = frozenset(("router", "routing", "experts_up", "experts_activation", "experts_sum"))
@@ -22,7 +23,9 @@ IN_BLOCK_OF_EXPERTS = frozenset(("router", "routing", "experts_up", "experts_act
 
 def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOperator]) -> Devices:
     """`devices` with everything that the table knows taken from it. Raises InputError for hardware other than a GPU."""
-    if not isinstance(devices.compute, GpuDevice):
+    limit = devices.compute if isinstance(devices.compute, PowerLimited) else None
+    datasheet = devices.compute if limit is None else limit.device
+    if not isinstance(datasheet, GpuDevice):
         raise InputError("measured tables describe a GPU; this design has none", key="hardware.tables")
     names: dict[Operator, str] = {}
     for op in ops:  # equal operators are one: the first name, that of the block, stands for the norm after the last
@@ -30,7 +33,9 @@ def measured_devices(devices: Devices, table: OperatorTable, ops: list[NamedOper
     covered = frozenset(name for name in table.meta.get("covered", "").split(",") if name)
     if not any(table.points(*identity_of(op.operator)) for op in ops if op.name == BLOCK_OF_EXPERTS):
         covered -= IN_BLOCK_OF_EXPERTS  # a database of many models' experts, this one's not among them
-    device = MeasuredDevice(table, gpu_peaks(devices.compute), devices.compute, names, covered)
+    device: Device = MeasuredDevice(table, gpu_peaks(datasheet), datasheet, names, covered)
+    if limit is not None:
+        device = PowerLimited(device, limit.dynamic_w)
     link = devices.link
     if isinstance(link, LinkDevice) and table.identities("collective"):
         link = MeasuredLink(table, link)

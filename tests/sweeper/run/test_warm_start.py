@@ -39,7 +39,7 @@ def earlier(tmp_path) -> Path:
 
 
 def test_identical_designs_are_taken_over_and_judged_by_the_new_space(tmp_path, earlier):
-    rest = "constraints: [cost_per_hour <= 0.5 USD/h]\nobjectives: [{maximize: output_throughput}]\nbaselines: {pim: {design: npu-pim-chat}}"
+    rest = "constraints: [cost_per_hour <= 1 USD/h]\nobjectives: [{maximize: output_throughput}]\nbaselines: {pim: {design: npu-pim-chat}}"
     space = space_of(tmp_path, TENSOR, design=DESIGN, rest=rest)
     warm = warm_start([earlier], space)
     assert [(t.number, t.baseline, t.parameters.get("parallelism.tensor")) for t in warm.taken] == [

@@ -229,3 +229,13 @@ def test_a_resolved_space_is_the_same_space(tmp_path: Path) -> None:
         assert again.hash == space.hash
         assert str(SPACES.parent) not in path.read_text()  # a study can move to another machine
         assert list(itertools.islice(again.enumerate(), 200)) == list(itertools.islice(space.enumerate(), 200))
+
+
+def test_baselines_cost_what_the_space_says_and_another_basis_is_refused(tmp_path: Path) -> None:
+    space = load_space("npu_pim")
+    assert {b.design.costs.cost_basis for b in space.baselines} == {"owned_bom"}
+    text = (SPACES / "npu_pim.yaml").read_text().replace("{design: h100-chat}", "{design: h100-chat, costs.cost_basis: rental}")
+    path = tmp_path / "mixed.yaml"
+    path.write_text(text.replace("name: npu_pim", "name: mixed"))
+    with pytest.raises(InputError, match="amounts on different bases are not compared"):
+        load_space(path)
