@@ -63,7 +63,7 @@ def vector_op_pj(silicon: Silicon, process_nm: int) -> float:
 
 
 def sram_pj_per_bit(size_bytes: float, silicon: Silicon, process_nm: int) -> float:
-    """One bit of a scratchpad: 0.117 pJ of 8 KiB to 0.22 of 1 MiB at 7 nm ("Ten Lessons", ISCA 2021, 64-bit accesses)."""
+    """One bit of a scratchpad: 0.117 pJ of 8 KiB to 0.22 of 1 MiB at 7 nm ("Ten Lessons", ISCA 2021, 1 MiB recalled)."""
     return 0.117 * (size_bytes / 8192) ** 0.13 * ENERGY[process_nm] * voltage_factor(silicon)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 # (Angstronomics: 134, not the 171 of the announcement).
 DENSITY_MTR = {16: 28.9, 12: 33.8, 10: 52.5, 7: 91.2, 6: 107.0, 5: 137.6, 4: 143.7, 3: 215.0, 2: 237.0}
 
-# um2 of the high-density bit cell (TSMC at IEDM; WikiChip). N3E keeps N5's; N2 0.0175 (TSMC at IEDM 2024).
+# um2 of the high-density bit cell (TSMC at IEDM; WikiChip; 16 to 6 nm recalled). N3E keeps N5's; N2 0.0175 (TSMC at IEDM 2024).
 SRAM_CELL_UM2 = {16: 0.074, 12: 0.074, 10: 0.042, 7: 0.027, 6: 0.027, 5: 0.021, 4: 0.021, 3: 0.021, 2: 0.0175}
 
 # Energy of switched logic over 7 nm's. 16 to 3 nm: settled on the board power of shipped accelerators

@@ -19,15 +19,15 @@ class Silicon(Record):
     """
 
     # One 16-bit MAC with fp32 accumulator, registers and clock. Range: Turing tensor cores (450, die photographs),
-    # TPU v4i MXUs (670), Chiplet Cloud's reading of a 7 nm die (1,526)
+    # TPU v4i MXUs (670, recalled from "Ten Lessons", ISCA 2021), Chiplet Cloud's reading of a 7 nm die (1,526)
     mac_um2: float = Field(default=670.0, ge=450, le=1530)
-    # Share of a scratchpad that is bit cells. Range: 128 MiB behind many ports (TPU v4i, 0.26), bare macro (N3E, 0.70)
+    # Share of a scratchpad that is bit cells. Range: 128 MiB behind many ports (TPU v4i, 0.26, recalled), bare macro (N3E, 0.70)
     sram_efficiency: float = Field(default=0.47, ge=0.26, le=0.70)
     # Wiring, clock, control and white space, over what is not SRAM. Fitted to dies (scripts/validate_silicon.py)
     overhead: float = Field(default=0.55, ge=0.3, le=0.9)
     # Host, management, network-on-chip root, fuses and seal of a large die. Fitted likewise
     uncore_mm2: float = Field(default=150.0, ge=50, le=250)
-    # One 16-bit MAC, operands and clock included, at 7 nm. Range: bare arithmetic (0.59, "Ten Lessons", ISCA 2021),
+    # One 16-bit MAC, operands and clock included, at 7 nm. Range: bare arithmetic (0.59, recalled from "Ten Lessons"),
     # Graphcore's 1.3 pJ a FLOP with memory (Hot Chips 33)
     mac_pj: float = Field(default=1.7, ge=0.59, le=2.6)
     # Share of the die that spares cover: H100 ships 132 of 144 SMs (our assumption). A wafer is all repairable: 0.99
