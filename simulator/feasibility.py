@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator.design.design import Design
 from simulator.model.checks import violations as split_violations
 from simulator.pricing import swap
-from simulator.pricing.kv_memory import predict
+from simulator.pricing.kv_memory import room_of
 from simulator.result import Violation
 from simulator.silicon import power_cap
 
@@ -16,7 +16,7 @@ def violations(design: Design) -> list[Violation]:
                              design.parallelism.expert_parallel)
     if split:
         return [Violation("model_split", 1.0, "; ".join(split))]
-    room = predict(design.model, design.precision, design.hardware, design.parallelism, design.serving)
+    room = room_of(design)
     need = room.weight_bytes + room.activation_bytes
     if need > room.memory_bytes:
         return [Violation("memory_fit", need / room.memory_bytes - 1,

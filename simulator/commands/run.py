@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from simulator.analysis.confidence import half_widths, mean_metrics, shown
 from simulator.design.design import Design
+from simulator.design.engine_defaults.resolve import settings
 from simulator.design.load import load_design, parse_override
 from simulator.design.units import show_seconds
 from simulator.design_key import design_key
@@ -89,6 +91,7 @@ def _as_json(design: Design, result: Result, runs: list[dict[str, float]]) -> di
                        "by_bound_s": op.by_bound_s, "fidelity": op.fidelity} for op in result.operators],
         "bound_s": result.bound_s,
         "capacity": result.capacity.__dict__,
+        **({"settings": [dataclasses.asdict(setting) for setting in settings(design)]} if design.engine is not None else {}),
         "design": design.to_plain(),
     }
 
@@ -123,8 +126,20 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
             main = ", ".join(f"{b} {s / op.seconds:.0%}" for b, s in sorted(op.by_bound_s.items(), key=lambda i: -i[1]))
             operators.add_row(op.name, op.device, show_seconds(op.seconds), f"{op.seconds / total:.1%}", main, op.fidelity)
     console.print(operators)
+    _print_settings(design, console)
     shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in result.bound_s.items())
     console.print(f"time by bound: {shares}")
+
+
+def _print_settings(design: Design, console: Console) -> None:
+    """Every effective setting and where it came from, for a design that names an engine."""
+    if design.engine is None:
+        return
+    table = Table("setting", "value", "from", title=f"{design.engine.name} ({design.engine.as_of})", title_justify="left")
+    for setting in settings(design):
+        value = str(setting.value).lower() if isinstance(setting.value, bool) else str(setting.value)
+        table.add_row(setting.key, value, setting.origin)
+    console.print(table)
 
 
 def _seconds(name: str, metrics: dict[str, float], widths: dict[str, float]) -> str:

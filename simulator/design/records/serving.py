@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from simulator.design.records.base import Count, Fraction, PositiveInt, PositiveSeconds, Record
 
@@ -24,7 +24,11 @@ class Parallelism(Record):
 
 
 class Serving(Record):
-    """Scheduler limits and policies; names and meaning as vLLM v1's engine arguments."""
+    """Scheduler limits and policies; names and meaning as vLLM v1's engine arguments.
+
+    With an `engine`, what is left out is that engine's default for the design; the defaults below are those of designs
+    without one.
+    """
 
     max_num_seqs: PositiveInt = 256
     max_num_batched_tokens: PositiveInt = 8192
@@ -42,13 +46,6 @@ class Serving(Record):
     cuda_graphs: bool = False  # rows are padded to vLLM's capture sizes (simulator.pricing.cuda_graphs)
     scheduler_reserve_full_isl: bool = True
     watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-    @model_validator(mode="after")
-    def _budget(self) -> Serving:
-        if self.max_num_batched_tokens < self.max_num_seqs:
-            raise ValueError(f"max_num_batched_tokens ({self.max_num_batched_tokens}) must be at least "
-                             f"max_num_seqs ({self.max_num_seqs})")
-        return self
 
 
 class Slo(Record):
