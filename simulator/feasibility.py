@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator.design.design import Design
 from simulator.model.checks import violations as split_violations
 from simulator.pricing import swap
-from simulator.pricing.kv_memory import room_of
+from simulator.pricing.kv_memory import longest_sequence, room_of
 from simulator.result import Violation
 from simulator.silicon import power_cap
 
@@ -44,7 +44,7 @@ def violations(design: Design) -> list[Violation]:
         return [Violation("context_fit", wanted / design.model.max_positions - 1,
                           f"max_model_len {wanted} is above the model's {design.model.max_positions} positions")]
     if not design.serving.enable_chunked_prefill:
-        longest = design.model.max_positions if wanted == "auto" else wanted
+        longest = longest_sequence(design, room)
         budget = design.serving.max_num_batched_tokens
         if budget < longest:
             return [Violation("token_budget", longest / budget - 1,

@@ -29,7 +29,13 @@ from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture, Precision
 from simulator.design.records.serving import Parallelism, Serving
 from simulator.devices.dram import capacity_bytes, stack_capacity_bytes
-from simulator.model.memory import activation_bytes, kv_bytes_per_token, weight_bytes
+from simulator.model.memory import (
+    SAMPLER_BYTES_PER_LOGIT,
+    SORTING_SAMPLER_BYTES_PER_LOGIT,
+    activation_bytes,
+    kv_bytes_per_token,
+    weight_bytes,
+)
 from simulator.model.sharding import stage_layers
 from simulator.pricing.cuda_graphs import capture_sizes, cover_of
 
@@ -73,7 +79,7 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
     device = capacity_bytes(hardware.memory)
     memory = device * serving.memory_utilization
     activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs, data=data,
-                                  expert_parallel=parallelism.expert_parallel)
+                                  expert_parallel=parallelism.expert_parallel, logit_bytes=_logit_bytes(engine))
     worst: KvMemory | None = None
     weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline, data)
     if graphs is None:
@@ -103,6 +109,28 @@ def predict(arch: Architecture, precision: Precision, hardware: Hardware, parall
         worst = found if fuller else worst
     assert worst is not None
     return worst
+
+
+def longest_sequence(design: Design, room: KvMemory) -> int:
+    """max_model_len that the design's engine starts with: where it is `auto`, the model's positions or, with an engine, what of
+    them fits the cache (and the token budget, where prompts are run whole). 0 where no block fits."""
+    serving = design.serving
+    if serving.max_model_len != "auto":
+        return serving.max_model_len
+    if design.engine is None:
+        return design.model.max_positions
+    longest = fitting_sequence(design, room)
+    return longest if serving.enable_chunked_prefill else min(longest, serving.max_num_batched_tokens)
+
+
+def fitting_sequence(design: Design, room: KvMemory) -> int:
+    """Tokens of the longest sequence that an otherwise empty cache holds, no longer than the model's positions."""
+    return min(design.model.max_positions, max(room.num_gpu_blocks - 1, 0) * design.serving.block_size)
+
+
+def _logit_bytes(engine: EngineRecord | None) -> int:
+    sorts = engine is not None and engine.sampling.top_k_p == "sort"
+    return SORTING_SAMPLER_BYTES_PER_LOGIT if sorts else SAMPLER_BYTES_PER_LOGIT
 
 
 def _process_bytes(hardware: Hardware, parallelism: Parallelism, data: int) -> float:

@@ -93,7 +93,7 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None, 
                                    serving.max_num_batched_tokens, serving.max_num_seqs, prices.channels, extras=prices.extras,
                                    graphs=graphs,
                                    swap_block_s=swap.block_s(arch, design.precision, hardware, parallelism, serving))
-    return PricedDesign(costs, _scheduler(design, room.num_gpu_blocks), prices, room)
+    return PricedDesign(costs, _scheduler(design, room), prices, room)
 
 
 def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | None, graphs: GraphCover,
@@ -132,12 +132,11 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
                           bill(hardware, design.costs), gathered)
 
 
-def _scheduler(design: Design, num_gpu_blocks: int) -> SchedulerConfig:
+def _scheduler(design: Design, room: KvMemory) -> SchedulerConfig:
     serving = design.serving
-    longest = design.model.max_positions if serving.max_model_len == "auto" else serving.max_model_len
     return SchedulerConfig(
         max_num_seqs=serving.max_num_seqs, max_num_batched_tokens=serving.max_num_batched_tokens,
-        block_size=serving.block_size, num_gpu_blocks=num_gpu_blocks, max_model_len=longest,
+        block_size=serving.block_size, num_gpu_blocks=room.num_gpu_blocks, max_model_len=kv_memory.longest_sequence(design, room),
         enable_chunked_prefill=serving.enable_chunked_prefill, enable_prefix_caching=serving.enable_prefix_caching,
         long_prefill_token_threshold=serving.long_prefill_token_threshold, policy=serving.policy,
         async_scheduling=serving.async_scheduling, preemption=serving.preemption,

@@ -64,12 +64,17 @@ def settings(design: Design) -> list[Setting]:
     return found
 
 
-def _with_defaults(design: Design, record: EngineRecord) -> Design:
+def default_serving(design: Design, record: EngineRecord) -> Serving:
+    """The design's serving settings, those that it leaves open as the record has them."""
     serving, of = design.serving, situation_of(design, record)
     said = serving.model_fields_set
     values: dict[str, Any] = {name: getattr(serving, name) for name in Serving.model_fields}
     values |= {key: value for key, value in _defaults(record, of, serving).items() if key not in said}
-    filled: dict[str, Any] = {"serving": Serving.model_construct(_fields_set=set(said), **values)}
+    return Serving.model_construct(_fields_set=set(said), **values)
+
+
+def _with_defaults(design: Design, record: EngineRecord) -> Design:
+    filled: dict[str, Any] = {"serving": default_serving(design, record)}
     hardware, kernels = design.hardware, KERNELS[record.scheduler.family]
     gpu = hardware.gpu
     if gpu is not None and "kernels" not in gpu.model_fields_set and gpu.kernels != kernels and getattr(gpu, kernels) is not None:
