@@ -57,6 +57,13 @@ def sections(data: Path) -> list[Section]:
         Section("Scheduler", "validate_scheduler.py", ("oracle/vllm_scheduler",),
                 "Every decision of the vLLM v1 scheduler in recorded scenarios, replayed by both engines.",
                 "Anything but zero differences is a bug."),
+        Section("Engine defaults", "validate_defaults.py", ("oracle/vllm_defaults",),
+                "Limits by device and configuration fields that vLLM's own functions gave, and cases worked by hand from the "
+                "sources of vLLM, SGLang and TensorRT-LLM, against the engine records.", "Anything but zero is a bug."),
+        Section("KV pools in engine logs", "validate_kv_logs.py", ("data/published/kv_capacity_points.csv.gz",),
+                "KV memory by the engine's rule against what servers logged; vLLM from 0.9 on is judged.",
+                "What is left is what a profile run finds beside tensors: collectives' buffers on NVLink machines, and temporaries "
+                "of mixtures of experts and of a sorting sampler with a thousand sequences."),
         *runs,
         *replays,
         Section("Vidur's schedule", "validate_vidur.py", ("data/vidur",),
