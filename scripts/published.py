@@ -45,7 +45,7 @@ def rows_of(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", file=str(path)) from error
     if not rows:
-        raise InputError("holds no rows", file=str(path))
+        raise InputError("holds no points", file=str(path))
     for name in columns:
         if name not in rows[0]:
             raise InputError(f"has no column '{name}'", file=str(path))
