@@ -30,21 +30,24 @@ class Answered:
 
 
 def answered(costs: StepCosts, config: SchedulerConfig, prompts: NDArray[np.int32], outputs: NDArray[np.int32], clients: int, *,
-             one_way_ns: int = ONE_WAY_NS) -> Answered | None:
+             one_way_ns: int = ONE_WAY_NS, rate_per_s: float | None = None) -> Answered | None:
     """What `clients` see that start at once and ask until all requests (lengths in order of arrival) are served; None where one
-    does not fit.
+    does not fit. rate_per_s: requests come at this mean rate instead, whoever waits.
 
     When a client sends depends on the run itself: replayed with the sending times of the replay before until they agree.
     Every replay is right for at least one more wave of requests, since nobody is answered before he has asked.
     """
     count = len(prompts)
     on_the_way = np.rint(np.random.default_rng(SEED).exponential(one_way_ns, count)).astype(np.int64)
-    sent, before, turns = np.zeros(count, np.int64), None, 0
+    came = np.zeros(count, np.int64)
+    if rate_per_s is not None:
+        came = np.cumsum(np.random.default_rng(SEED).exponential(1e9 / rate_per_s, count)).astype(np.int64)
+    sent, before, turns = came, None, 0
     while before is None or ((sent != before).any() and turns < TURNS):
         result = engine.run(Trace(np.sort(sent + on_the_way), prompts, outputs), config, costs, gaps=False)
         if (result.finish_ns < 0).any():
             return None
-        before, sent = sent, np.zeros(count, np.int64)
+        before, sent = sent, came.copy()
         sent[clients:] = np.sort(result.finish_ns)[: count - clients] + one_way_ns
         turns += 1
     # the order in which requests arrive is not that in which they were sent: means need no pairs
