@@ -10,6 +10,16 @@ from simulator.result import Violation
 from simulator.silicon import power_cap
 
 
+def rejection(design: Design, rejected: int, requests: int) -> Violation | None:
+    """More rejected requests than the design allows; they would be left out of every latency."""
+    allowed = design.slo.allow_rejected or 0.0
+    if rejected <= allowed * requests:
+        return None
+    return Violation("rejected", rejected / requests - allowed,
+                     f"{rejected:,} of {requests:,} requests never fit the KV cache or max_model_len and are rejected; "
+                     "slo.allow_rejected says what share may be")
+
+
 def violations(design: Design) -> list[Violation]:
     """Every static requirement the design misses; empty where it can be simulated."""
     split = split_violations(design.model, design.parallelism.tensor, design.parallelism.pipeline,

@@ -28,6 +28,8 @@ from simulator.streamed import refusal, simulate_streamed, streams
 from simulator.workload.load import load_trace
 from simulator.workload.replicates import replicates
 
+SATURATED = 0.05  # share of the arriving requests that pile up, from which a run is called saturated
+
 
 def run_command(source: str, overrides: list[str], *, as_json: bool, requests_file: str | None, steps_file: str | None,
                 use_reference: bool, stream: bool) -> int:
@@ -104,12 +106,16 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
                   f"workload {design.workload.name}, {m['requests']:.0f} requests")
     if len(runs) > 1:
         console.print(f"means of {len(runs)} replicates; ± half of a 95 % confidence interval; operators of the first")
+    if m["backlog_growth"] > SATURATED * (m["request_throughput"] + m["backlog_growth"]):
+        console.print(f"[bold]saturated[/]: {m['backlog_growth']:.3g} requests/s pile up; latencies grow with the trace's length")
+    if m["rejected"]:
+        console.print(f"{m['rejected']:,.0f} requests are rejected; percentiles without a value fall among them")
     if result.streamed:
         console.print(f"streamed: no request is kept; latency percentiles are read off histograms, within {100 * ERROR:.2f} % "
                       "(ITL 0.4 %)")
     latency = Table("latency", "mean", *(f"p{q}" for q in PERCENTILES), title_justify="left")
     for name in ("ttft", "tpot", "itl", "e2e", "queueing"):
-        if f"{name}_mean" in m:
+        if any(key.startswith(f"{name}_") for key in m):
             latency.add_row(name.upper() if name != "queueing" else name,
                             *(_seconds(f"{name}_{s}", m, widths) for s in ("mean", *(f"p{q}" for q in PERCENTILES))))
     console.print(latency)
@@ -143,6 +149,8 @@ def _print_settings(design: Design, console: Console) -> None:
 
 
 def _seconds(name: str, metrics: dict[str, float], widths: dict[str, float]) -> str:
+    if name not in metrics:
+        return "-"
     return show_seconds(metrics[name]) + (f" ± {show_seconds(float(f'{widths[name]:.2g}'))}" if name in widths else "")
 
 

@@ -35,16 +35,19 @@ def add_to_histogram(counts: Counts, values_ns: NDArray[np.float64]) -> None:
         counts[: len(found)] += found
 
 
-def percentiles_ns(counts: Counts, percentiles: Sequence[float]) -> list[float]:
-    """Percentiles of all counted values, interpolated between order statistics as numpy does; 0 where there are none."""
+def percentiles_ns(counts: Counts, percentiles: Sequence[float], rejected: int = 0) -> list[float]:
+    """Percentiles of all counted values, interpolated between order statistics as numpy does; 0 where there are none. rejected:
+    requests without a value that come last: what falls among them is infinite."""
     below = np.cumsum(counts)
     total = int(below[-1])
     if total == 0:
         return [0.0] * len(percentiles)
-    ranks = np.array(percentiles) * (total - 1) / 100
+    ranks = np.array(percentiles) * (total + rejected - 1) / 100
     lower = np.floor(ranks).astype(np.int64)
-    low, high = (_middle_ns(np.searchsorted(below, rank, side="right")) for rank in (lower, np.minimum(lower + 1, total - 1)))
-    return (low + (high - low) * (ranks - lower)).tolist()
+    upper = np.minimum(lower + 1, total + rejected - 1)
+    low, high = (_middle_ns(np.searchsorted(below, np.minimum(rank, total - 1), side="right")) for rank in (lower, upper))
+    reached = np.where(ranks > lower, upper, lower)
+    return np.where(reached < total, low + (high - low) * (ranks - lower), np.inf).tolist()
 
 
 def _middle_ns(bins: Counts) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simulator.design.records.base import Count, Fraction, PositiveInt, PositiveSeconds, Record
+from simulator.design.records.base import Count, Fraction, PositiveInt, PositiveSeconds, Record, Share
 
 
 class Parallelism(Record):
@@ -49,8 +49,10 @@ class Serving(Record):
 
 
 class Slo(Record):
-    """Latency targets a request must meet to count as goodput; absent ones do not bind."""
+    """Latency targets a request must meet to count as goodput; absent ones do not bind. allow_rejected: share of requests that
+    may never fit and be refused; without it a design that refuses any is infeasible."""
 
     ttft_s: PositiveSeconds | None = Field(default=None, alias="ttft")
     tpot_s: PositiveSeconds | None = Field(default=None, alias="tpot")
     e2e_s: PositiveSeconds | None = Field(default=None, alias="e2e")
+    allow_rejected: Share | None = None
