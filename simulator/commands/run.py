@@ -26,6 +26,7 @@ from simulator.results.metrics import METRICS, PERCENTILES, Metric
 from simulator.simulate import simulate
 from simulator.streamed import refusal, simulate_streamed, streams
 from simulator.workload.load import load_trace
+from simulator.workload.pieces import has_contents
 from simulator.workload.replicates import replicates
 
 SATURATED = 0.05  # share of the arriving requests that pile up, from which a run is called saturated
@@ -110,6 +111,8 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
         console.print(f"[bold]saturated[/]: {m['backlog_growth']:.3g} requests/s pile up; latencies grow with the trace's length")
     if m["rejected"]:
         console.print(f"{m['rejected']:,.0f} requests are rejected; percentiles without a value fall among them")
+    if design.serving.enable_prefix_caching and not has_contents(design.workload):
+        console.print("prefix caching is on, but the trace has no contents: nothing can hit")
     if result.streamed:
         console.print(f"streamed: no request is kept; latency percentiles are read off histograms, within {100 * ERROR:.2f} % "
                       "(ITL 0.4 %)")

@@ -50,10 +50,13 @@ class Design(Record):
 
     def to_plain(self) -> dict[str, Any]:
         """As every record; what the engine filled in is left out, since it depends on the rest of the design."""
+        return super().to_plain() if self.engine is None else self.open_plain()
+
+    def open_plain(self) -> dict[str, Any]:
+        """Plain data in which all that an engine may fill in is left open unless it was said."""
         plain = super().to_plain()
-        if self.engine is not None:
-            plain["serving"] = self.serving.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
-            gpu = self.hardware.gpu
-            if gpu is not None and "kernels" not in gpu.model_fields_set:
-                plain["hardware"]["gpu"].pop("kernels")
+        plain["serving"] = self.serving.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+        gpu = self.hardware.gpu
+        if gpu is not None and "kernels" not in gpu.model_fields_set:
+            plain["hardware"]["gpu"].pop("kernels")
         return plain

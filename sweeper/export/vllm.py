@@ -43,6 +43,11 @@ class Command:
         return "".join(f"# {note}\n" for note in self.notes) + " \\\n  ".join(lines) + "\n"
 
 
+def runs_on_vllm(design: Design) -> bool:
+    """Whether there is such a command: the hardware is a GPU, and the engine vLLM or not named."""
+    return design.hardware.gpu is not None and (design.engine is None or design.engine.scheduler.family == "vllm_v1")
+
+
 def vllm_command(design: Design) -> Command:
     """The command of one server of the design: what differs from vLLM's own defaults there. Raises InputError where its
     hardware is not a GPU, or its engine another."""

@@ -10,6 +10,8 @@ from simulator.design.records.engine import IntRule, When
 from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
 from sweeper.space.design_cache import DesignCache
+from sweeper.space.file import load_space
+from sweeper.space.resolved_yaml import resolved_yaml
 
 CASES = {name: (expected, got) for name, expected, got in cases()}
 CHAT = {"model": "llama-3.1-8b", "hardware": "h100-sxm", "workload": "chat-200"}
@@ -99,3 +101,19 @@ def test_the_first_rule_that_holds_gives_the_value():
         assert first(rules, Situation(name, gib, sm=capability(name)), "x") == expected
     with pytest.raises(InputError, match="no rule covers 'l40s'"):
         first(rules[:1], Situation("l40s", 44.4), "x")
+
+
+def test_a_study_of_several_engines_is_read_back_as_it_was(tmp_path):
+    """What the base leaves open must stay open in the study's own file: each engine fills it in."""
+    path = tmp_path / "space.yaml"
+    path.write_text("design: {model: llama-3.1-8b, hardware: h100-sxm, workload: chat-200, serving: {policy: fcfs}}\n"
+                    "parameters: {engine: {choices: [vllm-0.12, sglang-0.5.14]}}\nobjectives: [{minimize: ttft_p99}]\n")
+    space = load_space(str(path))
+    again = tmp_path / "again.yaml"
+    again.write_text(resolved_yaml(space))
+    read = load_space(str(again))
+    assert read.hash == space.hash
+    for engine in ("vllm-0.12", "sglang-0.5.14"):
+        design = read.design({"engine": engine})
+        assert design == space.design({"engine": engine})
+        assert "max_num_seqs" not in design.serving.model_fields_set
