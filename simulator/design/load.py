@@ -41,7 +41,17 @@ def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> 
         raise InputError("expected a mapping with the sections of a design", file=str(path))
     if "parameters" in plain and "objectives" in plain:
         raise InputError(f"is a search space, not a design; sweep it with `python -m sweeper run {source}`", file=str(path))
-    return resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
+    design = resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
+    for key in overrides or {}:
+        refuse_idle(key, design)
+    return design
+
+
+def refuse_idle(key: str, design: Design) -> None:
+    """Raises InputError for a key that changes nothing beside the design's engine."""
+    if design.engine is not None and (key == "hardware.host" or key.startswith("hardware.host.")):
+        raise InputError(f"has no effect with engine '{design.engine.name}', whose record has the host's times: set engine.host",
+                         key=key)
 
 
 def load_hardware(source: str, overrides: dict[str, Any]) -> Hardware:

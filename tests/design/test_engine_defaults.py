@@ -3,6 +3,7 @@
 import pytest
 
 from scripts.default_cases import cases
+from simulator.design.engine_defaults.host import host_of
 from simulator.design.engine_defaults.resolve import settings
 from simulator.design.engine_defaults.situation import Situation, capability, first
 from simulator.design.load import CONFIGS, load_design, load_engine, resolve
@@ -117,3 +118,16 @@ def test_a_study_of_several_engines_is_read_back_as_it_was(tmp_path):
         design = read.design({"engine": engine})
         assert design == space.design({"engine": engine})
         assert "max_num_seqs" not in design.serving.model_fields_set
+
+
+def test_host_times_of_the_hardware_are_refused_beside_an_engine(tmp_path):
+    load_design("h100-chat", {"hardware.host.step": "2 ms"})
+    with pytest.raises(InputError, match=r"hardware.host.step: has no effect with engine 'vllm-0.32'.*set engine.host"):
+        load_design("h100-chat", {"engine": "vllm-0.32", "hardware.host.step": "2 ms"})
+    slower = load_design("h100-chat", {"engine": "vllm-0.32", "engine.host.worker.step": "2 ms"})
+    assert host_of(slower).step_s == pytest.approx(2e-3 + 33e-6)  # and what scheduling and updating take
+    path = tmp_path / "space.yaml"
+    path.write_text("design: {base: h100-chat, engine: vllm-0.32}\nparameters: {hardware.host.step: {choices: [1 ms, 2 ms]}}\n"
+                    "objectives: [{minimize: ttft_p99}]\n")
+    with pytest.raises(InputError, match="has no effect with engine"):
+        load_space(str(path))
