@@ -149,6 +149,8 @@ def _plain(point: dict[str, str], how: Measured) -> dict[str, object]:
     tensor, pipeline, experts, data = (int(degrees[name]) for name in ("tp", "pp", "ep", "dp"))
     if data > 1:
         raise SkipError("data-parallel ranks in one server")
+    if point["num_gpus"].strip() not in ("", str(tensor * pipeline)):
+        raise SkipError("GPUs and parallel degrees disagree")
     plain: dict[str, object] = {
         "model": model_of(point["model"]), "hardware": hardware_of(point["gpu"]),
         "precision": precision_of(point["precision"], family=how.family),

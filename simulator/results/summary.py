@@ -14,7 +14,7 @@ from simulator.engine.result import EngineResult
 from simulator.results.breakdown import Work
 from simulator.results.latency import Latency, Statistics
 from simulator.results.latency import latency as latency_of
-from simulator.results.steady import steady_span_s
+from simulator.results.steady import offered_span_s, piled_s, steady_span_s
 from simulator.scheduler.config import SchedulerConfig
 from simulator.silicon.money import Bill, cost_per_hour_usd
 from simulator.workload.trace import Trace
@@ -100,10 +100,11 @@ def _rates(design: Design, of: Measured, makespan_s: float) -> tuple[float, floa
     arrivals_s = (of.last_arrival_ns - of.first_arrival_ns) / 1e9
     if design.workload.concurrency is not None or of.requests < 2 or not arrivals_s:  # clients come when they are answered
         return makespan_s, 0.0
-    queueing_s = of.latency.queueing.mean_s
-    span_s = steady_span_s(of.requests, arrivals_s, makespan_s, queueing_s, of.latency.e2e.mean_s)
-    offered_s = arrivals_s * of.requests / (of.requests - 1)
-    return span_s, of.requests / offered_s - of.requests / max(min(offered_s + 2 * queueing_s, makespan_s), offered_s)
+    queueing_s, e2e_s = of.latency.queueing.mean_s, of.latency.e2e.mean_s
+    span_s = steady_span_s(of.requests, arrivals_s, makespan_s, queueing_s, e2e_s)
+    offered_s = offered_span_s(of.requests, arrivals_s)
+    served_s = max(min(offered_s + piled_s(queueing_s, e2e_s), makespan_s), offered_s)
+    return span_s, of.requests / offered_s - of.requests / served_s
 
 
 def _named(name: str, of: Statistics) -> dict[str, float]:
