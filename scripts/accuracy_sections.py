@@ -57,6 +57,13 @@ def sections(data: Path) -> list[Section]:
         Section("Scheduler", "validate_scheduler.py", ("oracle/vllm_scheduler",),
                 "Every decision of the vLLM v1 scheduler in recorded scenarios, replayed by both engines.",
                 "Anything but zero differences is a bug."),
+        Section("Engine defaults", "validate_defaults.py", ("oracle/vllm_defaults",),
+                "Limits by device and configuration fields that vLLM's own functions gave, and cases worked by hand from the "
+                "sources of vLLM, SGLang and TensorRT-LLM, against the engine records.", "Anything but zero is a bug."),
+        Section("KV pools in engine logs", "validate_kv_logs.py", ("data/published/kv_capacity_points.csv.gz",),
+                "KV memory by the engine's rule against what servers logged; vLLM from 0.9 on is judged.",
+                "What is left is what a profile run finds beside tensors: collectives' buffers on NVLink machines, and temporaries "
+                "of mixtures of experts and of a sorting sampler with a thousand sequences."),
         *runs,
         *replays,
         Section("Vidur's schedule", "validate_vidur.py", ("data/vidur",),
@@ -80,6 +87,17 @@ def sections(data: Path) -> list[Section]:
                 "left of two large numbers; and seven points of 1,000 output tokens, whose clients must have been fewer than "
                 "they say. TPOT is too low where prefills fill the steps: kernels calibrated in short bursts run below that "
                 "rate under a lasting load."),
+        Section("Serving points with a known harness", "validate_e2e.py", ("data/published/inferencemax_70b_fp8.csv.gz",),
+                "Llama-3.1-70B FP8 on H100 (vLLM) and H200 (TensorRT-LLM): lengths, clients, slots, budget and KV type as the file "
+                "says, engines by their records; nothing was settled on these points.",
+                "TensorRT-LLM comes out slow by a time that does not depend on the batch: it fuses quantisation into norms, "
+                "attention and the activation, and all-reduces into norms, which are counted as kernels of their own here. "
+                "vLLM comes out fast by a time per sequence."),
+        Section("Published measurements", "validate_published.py", ("data/published/points.csv.gz",),
+                "Serving systems as vendors and users published them, by source, engines by their records and the flags that the "
+                "pages quote. Sources whose engine is modern and known are judged by their signed medians.",
+                "GPUStack's bursts of a thousand requests go through one front end, which is not simulated, and pages of unknown "
+                "versions are run with the nearest record. TensorRT-LLM and SGLang are scheduled by vLLM's rules."),
         *operators,
         Section("Intervals over replicates", "validate_noise.py", (),
                 "Share of 95 % intervals over 3, 5 and 10 seeds that hold the mean of all seeds, for metrics of one design and for "

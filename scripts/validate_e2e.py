@@ -3,18 +3,19 @@
     python scripts/validate_e2e.py FILE [--json FILE]
 
 FILE: CSV (may be gzipped) with model, system, backend, isl, osl, batch (requests in flight per replica), tp, pp, ttft_ms,
-tpot_ms, and optionally gemm_q (number format, where it was recorded) and a peer's prediction aic_ttft_ms, aic_tpot_ms (empty:
-refused). A point is a closed loop: `batch` clients start at once, each asks `requests_per_client` times, and a request and
-its answer each take some milliseconds between client and engine; TTFT is the client's, means over all requests. How the
-frameworks were run: `e2e_frameworks.py`. Points that cannot be served are refused and counted. `settled` are the
-configurations on which constants of hosts were settled, `held_out` the others. Exits 1 when a bar is missed.
+tpot_ms, or the names that `e2e_formats.py` maps to these, and optionally gemm_q (number format, where it was recorded) and a
+peer's prediction aic_ttft_ms, aic_tpot_ms (empty: refused). A point is a closed loop: `batch` clients start at once, each asks
+several times, and a request and its answer each take some milliseconds between client and engine; TTFT is the client's, means
+over all requests. How it was run is read from harness columns where the file has them (its rows then begin with its name, and
+the engine is a record of configs/engines); else it is taken from `e2e_frameworks.py`. Points that cannot be served are refused
+and counted. `settled` are the configurations on which constants of hosts were settled, `held_out` the others, in files without
+harness columns. Exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,27 +24,23 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.closed_loop import answered, lengths
+from scripts.e2e_formats import Harness, harness_of, mapped, row_prefix
 from scripts.e2e_frameworks import FRAMEWORKS, Framework, budget, kv_blocks
+from scripts.published import record_of
 from scripts.report import Row, finish, json_option, row
 from scripts.shipped_hardware import of_system, preset
 from simulator.design.design import Design
 from simulator.design.load import resolve
 from simulator.devices.dram import peak_bandwidth_bytes_per_s
-from simulator.engine import engine
 from simulator.inputs.errors import InputError
 from simulator.model.memory import weight_bytes
 from simulator.prepare import violations
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import PricedDesign, price
 from simulator.recorded.vllm_run import preset_named
-from simulator.workload.trace import Trace
 
 TPOT_BAR, TTFT_BAR = 10.0, 25.0
-# HTTP, routing, chat template, tokenising a thousand tokens; and detokenising and streaming back: milliseconds each (our
-# estimate; nothing at hand measures it). Requests scatter around the mean (exponentially): clients that all take equally long
-# fall into step with one another for good and find their prompts in each other's way every time.
-ONE_WAY_NS = 5_000_000
-SEED = 0
 MAX_NUM_SEQS = 256
 EIGHT_BIT = {"weights": "fp8", "activations": "fp8", "kv": "fp8"}  # as NVIDIA's FP8 checkpoints ask for
 COLUMNS = ("model", "system", "backend", "isl", "osl", "batch", "tp", "pp", "ttft_ms", "tpot_ms")
@@ -67,27 +64,20 @@ def main(argv: list[str] | None = None) -> int:
             writer.writerow([*points[0], "sim_ttft_ms", "sim_tpot_ms"])
             writer.writerows([*p.values(), *("" if s is None else f"{v * 1e3:.3f}" for v in (s or ("", "")))]
                              for p, s in zip(points, predicted, strict=True))
-    settled, held_out = _settled(points)
-    groups = {"all": list(range(len(points))), "settled": settled, "held_out": held_out}
+    prefix = row_prefix(args.file, points)
+    groups = {"all": list(range(len(points)))}
+    if not prefix:  # constants were settled on files without harness columns
+        groups["settled"], groups["held_out"] = _settled(points)
     for i, p in enumerate(points):
         groups.setdefault(f"{p['system']}/{p['backend']}", []).append(i)
         groups.setdefault(f"{p['model'].rsplit('/', 1)[-1].lower()}/tp{p['tp']}", []).append(i)
-    rows = [r for name, members in groups.items() for r in _rows(name, members, points, predicted)]
+    rows = [r for name, members in groups.items() for r in _rows(prefix + name, members, points, predicted, judged=name == "all")]
     return finish(rows, args.json)
 
 
 def read_points(path: Path) -> list[dict[str, str]]:
     """The rows of the file. Raises InputError naming what is missing."""
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", newline="") as file:
-            points = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", file=str(path)) from error
-    if not points:
-        raise InputError("holds no points", file=str(path))
-    for name in COLUMNS:
-        if name not in points[0]:
-            raise InputError(f"has no column '{name}'", file=str(path))
+    points = mapped(path, COLUMNS)
     for p in points:
         if p["backend"] not in FRAMEWORKS:
             raise InputError(f"backend '{p['backend']}' is not known; known: {', '.join(FRAMEWORKS)}", file=str(path))
@@ -106,6 +96,10 @@ def predict_all(points: list[dict[str, str]]) -> list[tuple[float, float] | None
     found: list[tuple[float, float] | None] = []
     eight_bit = _eight_bit(points)
     for p in points:
+        harness = harness_of(p)
+        if harness is not None:
+            found.append(_with_harness(p, harness, priced, cache))
+            continue
         tokens = _budget(p)
         key = (p["system"], p["tp"], p["pp"], str(tokens), *_family(p))
         if key not in priced:
@@ -132,6 +126,27 @@ def _design(point: dict[str, str], tokens: int, *, eight_bit: bool) -> Design:
              "precision": EIGHT_BIT if eight_bit else {}, "workload": "chat-200"}
     blocks = kv_blocks(backend, resolve(plain))
     return resolve({**plain, "serving": {**plain["serving"], "num_gpu_blocks": blocks}})
+
+
+def _with_harness(point: dict[str, str], harness: Harness, priced: dict[tuple[str, ...], PricedDesign | None],
+                  cache: CostCache) -> tuple[float, float] | None:
+    """A point whose harness is known, served by the record of its engine."""
+    key = (point["model"], point["system"], point["backend"], point["tp"], point["pp"], repr(harness))
+    if key not in priced:
+        family = point["backend"]
+        eight = harness.weights == "fp8"
+        design = resolve({
+            "model": preset_named(point["model"], "models"), "hardware": of_system(point["system"]),
+            "engine": record_of(family, harness.version),
+            "parallelism": {"tensor": int(point["tp"]), "pipeline": int(point["pp"])},
+            "precision": {"weights": "fp8" if eight else "bf16", "activations": "fp8" if eight else "bf16", "kv": harness.kv},
+            "serving": {"max_num_seqs": harness.slots, "max_num_batched_tokens": harness.budget,
+                        "async_scheduling": harness.asynchronous}, "workload": "chat-200"})
+        missed = [v for v in violations(design) if v.name != "kv_fit"]
+        priced[key] = None if missed else price(design, cache)
+    ready = priced[key]
+    return None if ready is None else closed_loop(ready, int(point["isl"]), int(point["osl"]), int(point["batch"]),
+                                                  harness.requests_per_client, slots=harness.slots, lowest=harness.lowest)
 
 
 def _slots(framework: Framework, clients: int, eight_bit: bool) -> int:
@@ -165,29 +180,16 @@ def _eight_bit(points: list[dict[str, str]]) -> set[tuple[str, ...]]:
     return found
 
 
-def closed_loop(priced: PricedDesign, prompt: int, output: int, clients: int, each: int, *,
-                whole_prompts: bool = False, slots: int = MAX_NUM_SEQS) -> tuple[float, float] | None:
-    """Mean TTFT and TPOT in seconds of all requests as their clients see them; None where one does not fit.
-
-    When a client sends depends on the run itself: replayed with the sending times of the replay before until they agree.
-    Every replay is right for at least one more wave of requests, since nobody is answered before he has asked.
-    """
-    count = clients * each
+def closed_loop(priced: PricedDesign, prompt: int, output: int, clients: int, each: int, *, whole_prompts: bool = False,
+                slots: int = MAX_NUM_SEQS, lowest: float = 1.0) -> tuple[float, float] | None:
+    """Mean TTFT and TPOT in seconds of all requests as their clients see them; None where one does not fit. lowest: lengths are
+    uniform in that share of `prompt` and `output` up to them."""
     config = replace(priced.scheduler, max_num_seqs=slots)
     if whole_prompts and prompt + output <= config.max_num_batched_tokens:
         config = replace(config, enable_chunked_prefill=False, max_model_len=prompt + output)
-    lengths = np.full(count, prompt, np.int32), np.full(count, output, np.int32)
-    on_the_way = np.rint(np.random.default_rng(SEED).exponential(ONE_WAY_NS, count)).astype(np.int64)
-    sent, before = np.zeros(count, np.int64), None
-    while before is None or (sent != before).any():
-        result = engine.run(Trace(np.sort(sent + on_the_way), *lengths), config, priced.costs)
-        if (result.finish_ns < 0).any():
-            return None
-        before, sent = sent, np.zeros(count, np.int64)
-        sent[clients:] = np.sort(result.finish_ns)[: count - clients] + ONE_WAY_NS
-    # requests are alike and the order in which they arrive is not that in which they were sent: means need no pairs
-    ttft = (result.first_token_ns.mean() + ONE_WAY_NS - sent.mean()) / 1e9
-    return float(ttft), float((result.finish_ns - result.first_token_ns).mean()) / 1e9 / max(output - 1, 1)
+    count = clients * each
+    found = answered(priced.costs, config, lengths(prompt, lowest, count, 1), lengths(output, lowest, count, 2), clients)
+    return None if found is None else (found.ttft_s, found.tpot_s)
 
 
 def _settled(points: list[dict[str, str]]) -> tuple[list[int], list[int]]:
@@ -200,7 +202,8 @@ def _settled(points: list[dict[str, str]]) -> tuple[list[int], list[int]]:
     return halves
 
 
-def _rows(name: str, members: list[int], points: list[dict[str, str]], predicted: list[tuple[float, float] | None]) -> list[Row]:
+def _rows(name: str, members: list[int], points: list[dict[str, str]], predicted: list[tuple[float, float] | None], *,
+          judged: bool) -> list[Row]:
     rows = []
     for measure, at, bar in (("tpot", 1, TPOT_BAR), ("ttft", 0, TTFT_BAR)):
         served = [i for i in members if predicted[i] is not None]
@@ -208,7 +211,7 @@ def _rows(name: str, members: list[int], points: list[dict[str, str]], predicted
             continue
         real = np.array([float(points[i][f"{measure}_ms"]) for i in served])
         off = np.array([predicted[i][at] * 1e3 for i in served]) / real - 1  # type: ignore[index]
-        rows.append(row(f"{name}/{measure}_mape", float(np.abs(off).mean() * 100), "%", bar if name == "all" else None))
+        rows.append(row(f"{name}/{measure}_mape", float(np.abs(off).mean() * 100), "%", bar if judged else None))
         rows.append(row(f"{name}/{measure}_median", float(np.median(off) * 100)))
         peer = [(float(points[i][f"aic_{measure}_ms"]), float(points[i][f"{measure}_ms"])) for i in members
                 if points[i].get(f"aic_{measure}_ms")]

@@ -108,7 +108,7 @@ def steady(measured: Measured, cache: CostCache) -> tuple[float, float, float]:
     many = 40 if float(measured["avg_output_len"]) < 2000 else 12
     short, long = (simulate(design_of(measured, n), cache=cache).metrics for n in (many, 2 * many))
     joules, seconds = long["energy"] - short["energy"], long["makespan"] - short["makespan"]
-    tokens = long["output_throughput"] * long["makespan"] - short["output_throughput"] * short["makespan"]
+    tokens = long["energy"] / long["energy_per_token"] - short["energy"] / short["energy_per_token"]
     return joules / seconds, joules / tokens, long["itl_p50"] * 1e3
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.design.design import Design
+from simulator.design.engine_defaults.situation import capability
 from simulator.design.records.base import Record
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.serving import Serving
@@ -16,7 +17,17 @@ from simulator.devices.measured.parquet import content_hash
 
 def design_key(design: Design) -> str:
     """Content hash of everything that can change the result: labels and knobs without effect are left out."""
-    return hash_sections({section: section_text(section, getattr(design, section)) for section in Design.model_fields})
+    texts = {section: section_text(section, record) for section in Design.model_fields
+             if (record := getattr(design, section)) is not None}
+    return hash_sections(texts | engine_text(design))
+
+
+def engine_text(design: Design) -> dict[str, str]:
+    """The engine's part in the design's key, with the device's class that its rules ask for; none without an engine."""
+    if design.engine is None:
+        return {}
+    plain = {key: value for key, value in design.engine.to_plain().items() if key not in ("name", "source", "as_of")}
+    return {"engine": json.dumps([capability(design.hardware.name), plain], sort_keys=True, separators=(",", ":"))}
 
 
 def section_text(section: str, record: Record) -> str:

@@ -10,7 +10,7 @@ from simulator.devices.measured.table import OperatorTable
 from simulator.model.checks import split_violations
 from simulator.pricing import swap
 from simulator.pricing.cache import CostCache
-from simulator.pricing.kv_memory import KvMemory, predict
+from simulator.pricing.kv_memory import KvMemory, longest_sequence, memory_of
 from simulator.pricing.price import PricedDesign, price
 from simulator.result import Infeasible, Violation
 from simulator.scheduler.kv_blocks import blocks_for
@@ -35,13 +35,23 @@ def violations(design: Design) -> list[Violation]:
     return _checked(design)[0]
 
 
+def rejection(design: Design, rejected: int, requests: int) -> Violation | None:
+    """More rejected requests than the design allows; they would be left out of every latency."""
+    allowed = design.slo.allow_rejected or 0.0
+    if rejected <= allowed * requests:
+        return None
+    return Violation("rejected", rejected / requests - allowed,
+                     f"{rejected:,} of {requests:,} requests never fit the KV cache or max_model_len and are rejected; "
+                     "slo.allow_rejected says what share may be")
+
+
 def _checked(design: Design) -> tuple[list[Violation], KvMemory | None]:
     """What is missed, and the memory of one rank: None where the model does not split over the ranks."""
     parallelism = design.parallelism
     reasons = split_violations(design.model, parallelism.tensor, parallelism.pipeline, parallelism.expert_parallel)
     if reasons:
         return [Violation("model_split", 1.0, "; ".join(reasons))], None
-    memory = predict(design.model, design.precision, design.hardware, parallelism, design.serving)
+    memory = memory_of(design)
     return _memory_violations(design, memory) or _limit_violations(design, memory), memory
 
 
@@ -79,7 +89,7 @@ def _limit_violations(design: Design, memory: KvMemory) -> list[Violation]:
     if wanted != "auto" and wanted > positions:
         return [Violation("context_fit", wanted / positions - 1,
                           f"max_model_len {wanted} is above the model's {positions} positions")]
-    longest, budget = positions if wanted == "auto" else wanted, serving.max_num_batched_tokens
+    longest, budget = longest_sequence(design, memory), serving.max_num_batched_tokens
     if not serving.enable_chunked_prefill and budget < longest:
         return [Violation("token_budget", longest / budget - 1,
                           f"without chunked prefill max_num_batched_tokens ({budget}) must cover max_model_len ({longest})")]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.design.design import Design
 from simulator.devices.measured.table import OperatorTable
 from simulator.engine import engine, reference
 from simulator.engine.result import with_arrivals
-from simulator.prepare import prepare
+from simulator.prepare import prepare, rejection
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Replica, Result, Violation
 from simulator.results import metric_plugins, order_statistics
 from simulator.results.breakdown import operator_totals
 from simulator.results.summary import summarise
+from simulator.scheduler.limits import served_outputs
 from simulator.workload.load import load_trace, split
 from simulator.workload.trace import Trace
 
@@ -33,7 +36,11 @@ def simulate(design: Design, *, cache: CostCache | None = None, trace: Trace | N
 
 def serve(design: Design, priced: PricedDesign, trace: Trace, *, log: bool = False, use_reference: bool = False,
           gaps: bool = True) -> Result:
-    """The second half of `simulate`, for a design that is priced already. Raises Infeasible where nothing fits."""
+    """The second half of `simulate`, for a design that is priced already. Raises Infeasible where nothing fits, or more requests
+    are rejected than the design allows."""
+    rejected = int(np.count_nonzero(served_outputs(trace, priced.scheduler) == 0))
+    if rejected < len(trace) and (too_many := rejection(design, rejected, len(trace))):
+        raise Infeasible([too_many])
     run_engine = reference.run if use_reference else engine.run
     runs = [(part, run_engine(part, priced.scheduler, priced.costs, log=log, gaps=gaps))
             for part in split(trace, design.parallelism.replicas)]

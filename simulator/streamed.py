@@ -16,7 +16,7 @@ from simulator.design.design import Design
 from simulator.engine.result import EngineResult
 from simulator.engine.stream import Stream
 from simulator.inputs.errors import InputError
-from simulator.prepare import prepare
+from simulator.prepare import prepare, rejection
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Replica, Result, Violation
@@ -60,6 +60,7 @@ def _served(design: Design, priced: PricedDesign, piece: int) -> Result:
     tally = Tally(design.slo.ttft_s, design.slo.tpot_s, design.slo.e2e_s)
     streams: list[Stream] = []
     starts_ns: list[int] = []
+    last_arrival_ns = 0
     requests = prompt_tokens = 0
     for trace, more in _with_more(pieces_of(design.workload, piece)):
         if not streams:
@@ -69,13 +70,17 @@ def _served(design: Design, priced: PricedDesign, piece: int) -> Result:
         for replica, stream in enumerate(streams):
             tally.add(stream.feed(_dealt(trace, (replica - requests) % len(streams), len(streams)), more=more))
         requests += len(trace)
+        last_arrival_ns = int(trace.arrival_ns[-1])
         prompt_tokens += int(trace.prompt_tokens.sum(dtype=np.int64))
     if not tally.finished:
         raise Infeasible([Violation("kv_fit", 1.0, "no request of the trace fits the KV cache or max_model_len")])
+    if too_many := rejection(design, requests - tally.finished, requests):
+        raise Infeasible([too_many])
     runs = [stream.result() for stream in streams]
     gap_counts = np.sum([run.gap_counts for run in runs if run.gap_counts is not None], axis=0)
     totals = RequestTotals(tally.latency(requests, gap_counts), requests, prompt_tokens, tally.prompt_tokens,
-                        tally.output_tokens, tally.cached_tokens, tally.preemptions, min(starts_ns), tally.last_finish_ns)
+                           tally.output_tokens, tally.cached_tokens, tally.preemptions, min(starts_ns), last_arrival_ns,
+                           tally.last_finish_ns)
     return _result(design, priced, totals, list(zip(starts_ns, runs, strict=True)))
 
 

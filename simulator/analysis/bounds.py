@@ -19,6 +19,7 @@ from simulator.pricing import grids
 from simulator.pricing.price import PricedDesign
 from simulator.results.latency import statistics
 from simulator.results.metrics import METRICS
+from simulator.results.steady import LIFETIMES, offered_span_s
 from simulator.silicon.money import cost_per_hour_usd
 from simulator.workload.load import split
 from simulator.workload.trace import Trace
@@ -57,6 +58,9 @@ def bounds(design: Design, priced: PricedDesign, trace: Trace, wanted: Collectio
         least = min(f.gap_ns for f in found) / 1e9 * HISTOGRAM
         result |= {f"itl_p{p}": (least, math.inf) for p in (50, 90, 95, 99)}
     span_s = _span_s(parts, found)
+    # rates are taken over the arrivals without the drain, but over so many lifetimes at least (simulator.results.steady)
+    settled_s = LIFETIMES * float((ttft + decode)[done].mean()) / 1e9 * EXACT
+    rated_s = min(span_s, max(_offered_s(trace, design), settled_s, 1e-9))
     prompts = np.concatenate([part.prompt_tokens for part in parts])
     targets = ((design.slo.ttft_s, ttft), (design.slo.tpot_s, np.where(outputs > 1, per_token, 0.0)),
                (design.slo.e2e_s, ttft + decode))
@@ -73,9 +77,9 @@ def bounds(design: Design, priced: PricedDesign, trace: Trace, wanted: Collectio
     energy_j = (design.parallelism.tensor * _joules(priced, found) + static_w * span_s) * EXACT
     hourly = cost_per_hour_usd(bill, devices, static_w * EXACT, design.costs)
     result |= {
-        "request_throughput": (0.0, count / span_s * up), "prompt_throughput": (0.0, float(prompts[done].sum()) / span_s * up),
-        "output_throughput": (0.0, tokens / span_s * up), "output_throughput_per_device": (0.0, tokens / span_s / devices * up),
-        "goodput": (0.0, met / span_s * up), "slo_attainment": (0.0, met / requests * up), "makespan": (span_s, math.inf),
+        "request_throughput": (0.0, count / rated_s), "prompt_throughput": (0.0, float(prompts[done].sum()) / rated_s),
+        "output_throughput": (0.0, tokens / rated_s), "output_throughput_per_device": (0.0, tokens / rated_s / devices),
+        "goodput": (0.0, met / rated_s), "slo_attainment": (0.0, met / requests * up), "makespan": (span_s, math.inf),
         "requests": (requests, requests), "rejected": (requests - count, requests - count),
         "preemptions": (0.0, math.inf if any(f.preempts for f in found) else 0.0),
         "steps": (float(sum(f.tokens for f in found) // scheduler.max_num_batched_tokens), math.inf),
@@ -87,7 +91,7 @@ def bounds(design: Design, priced: PricedDesign, trace: Trace, wanted: Collectio
         "power": (static_w * EXACT, math.inf), "devices": (float(devices),) * 2, "area": (bill.area_mm2,) * 2,
         "power_density": (bill.w_per_mm2,) * 2,
         "capital": (bill.capital_usd * devices,) * 2, "cost_per_hour": (hourly, math.inf),
-        "cost_per_million_tokens": (hourly / 3600 / (tokens / span_s) * 1e6 * EXACT, math.inf),
+        "cost_per_million_tokens": (hourly / 3600 / (tokens / rated_s) * 1e6 * EXACT, math.inf),
     }
     return result
 
@@ -115,6 +119,14 @@ def _span_s(parts: list[Trace], found: list[Floors]) -> float:
             alone = part.arrival_ns[done] + floor.ttft_ns[done] + floor.decode_ns[done]
             ends.append(max(float(alone.max()), float(part.arrival_ns[done][0]) + floor.work_ns) - start)
     return max(max(ends) / 1e9 * EXACT, 1e-9)
+
+
+def _offered_s(trace: Trace, design: Design) -> float:
+    """The time in which the requests come, as rates count it; endless where rates are taken over the makespan."""
+    arrivals_s = int(trace.arrival_ns[-1] - trace.arrival_ns[0]) / 1e9
+    if design.workload.concurrency is not None or len(trace) < 2 or not arrivals_s:
+        return math.inf
+    return offered_span_s(len(trace), arrivals_s)  # as the metrics have it, to the last bit: what keeps up ties
 
 
 def _joules(priced: PricedDesign, found: list[Floors]) -> float:

@@ -45,16 +45,16 @@ def shown(width: float) -> str:
 
 
 def mean_metrics(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of every metric over the replicates; exactly the value where all replicates have the same."""
+    """The mean of every metric that all replicates have; exactly the value where all replicates have the same."""
     if len(runs) == 1:
         return dict(runs[0])
     return {name: value if all(run[name] == value for run in runs) else float(np.mean([run[name] for run in runs]))
-            for name, value in runs[0].items()}
+            for name, value in runs[0].items() if all(name in run for run in runs)}
 
 
 def half_widths(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The half-width of every metric that differs between replicates, in the metric's unit; none that is not finite."""
     if len(runs) == 1:
         return {}
-    found = {name: half_width([run[name] for run in runs]) for name in runs[0]}
+    found = {name: half_width([run[name] for run in runs]) for name in runs[0] if all(name in run for run in runs)}
     return {name: width for name, width in found.items() if 0 < width < float("inf")}

@@ -26,12 +26,13 @@ from simulator.design.design import Design
 from simulator.engine import engine
 from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError, nearest
-from simulator.prepare import prepare
+from simulator.prepare import prepare, rejection
 from simulator.pricing.cache import CostCache
 from simulator.pricing.price import PricedDesign
 from simulator.result import Infeasible, Violation
 from simulator.results.metrics import METRICS
 from simulator.results.summary import latency_metrics
+from simulator.scheduler.limits import served_outputs
 from simulator.simulate import serve
 from simulator.workload.load import at_rate, load_trace, split
 from simulator.workload.replicates import replicates
@@ -74,6 +75,9 @@ class Target:
         """How far the worst metric is above its target: the logarithm of the ratio, <= 0 where all hold."""
         worst = -math.inf
         for name, limit in self.limits.items():
+            if name not in metrics:  # falls among rejected requests, or no request has such a latency
+                worst = max(worst, math.inf if metrics["rejected"] else -math.inf)
+                continue
             value = metrics[name]
             above, below = (limit, value) if name == ATTAINMENT else (value, limit)
             worst = max(worst, math.log(above / below) if above > 0 and below > 0 else math.inf if above > 0 else -math.inf)
@@ -134,6 +138,10 @@ def capacity(design: Design, target: Target, *, priced: PricedDesign | None = No
         traces = replicates(design.workload, load_trace(design.workload) if trace is None else trace, target.seeds)
     else:
         traces = list(drawn)
+    for requests in traces:
+        rejected = int(np.count_nonzero(served_outputs(requests, priced.scheduler) == 0))
+        if rejected < len(requests) and (too_many := rejection(design, rejected, len(requests))):
+            raise Infeasible([too_many])
     gaps = any(name.startswith("itl") for name in target.limits)
 
     def served(requests: Trace) -> list[tuple[Trace, EngineResult]]:
@@ -184,7 +192,7 @@ def _never(target: Target, metrics: Mapping[str, float]) -> Violation:
     name = max(target.limits, key=lambda n: Target({n: target.limits[n]}).excess(metrics))
     amount = min(math.expm1(Target({name: target.limits[name]}).excess(metrics)), 1e3)
     return Violation("slo_at_any_rate", max(amount, 1e-6),
-                     f"{name} is {metrics[name]:.4g} even at a thousandth of the throughput, the target is "
+                     f"{name} is {metrics.get(name, math.inf):.4g} even at a thousandth of the throughput, the target is "
                      f"{target.limits[name]:.4g}")
 
 

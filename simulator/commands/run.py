@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from simulator.analysis.confidence import half_widths, mean_metrics, shown
 from simulator.design.design import Design
+from simulator.design.engine_defaults.resolve import settings
 from simulator.design.load import load_design, parse_override
 from simulator.design.records.money import CostBasis
 from simulator.design.units import show_seconds
@@ -26,7 +28,10 @@ from simulator.silicon.money import BASIS_TEXT, BASIS_WORD
 from simulator.simulate import simulate
 from simulator.streamed import refusal, simulate_streamed, streams
 from simulator.workload.load import load_trace
+from simulator.workload.pieces import has_contents
 from simulator.workload.replicates import replicates
+
+SATURATED = 0.05  # share of the arriving requests that pile up, from which a run is called saturated
 
 
 def run_command(source: str, overrides: list[str], *, as_json: bool, requests_file: str | None, steps_file: str | None,
@@ -93,6 +98,7 @@ def _as_json(design: Design, result: Result, runs: list[dict[str, float]]) -> di
         "energy_by_component_j": result.energy_by_component_j(design),
         "cost_basis": design.costs.cost_basis,
         "capacity": result.kv_memory.__dict__,
+        **({"settings": [dataclasses.asdict(setting) for setting in settings(design)]} if design.engine is not None else {}),
         "design": design.to_plain(),
     }
 
@@ -105,12 +111,18 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
                   f"workload {design.workload.name}, {m['requests']:.0f} requests")
     if len(runs) > 1:
         console.print(f"means of {len(runs)} replicates; ± half of a 95 % confidence interval; operators of the first")
+    if m["backlog_growth"] > SATURATED * (m["request_throughput"] + m["backlog_growth"]):
+        console.print(f"[bold]saturated[/]: {m['backlog_growth']:.3g} requests/s pile up; latencies grow with the trace's length")
+    if m["rejected"]:
+        console.print(f"{m['rejected']:,.0f} requests are rejected; percentiles without a value fall among them")
+    if design.serving.enable_prefix_caching and not has_contents(design.workload):
+        console.print("prefix caching is on, but the trace has no contents: nothing can hit")
     if result.streamed:
         console.print(f"streamed: no request is kept; latency percentiles are read off histograms, within {100 * ERROR:.2f} % "
                       "(ITL 0.4 %)")
     latency = Table("latency", "mean", *(f"p{q}" for q in PERCENTILES), title_justify="left")
     for name in ("ttft", "tpot", "itl", "e2e", "queueing"):
-        if f"{name}_mean" in m:
+        if any(key.startswith(f"{name}_") for key in m):
             latency.add_row(name.upper() if name != "queueing" else name,
                             *(_seconds(f"{name}_{s}", m, widths) for s in ("mean", *(f"p{q}" for q in PERCENTILES))))
     console.print(latency)
@@ -127,18 +139,30 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
             main = ", ".join(f"{b} {s / op.seconds:.0%}" for b, s in sorted(op.by_bound_s.items(), key=lambda i: -i[1]))
             operators.add_row(op.name, op.device, show_seconds(op.seconds), f"{op.seconds / total:.1%}", main, op.fidelity)
     console.print(operators)
-    parts, seconds = result.energy_by_component_j(design), result.metrics["makespan"]
+    parts, seconds = result.energy_by_component_j(design), m["makespan"]
     drawn = ", ".join(f"{name} {joules / seconds:,.0f} W" for name, joules in parts.items() if joules)
-    tokens, requests = (result.metrics[name] * seconds for name in ("output_throughput", "request_throughput"))
-    console.print(f"power by component: {drawn}; {sum(parts.values()) / tokens:.3g} J a token, "
-                  f"{sum(parts.values()) / requests:.3g} J a request")
+    console.print(f"power by component: {drawn}; {m['energy_per_token']:.3g} J a token, {m['energy_per_request']:.3g} J a request")
     asked = " (the device has none: what a challenger would ask)" if result.bill.estimated else ""
     console.print(f"money: {BASIS_TEXT[result.bill.basis]}{asked}")
+    _print_settings(design, console)
     shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in result.bound_s.items())
     console.print(f"time by bound: {shares}")
 
 
+def _print_settings(design: Design, console: Console) -> None:
+    """Every effective setting and where it came from, for a design that names an engine."""
+    if design.engine is None:
+        return
+    table = Table("setting", "value", "from", title=f"{design.engine.name} ({design.engine.as_of})", title_justify="left")
+    for setting in settings(design):
+        value = str(setting.value).lower() if isinstance(setting.value, bool) else str(setting.value)
+        table.add_row(setting.key, value, setting.origin)
+    console.print(table)
+
+
 def _seconds(name: str, metrics: dict[str, float], widths: dict[str, float]) -> str:
+    if name not in metrics:
+        return "-"
     return show_seconds(metrics[name]) + (f" ± {show_seconds(float(f'{widths[name]:.2g}'))}" if name in widths else "")
 
 

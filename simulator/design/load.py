@@ -13,8 +13,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from simulator.design.design import CATALOGUE, Design
+from simulator.design.engine_defaults.resolve import resolved
 from simulator.design.huggingface.read import architecture_from_config, looks_like_config
 from simulator.design.records.base import Record
+from simulator.design.records.engine import EngineRecord
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture
 from simulator.design.records.money import Costs
@@ -24,6 +26,8 @@ from simulator.inputs.yaml_file import load_yaml, parse_yaml
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
+# What a design's `schema` pins: the engine of one that names none. A design without `schema` is of the first.
+SCHEMA_ENGINES: dict[int, str | None] = {1: None, 2: "vllm-0.32"}
 MAX_BASES = 10  # how deep `base:` may refer to entries that have a base themselves
 
 
@@ -38,7 +42,17 @@ def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> 
         raise InputError("expected a mapping with the sections of a design", file=str(path))
     if "parameters" in plain and "objectives" in plain:
         raise InputError(f"is a search space, not a design; sweep it with `python -m sweeper run {source}`", file=str(path))
-    return resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
+    design = resolve(apply_overrides(plain, overrides or {}), file=str(path), folder=path.parent)
+    for key in overrides or {}:
+        refuse_idle(key, design)
+    return design
+
+
+def refuse_idle(key: str, design: Design) -> None:
+    """Raises InputError for a key that changes nothing beside the design's engine."""
+    if design.engine is not None and (key == "hardware.host" or key.startswith("hardware.host.")):
+        raise InputError(f"has no effect with engine '{design.engine.name}', whose record has the host's times: set engine.host",
+                         key=key)
 
 
 def load_hardware(source: str, overrides: dict[str, Any]) -> Hardware:
@@ -58,6 +72,11 @@ def load_model(path: Path) -> Architecture:
         return Architecture.model_validate(plain)
     except ValidationError as error:
         raise as_input_error(error, Architecture, str(path)) from None
+
+
+def load_engine(source: str) -> EngineRecord:
+    """The engine record of that name or in that file. Raises InputError."""
+    return EngineRecord.model_validate(_expand_section("engine", source, None, None))
 
 
 def load_costs(source: str) -> Costs:
@@ -84,10 +103,22 @@ def expand(plain: dict[str, Any], *, file: str | None = None, folder: Path | Non
             based = isinstance(value, dict) and "base" not in value and isinstance(expanded.get(section), dict)
             expanded[section] = merge(expanded[section], value) if based else value
         plain = expanded
+    plain = _with_engine(plain, file)
     result = {section: expand_section(section, value, file=file, folder=folder) for section, value in plain.items()}
     if "costs" not in result:
         result["costs"] = _expand_section("costs", "default", None, None)
     return result
+
+
+def _with_engine(plain: dict[str, Any], file: str | None) -> dict[str, Any]:
+    """`plain` with the engine that its `schema` pins, unless it names one."""
+    version = plain.pop("schema", 1)
+    if version not in SCHEMA_ENGINES or isinstance(version, bool):
+        known = ", ".join(map(str, SCHEMA_ENGINES))
+        raise InputError(f"{version!r} is not a schema of designs; known: {known} (2 takes its defaults from "
+                         f"'engine: {SCHEMA_ENGINES[2]}', 1 or none names no engine)", file=file, key="schema")
+    pinned = SCHEMA_ENGINES[version]
+    return plain if pinned is None or plain.get("engine") is not None else {**plain, "engine": pinned}
 
 
 def expand_section(section: str, value: Any, *, file: str | None = None, folder: Path | None = None) -> Any:
@@ -98,18 +129,26 @@ def expand_section(section: str, value: Any, *, file: str | None = None, folder:
 def validate(plain: dict[str, Any], *, file: str | None = None) -> Design:
     """The Design in expanded plain data; raises InputError for the first thing that is wrong."""
     try:
-        return Design.model_validate(plain)
+        return resolved(Design.model_validate(plain))
     except ValidationError as error:
         raise as_input_error(error, Design, file) from None
+    except InputError as error:
+        raise error.within(file=file) from None
 
 
 def validate_section(section: str, plain: dict[str, Any], *, file: str | None = None) -> Record:
     """The record of one section in expanded plain data. Raises InputError with the key as the whole design has it."""
-    record = typing.cast("type[Record]", Design.model_fields[section].annotation)
+    record = section_record(section)
     try:
         return record.model_validate(plain)
     except ValidationError as error:
         raise as_input_error(error, record, file, section) from None
+
+
+def section_record(section: str) -> type[Record]:
+    """The record class of a section."""
+    found = next(part for part in _members(Design.model_fields[section].annotation) if part is not type(None))
+    return typing.cast("type[Record]", found)
 
 
 def apply_overrides(plain: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -288,7 +327,9 @@ def _load_entry_cached(section: str, path: Path, _changed_ns: tuple[int, int], d
     result = _expand_section(section, plain, str(path), path.parent, depth + 1)
     if section in ("model", "hardware", "workload"):
         result.setdefault("name", path.stem)
-    record = typing.cast("type[BaseModel]", Design.model_fields[section].annotation)
+    if section == "engine":
+        result["name"] = path.stem
+    record = section_record(section)
     try:  # checked here, so that the error names the file that holds the mistake
         record.model_validate(result)
     except ValidationError as error:

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from simulator.design.load import SCHEMA_ENGINES
+from simulator.design.records.engine import EngineRecord
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture, Precision
 from simulator.design.records.money import Costs
@@ -16,7 +18,7 @@ from simulator.design.records.serving import Parallelism, Serving, Slo
 from simulator.design.records.workload import Workload
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-NAMED: dict[str, type[BaseModel]] = {"model": Architecture, "hardware": Hardware, "serving": Serving,
+NAMED: dict[str, type[BaseModel]] = {"model": Architecture, "hardware": Hardware, "engine": EngineRecord, "serving": Serving,
                                      "workload": Workload, "costs": Costs}
 SECTIONS: dict[str, type[BaseModel]] = {**NAMED, "precision": Precision, "parallelism": Parallelism, "slo": Slo}
 
@@ -48,7 +50,8 @@ def design_part(definitions: Schema) -> Schema:
             options.append({"type": "object", **_CONFIG, "description": "a Hugging Face config.json"})
         sections[name] = {"anyOf": options}
     base = {"type": "string", "description": "a design to start from"}
-    return {"type": "object", "properties": {"base": base, **sections}, "additionalProperties": False}
+    version = {"enum": list(SCHEMA_ENGINES), "description": "which engine a design without `engine` takes: 2, vllm-0.32; 1, none"}
+    return {"type": "object", "properties": {"base": base, "schema": version, **sections}, "additionalProperties": False}
 
 
 def section_part(section: str) -> Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulator.design.records.hardware import Memory
+from simulator.design.records.memory import STACK_BYTES
 from simulator.silicon.energy import HBM_PJ_PER_BIT
 
 GB = 1e9
@@ -44,26 +45,26 @@ _HBM3_REFRESH = "AttAcc HBM3-PIM.cpp:309-335 (8 Gb: 350 ns; authors scaled HBM2:
 _GDDR_REFRESH = "DRAM-class assumption: 120 ns per 1.9 us refresh command (JESD250-class parts; not checked)"
 
 PRESETS: dict[str, Dram] = {
-    "HBM2": Dram(1024, 2.4e9, 16 * GIB, 8, 260e-9, 3.9e-6, HBM_PJ_PER_BIT,
+    "HBM2": Dram(1024, 2.4e9, STACK_BYTES["HBM2"], 8, 260e-9, 3.9e-6, HBM_PJ_PER_BIT,
                  "JEDEC JESD235B announcement: 1024 pins, 2.4 Gb/s, 307 GB/s",
                  "DRAMsim3 HBM2_8Gb_x128.ini: tRFC 260 ns, tREFI 3.9 us"),
-    "HBM2E": Dram(1024, 3.2e9, 16 * GIB, 8, 350e-9, 3.9e-6, HBM_PJ_PER_BIT,
+    "HBM2E": Dram(1024, 3.2e9, STACK_BYTES["HBM2E"], 8, 350e-9, 3.9e-6, HBM_PJ_PER_BIT,
                   "vendor tables: 3.2 Gb/s, 410 GB/s, 16 GB (MI250: 8 stacks, 3.28 TB/s)",
                   "tRFC 350 ns as AttAcc HBM3-PIM.cpp:309-312 at 8 Gb; tREFI as HBM2"),
-    "HBM3": Dram(1024, 5.2e9, 16 * GIB, 16, 350e-9, 3.9e-6, HBM_PJ_PER_BIT,
+    "HBM3": Dram(1024, 5.2e9, STACK_BYTES["HBM3"], 16, 350e-9, 3.9e-6, HBM_PJ_PER_BIT,
                  "as shipped: 5.2 Gb/s, 665 GB/s a stack (H100: 5 stacks, 80 GB, 3.35 TB/s); JESD238 allows 6.4",
                  _HBM3_REFRESH),
-    "HBM3E": Dram(1024, 8.0e9, 24 * GIB, 16, 350e-9, 3.9e-6, HBM_PJ_PER_BIT,
+    "HBM3E": Dram(1024, 8.0e9, STACK_BYTES["HBM3E"], 16, 350e-9, 3.9e-6, HBM_PJ_PER_BIT,
                   "as shipped: 8 Gb/s, 1.02 TB/s, 24 GB a stack (B200: 8 stacks, 8 TB/s); parts to 9.6 exist",
                   _HBM3_REFRESH),
-    "GDDR6": Dram(32, 16e9, 2 * GIB, 2, 120e-9, 1.9e-6, 7.5,
+    "GDDR6": Dram(32, 16e9, STACK_BYTES["GDDR6"], 2, 120e-9, 1.9e-6, 7.5,
                   "JESD250: 32 pins in 2 channels, 16 Gb/s, 64 GB/s; 7.5 pJ/bit vendor claim", _GDDR_REFRESH),
-    "GDDR6X": Dram(32, 21e9, 2 * GIB, 2, 120e-9, 1.9e-6, 7.25,
+    "GDDR6X": Dram(32, 21e9, STACK_BYTES["GDDR6X"], 2, 120e-9, 1.9e-6, 7.25,
                    "Micron: PAM4, 21 Gb/s (RTX 4090: 12 devices, 1,008 GB/s); 7.25 pJ/bit vendor claim", _GDDR_REFRESH),
-    "GDDR7": Dram(32, 28e9, 3 * GIB, 4, 120e-9, 1.9e-6, 4.5,
+    "GDDR7": Dram(32, 28e9, STACK_BYTES["GDDR7"], 4, 120e-9, 1.9e-6, 4.5,
                   "JESD239: PAM3, 28 Gb/s, 24 Gb devices (RTX PRO 6000: 1,792 GB/s); 4.5 pJ/bit vendor claim",
                   _GDDR_REFRESH),
-    "LPDDR5": Dram(64, 6.4e9, 16 * GIB, 4, 280e-9, 3.9e-6, 4.0,
+    "LPDDR5": Dram(64, 6.4e9, STACK_BYTES["LPDDR5"], 4, 280e-9, 3.9e-6, 4.0,
                    "JESD209-5: 6.4 Gb/s, x64 package of four x16 channels, 51.2 GB/s; 4 pJ/bit vendor claim",
                    "JESD209-5-class: tRFCab 280 ns at 8 Gb, tREFI 3.9 us (not checked)"),
     # on the die: sizes are the design's; 0.5 pJ/bit as 0.117 x (512 MiB / 8 KiB)^0.13 (`simulator.silicon.energy`)

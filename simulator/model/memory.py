@@ -23,10 +23,12 @@ from simulator.model.layers import STREAM_BYTES
 from simulator.model.parts import MatrixPart, layer_parts, model_parts, norm_parameters
 from simulator.model.sharding import shard, stage_layers
 
-# Bytes alive per logit when vLLM sizes its memory: 16-bit logits 2 and their fp32 copy 4 (v1/sample/sampler.py). Sorted
-# copies for top-k and top-p would be 20 more, but recorded capacities leave no room for them (scripts/validate_serving.py:
-# on an RTX A6000 the capacity at budgets 2,048 and 8,192 differs by exactly the MLP's buffers).
+# Bytes alive per logit when vLLM sizes its memory: 16-bit logits 2 and their fp32 copy 4 (v1/sample/sampler.py). Capacities
+# recorded with 0.19, whose Triton kernel masks in place, leave no room for more (scripts/validate_serving.py: on an RTX A6000
+# the capacity at budgets 2,048 and 8,192 differs by exactly the MLP's buffers).
 SAMPLER_BYTES_PER_LOGIT = 6
+# Versions that sort for top-k and top-p hold sorted values 4, their indices 8, probabilities and running sums 8 as well.
+SORTING_SAMPLER_BYTES_PER_LOGIT = 26
 
 _QUANTISED: tuple[PartName, ...] = ("attention", "attention_output", "mlp", "experts", "shared_experts")
 
@@ -89,15 +91,15 @@ def kv_bytes_per_token(arch: Architecture, precision: Precision, tensor: int, la
 
 
 def activation_bytes(arch: Architecture, tensor: int, tokens: int, sequences: int, *, data: int = 1,
-                     expert_parallel: bool = False) -> float:
+                     expert_parallel: bool = False, logit_bytes: int = SAMPLER_BYTES_PER_LOGIT) -> float:
     """Peak bytes of temporaries in a step of `tokens` new tokens in `sequences` sequences, on one rank. data: engines that
-    share the experts, whose rows are gathered on every rank.
+    share the experts, whose rows are gathered on every rank. logit_bytes: alive per logit while sampling.
 
     The larger of a block (residual and hidden states with the widest pair of live buffers) and of sampling (gathered
     16-bit logits and their fp32 copy of every sequence, with the hidden states; probabilities overwrite the copy).
     """
     part = shard(arch, tensor)
-    logits = sequences * part.vocab * tensor * SAMPLER_BYTES_PER_LOGIT
+    logits = sequences * part.vocab * tensor * logit_bytes
     if arch.layer_types is not None:
         widest = max(_row_elements(kind, arch.hidden, tensor, data, expert_parallel) for kind in arch.layer_types)
         return float(max(tokens * (2 * arch.hidden + widest), 2 * tokens * arch.hidden + logits / STREAM_BYTES) * STREAM_BYTES)

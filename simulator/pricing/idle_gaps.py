@@ -9,10 +9,9 @@ Graphs", CUDA 12.6). Both read in documents that quote the posts, not in the pos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from simulator.design.engine_defaults.graphs import GraphCover
 from simulator.devices.device import Bound, Fidelity
 from simulator.devices.measured.table import OperatorTable
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator
@@ -23,15 +22,15 @@ GRAPH_GAP_S = (3.4 - 2.9) * 1e-6
 STREAM_GAP_S = (3.8 - 2.9) * 1e-6
 
 
-def kernel_gaps(ops: list[NamedOperator], table: OperatorTable, sizes: Sequence[int], knots: np.ndarray) -> list[Curve]:
+def kernel_gaps(ops: list[NamedOperator], table: OperatorTable, graphs: GraphCover, knots: np.ndarray) -> list[Curve]:
     """The gaps of a decoder block as an operator of its own, at the row counts `knots`; none where the table's times hold
-    them. One kernel per operator (both attention operators share one); batches up to the largest of the captured `sizes`
-    run from a graph. Collectives carry their own launch."""
+    them. One kernel per operator (both attention operators share one); batches that `graphs` cover
+    run from one. Collectives carry their own launch."""
     if table.meta.get("time") != "CUDA kernels":
         return []
     block = [op for op in ops if op.part in ("before", "attention", "after", "gathered")
              and not isinstance(op.operator, Collective | DecodeAttention)]
-    gap_s = np.where(graphless(knots.astype(np.int64), sizes), STREAM_GAP_S, GRAPH_GAP_S)
+    gap_s = np.where(graphless(knots.astype(np.int64), graphs), STREAM_GAP_S, GRAPH_GAP_S)
     layers = max(op.repeats for op in block)
     seconds = gap_s * sum(op.repeats for op in block) / layers
     return [Curve("kernel_gaps", "before", layers, seconds, np.zeros(len(knots)),

@@ -1,7 +1,7 @@
 """The number of KV blocks that fit: predicted from memory, weights, activation peak and the utilisation limit.
 
-As vLLM v1 sizes its cache (vllm/v1/worker/gpu_worker.py, init_device and determine_available_memory; utils/mem_utils.py,
-memory_profiling):
+As the design's engine sizes its cache. vLLM v1 (vllm/v1/worker/gpu_worker.py, init_device and determine_available_memory;
+utils/mem_utils.py, memory_profiling):
 
     KV = gpu_memory_utilization x memory that CUDA reports
          - weights                              (model.memory.weight_bytes)
@@ -9,6 +9,9 @@ memory_profiling):
                                                 (model.memory.activation_bytes)
          - growth of what is outside the tensors since the snapshot at start: CUDA_PROCESS_BYTES, COMMUNICATOR_BYTES
          - estimate of the CUDA graphs          (since 0.19; GRAPH_LAYER_BYTES)
+
+SGLang measures nothing: KV = fraction x memory that is free before loading - weights. TensorRT-LLM takes a fraction of what is
+free after loading and a dummy step. A connector's buffers, where the engine's record gives them, come out of any.
 
 The snapshot is taken with the CUDA context and, in a group, NCCL's communicators in place, so these are not in the growth.
 What is left of it was found on two machines, a hundredth of a large card's memory: on cards of 80 GB and more an error of all
@@ -19,16 +22,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.design.design import Design
+from simulator.design.engine_defaults.graphs import GraphCover
+from simulator.design.records.engine import EngineRecord
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture, Precision
 from simulator.design.records.serving import Parallelism, Serving
 from simulator.devices.dram import capacity_bytes, stack_capacity_bytes
 from simulator.model.caches import layer_caches
 from simulator.model.layer_types import in_order
-from simulator.model.memory import activation_bytes, kv_bytes_per_token, weight_bytes
+from simulator.model.memory import (
+    SAMPLER_BYTES_PER_LOGIT,
+    SORTING_SAMPLER_BYTES_PER_LOGIT,
+    activation_bytes,
+    kv_bytes_per_token,
+    weight_bytes,
+)
 from simulator.model.sharding import stage_layers
 from simulator.pricing import kv_groups
-from simulator.pricing.cuda_graphs import capture_sizes
+from simulator.pricing.cuda_graphs import capture_sizes, cover_of
 
 # What a CUDA process holds in addition to its tensors once a step has run: kernel modules loaded on first use (lazy loading),
 # cuBLAS workspaces, allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B
@@ -55,21 +67,40 @@ class KvMemory:
     num_gpu_blocks: int  # as vLLM counts them (the null block included); <= 1 where nothing fits
 
 
-def predict(arch: Architecture, precision: Precision, hardware: Hardware, parallelism: Parallelism,
-            serving: Serving, data: int = 1) -> KvMemory:
-    """The memory of a design. The KV cache goes to dedicated PIM stacks if present, else to the memory that holds the weights.
-    data: engines that share one set of experts; the capacity is one engine's."""
+def memory_of(design: Design, data: int = 1) -> KvMemory:
+    """The memory of a design by its engine's rule. data: engines that share one set of experts; the capacity is one engine's."""
+    return predict(design.model, design.precision, design.hardware, design.parallelism, design.serving, data,
+                   engine=design.engine, graphs=cover_of(design))
+
+
+def predict(arch: Architecture, precision: Precision, hardware: Hardware, parallelism: Parallelism, serving: Serving,
+            data: int = 1, *, engine: EngineRecord | None = None, graphs: GraphCover | None = None) -> KvMemory:
+    """As `memory_of`, of the parts of a design. The KV cache goes to dedicated PIM stacks if present, else to the memory that
+    holds the weights. engine: None, vLLM's rule with its graphs charged. graphs: None, vLLM's sizes."""
     layers = stage_layers(arch.layers, parallelism.pipeline)
     first = 0
-    memory = capacity_bytes(hardware.memory) * serving.memory_utilization
+    rule = "measured_of_total" if engine is None else engine.kv.rule
+    device = capacity_bytes(hardware.memory)
+    memory = device * serving.memory_utilization
     activation = activation_bytes(arch, parallelism.tensor, serving.max_num_batched_tokens, serving.max_num_seqs, data=data,
-                                  expert_parallel=parallelism.expert_parallel)
+                                  expert_parallel=parallelism.expert_parallel, logit_bytes=_logit_bytes(engine))
     worst: KvMemory | None = None
     weights_of = weight_bytes(arch, precision, parallelism.tensor, parallelism.pipeline, data)
-    reserve = _reserve_bytes(arch, hardware, parallelism, serving, data)
+    if graphs is None:
+        sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
+        graphs = GraphCover(sizes)
+    reserve = _process_bytes(hardware, parallelism, data)
+    if rule == "measured_of_total" and (engine is None or engine.kv.graphs_charged) and hardware.gpu is not None:
+        reserve += _graph_bytes(arch, parallelism, serving, graphs)
+    if engine is not None and engine.transfer.buffer_bytes is not None:
+        reserve += engine.transfer.buffer_bytes
     for count, weights in zip(layers, weights_of, strict=True):
         if hardware.added_stacks == 0:
-            room = memory - weights - activation - reserve
+            room = {
+                "measured_of_total": memory - weights - activation - reserve,
+                "fraction_of_free_before_load": (device - reserve) * serving.memory_utilization - weights,
+                "fraction_of_free_after_load": (device - weights - activation - reserve) * serving.memory_utilization,
+            }[rule]
         else:
             room = hardware.added_stacks * stack_capacity_bytes(hardware.pim.kind) * serving.memory_utilization
         block = _block_bytes(arch, precision, parallelism, serving, first, count)
@@ -107,14 +138,35 @@ def _block_bytes(arch: Architecture, precision: Precision, parallelism: Parallel
     return float(found.bytes_per_block)
 
 
-def _reserve_bytes(arch: Architecture, hardware: Hardware, parallelism: Parallelism, serving: Serving, data: int) -> float:
+def longest_sequence(design: Design, memory: KvMemory) -> int:
+    """max_model_len that the design's engine starts with: where it is `auto`, the model's positions or, with an engine, what of
+    them fits the cache (and the token budget, where prompts are run whole). 0 where no block fits."""
+    serving = design.serving
+    if serving.max_model_len != "auto":
+        return serving.max_model_len
+    if design.engine is None:
+        return design.model.max_positions
+    longest = fitting_sequence(design, memory)
+    return longest if serving.enable_chunked_prefill else min(longest, serving.max_num_batched_tokens)
+
+
+def fitting_sequence(design: Design, memory: KvMemory) -> int:
+    """Tokens of the longest sequence that an otherwise empty cache holds, no longer than the model's positions."""
+    return min(design.model.max_positions, max(memory.num_gpu_blocks - 1, 0) * design.serving.block_size)
+
+
+def _logit_bytes(engine: EngineRecord | None) -> int:
+    sorts = engine is not None and engine.sampling.top_k_p == "sort"
+    return SORTING_SAMPLER_BYTES_PER_LOGIT if sorts else SAMPLER_BYTES_PER_LOGIT
+
+
+def _process_bytes(hardware: Hardware, parallelism: Parallelism, data: int) -> float:
     if hardware.gpu is None:
         return 0.0
-    reserve = CUDA_PROCESS_BYTES
-    if parallelism.tensor * parallelism.pipeline * data > 1:
-        reserve += COMMUNICATOR_BYTES
-    if serving.cuda_graphs:
-        piecewise = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens)
-        full = [size for size in piecewise if size <= serving.max_num_seqs]
-        reserve += (len(piecewise) + len(full)) * GRAPH_LAYER_BYTES * arch.layers / parallelism.pipeline
-    return reserve
+    return CUDA_PROCESS_BYTES + (COMMUNICATOR_BYTES if parallelism.tensor * parallelism.pipeline * data > 1 else 0.0)
+
+
+def _graph_bytes(arch: Architecture, parallelism: Parallelism, serving: Serving, graphs: GraphCover) -> float:
+    """Of piecewise graphs of every size, and full ones of the sizes that decodes alone can have."""
+    full = [size for size in graphs.sizes if size <= serving.max_num_seqs]
+    return (len(graphs.sizes) + len(full)) * GRAPH_LAYER_BYTES * arch.layers / parallelism.pipeline

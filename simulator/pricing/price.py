@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.design.design import Design
+from simulator.design.engine_defaults.graphs import GraphCover
+from simulator.design.engine_defaults.host import host_of
 from simulator.devices.build import Devices, build
 from simulator.devices.device import Device
 from simulator.devices.measured import parquet
@@ -26,7 +27,7 @@ from simulator.model.sharding import stage_layers
 from simulator.pricing import grids, kv_memory, step_tables, swap
 from simulator.pricing.attention_launch import split_off_launch
 from simulator.pricing.cache import CostCache
-from simulator.pricing.cuda_graphs import capture_sizes
+from simulator.pricing.cuda_graphs import cover_of
 from simulator.pricing.curves import Curve, RowCurves, price_all, row_curves
 from simulator.pricing.idle_gaps import kernel_gaps
 from simulator.pricing.kv_memory import KvMemory
@@ -82,23 +83,23 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None, 
     `prices.gathered_ns` has them (see `engine.lockstep`). memory: the design's, where it was predicted already.
     """
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
-    sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
+    graphs = cover_of(design)
     if table is None and hardware.tables is None and data == 1:
         rows, sequences = serving.max_num_batched_tokens, serving.max_num_seqs
         reach = (len(grids.row_knots(rows)), len(grids.row_knots(max(rows, sequences))), len(grids.batch_knots(sequences)))
         prices = cache.shared((arch, design.precision, hardware, parallelism, design.costs), reach,
-                              lambda: _operator_prices(design, cache, None, sizes))
+                              lambda: _operator_prices(design, cache, None, graphs))
     else:  # gaps between kernels and mixed batches depend on the limits as well
-        prices = _operator_prices(design, cache, table, sizes, data)
-    memory = memory or kv_memory.predict(arch, design.precision, hardware, parallelism, serving, data)
-    costs = step_tables.step_costs(prices.sums, hardware, stage_layers(arch.layers, parallelism.pipeline),
+        prices = _operator_prices(design, cache, table, graphs, data)
+    memory = memory or kv_memory.memory_of(design, data)
+    costs = step_tables.step_costs(prices.sums, hardware, stage_layers(arch.layers, parallelism.pipeline), host_of(design),
                                    serving.max_num_batched_tokens, serving.max_num_seqs, prices.channels, extras=prices.extras,
-                                   capture_sizes=sizes,
+                                   graphs=graphs,
                                    swap_block_s=swap.block_s(arch, design.precision, hardware, parallelism, serving))
-    return PricedDesign(costs, _scheduler(design, memory.num_gpu_blocks), prices, memory)
+    return PricedDesign(costs, _scheduler(design, memory), prices, memory)
 
 
-def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | None, sizes: Sequence[int],
+def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | None, graphs: GraphCover,
                      data: int = 1) -> OperatorPrices:
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     max_tokens, max_sequences = serving.max_num_batched_tokens * data, serving.max_num_seqs
@@ -115,7 +116,7 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     launch_s = devices.attention_launch_s if extras is None else extras.launch_s
     curves = split_off_launch(curves, launch_s, max_tokens)
     if table is not None:
-        curves += kernel_gaps(ops, table, sizes, grids.row_knots(max_tokens))
+        curves += kernel_gaps(ops, table, graphs, grids.row_knots(max_tokens))
     decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
     channels = devices.channel_costs(decode) if devices.channel_costs is not None else None
     beside = None
@@ -134,12 +135,12 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
                           bill(hardware, design.costs), gathered)
 
 
-def _scheduler(design: Design, num_gpu_blocks: int) -> SchedulerConfig:
+def _scheduler(design: Design, memory: KvMemory) -> SchedulerConfig:
     serving = design.serving
-    longest = design.model.max_positions if serving.max_model_len == "auto" else serving.max_model_len
     return SchedulerConfig(
         max_num_seqs=serving.max_num_seqs, max_num_batched_tokens=serving.max_num_batched_tokens,
-        block_size=serving.block_size, num_gpu_blocks=num_gpu_blocks, max_model_len=longest,
+        block_size=serving.block_size, num_gpu_blocks=memory.num_gpu_blocks,
+        max_model_len=kv_memory.longest_sequence(design, memory),
         enable_chunked_prefill=serving.enable_chunked_prefill, enable_prefix_caching=serving.enable_prefix_caching,
         long_prefill_token_threshold=serving.long_prefill_token_threshold, policy=serving.policy,
         async_scheduling=serving.async_scheduling, preemption=serving.preemption,

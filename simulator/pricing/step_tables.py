@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.design.records.hardware import Hardware
+from simulator.design.engine_defaults.graphs import GraphCover
+from simulator.design.records.hardware import Hardware, Host
 from simulator.devices.measured.attention import AttentionExtras
 from simulator.pricing import grids
 from simulator.pricing.cuda_graphs import exposed_launches_ns, padded
@@ -19,6 +20,7 @@ from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCo
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 T = TypeVar("T")
+NO_GRAPHS = GraphCover()
 
 
 @dataclass(frozen=True)
@@ -49,32 +51,31 @@ def sums(curves: list[Curve], rows: Float64, beside: list[Curve] | None) -> Sums
                 _sum(curves, "head", rows), _attention(curves, decode=True), prefill.seconds * prefill.repeats * 1e9)
 
 
-def step_costs(sums: Sums, hardware: Hardware, stage_layers: Sequence[int], max_tokens: int, max_sequences: int,
-               channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
-               capture_sizes: Sequence[int] = (), swap_block_s: float = 0.0) -> StepCosts:
+def step_costs(sums: Sums, hardware: Hardware, stage_layers: Sequence[int], host: Host, max_tokens: int,
+               max_sequences: int, channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
+               graphs: GraphCover = NO_GRAPHS, swap_block_s: float = 0.0) -> StepCosts:
     """The step tables of a design.
 
-    stage_layers: decoder blocks of each pipeline stage. channels: (count, seconds per request, seconds per context token)
-    of one layer, where PIM keeps whole requests on channels. extras: what measured tables say about mixed and uneven
-    batches. capture_sizes: CUDA graph sizes that rows are padded to. Times of operators are summed before they are
+    host: its engine's times. stage_layers: decoder blocks of each pipeline stage. channels: (count, seconds per request,
+    seconds per context token) of one layer, where PIM keeps whole requests on channels. extras: what measured tables say about
+    mixed and uneven batches. graphs: CUDA graph sizes that rows are padded to. Times of operators are summed before they are
     rounded to ns.
     """
     layers = sum(stage_layers)
     stages = len(stage_layers)
-    host = hardware.host
     overlap = _overlap(hardware)
     mixed = _beside(extras, layers)
-    by_tokens = _kept(sums, (stages, max_tokens, *capture_sizes), lambda: _by_tokens(sums, stages, max_tokens, capture_sizes))
+    by_tokens = _kept(sums, (stages, max_tokens, graphs), lambda: _by_tokens(sums, stages, max_tokens, graphs))
     stage_tokens = by_tokens.stage_ns
     if host.graphless_layer_s:
-        stage_tokens = stage_tokens + exposed_launches_ns(by_tokens.linear_ns, stage_layers, host.graphless_layer_s, capture_sizes)
+        stage_tokens = stage_tokens + exposed_launches_ns(by_tokens.linear_ns, stage_layers, host.graphless_layer_s, graphs)
     stage_sequences = np.zeros((stages, max_sequences + 1), dtype=np.int64)
     stage_sequences[-1] = _kept(sums, ("head", max_sequences), lambda: _dense(
         sums.rows, sums.head, np.arange(max_sequences + 1, dtype=float)))
     stage_sequences[0, 1:] += _ns(host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1))
     half_before = half_after = None
     if overlap in (INTERLEAVED, BEST):
-        half_before, half_after = _kept(sums, ("halves", max_tokens, *capture_sizes), lambda: [
+        half_before, half_after = _kept(sums, ("halves", max_tokens, graphs), lambda: [
             _dense(sums.rows, half, by_tokens.rows / 2) for half in (sums.half_before, sums.half_after)])
     return StepCosts(
         linear_ns=by_tokens.linear_ns,
@@ -107,8 +108,8 @@ class _ByTokens:
     stage_ns: Int64  # [stages, tokens]
 
 
-def _by_tokens(sums: Sums, stages: int, max_tokens: int, capture_sizes: Sequence[int]) -> _ByTokens:
-    tokens = padded(np.arange(max_tokens + 1), capture_sizes)
+def _by_tokens(sums: Sums, stages: int, max_tokens: int, graphs: GraphCover) -> _ByTokens:
+    tokens = padded(np.arange(max_tokens + 1), graphs)
     stage_tokens = np.zeros((stages, max_tokens + 1), dtype=np.int64)
     stage_tokens[0] += _dense(sums.rows, sums.embed, tokens)
     if stages > 1:  # every stage but the last sends its rows on; one send was counted for each of them

@@ -12,7 +12,7 @@ from simulator.engine.result import EngineResult
 from simulator.importers import llmservingsim
 from simulator.inputs.errors import InputError
 from simulator.pricing.cache import CostCache
-from simulator.pricing.cuda_graphs import capture_sizes
+from simulator.pricing.cuda_graphs import cover_of
 from simulator.pricing.price import PricedDesign, price
 from simulator.recorded.vllm_run import RecordedRun, design_of, preset_named
 from simulator.workload.trace import Trace
@@ -56,6 +56,6 @@ def replay(design: Design, table: OperatorTable, trace: Trace, data: int, cache:
     priced = price(design, cache, table, data)
     if data == 1:
         return priced, engine.run(trace, priced.scheduler, priced.costs, log=True)
-    sizes = capture_sizes(design.serving.max_num_seqs, design.serving.max_num_batched_tokens) if design.serving.cuda_graphs else ()
     assert priced.prices.gathered_ns is not None
+    sizes = cover_of(design).sizes
     return priced, lockstep.run(trace, priced.scheduler, priced.costs, priced.prices.gathered_ns, data, sizes, log=True)

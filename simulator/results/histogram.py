@@ -40,17 +40,20 @@ def add_to_histogram(counts: Counts, values_ns: Float64) -> None:
         counts[: len(found)] += found
 
 
-def percentiles_ns(counts: Counts, percentiles: Sequence[float]) -> list[float]:
-    """Percentiles of all counted values, interpolated between order statistics as numpy does; 0 where there are none."""
+def percentiles_ns(counts: Counts, percentiles: Sequence[float], rejected: int = 0) -> list[float]:
+    """Percentiles of all counted values, interpolated between order statistics as numpy does; 0 where there are none. rejected:
+    requests without a value that come last: what falls among them is infinite."""
     below = np.cumsum(counts)
     last = int(below[-1]) - 1
     if last < 0:
         return [0.0] * len(percentiles)
-    ranks = np.array(percentiles) * last / 100
+    ranks = np.array(percentiles) * (last + rejected) / 100
     lower = np.floor(ranks).astype(np.int64)
-    bins = (np.searchsorted(below, rank, side="right") for rank in (lower, np.minimum(lower + 1, last)))
+    upper = np.minimum(lower + 1, last + rejected)
+    bins = (np.searchsorted(below, np.minimum(rank, last), side="right") for rank in (lower, upper))
     low, high = (np.where(at > 0, (_edge(at, BITS, _LOWEST) + _edge(at + 1, BITS, _LOWEST)) / 2, 0.0) for at in bins)
-    return (low + (high - low) * (ranks - lower)).tolist()
+    reached = np.where(ranks > lower, upper, lower)
+    return np.where(reached <= last, low + (high - low) * (ranks - lower), np.inf).tolist()
 
 
 def gap_percentiles_ns(counts: Counts, percentiles: Sequence[float]) -> list[float]:

@@ -37,13 +37,16 @@ from simulator.workload.trace import Int64, Trace
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of one latency, in seconds; all 0 where no request has it."""
+    """Of one latency, in seconds; all NaN where no request has it. Percentiles count rejected requests as infinitely late."""
 
     mean_s: float
     p50_s: float
     p90_s: float
     p95_s: float
     p99_s: float
+
+
+NONE = Statistics(np.nan, np.nan, np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def latency(
         trace.arrival_ns, result.first_scheduled_ns, result.first_token_ns, result.finish_ns)),
         np.ascontiguousarray(output, np.int32), targets, values, counts, totals, sums)
     finished, gaps = int(totals[FINISHED]), int(totals[TOKEN_GAPS])
-    of = _statistics(values, counts, np.array([totals[SEVERAL if kind == TPOT else FINISHED] for kind in range(KINDS)]), sums)
+    sizes = np.array([totals[SEVERAL if kind == TPOT else FINISHED] for kind in range(KINDS)])
+    of = _statistics(values, counts, sizes, sums) if finished == n else _with_rejected(values, sizes, n - finished)
     return Latency(
         finished=finished,
         rejected=n - finished,
@@ -96,31 +100,44 @@ def latency(
         tpot=of[TPOT],
         e2e=of[E2E],
         queueing=of[QUEUEING],
-        itl=gap_statistics(int(totals[GAPS_NS]) / gaps / 1e9 if gaps else 0.0, result.gap_counts),
+        itl=gap_statistics(int(totals[GAPS_NS]) / gaps / 1e9 if gaps else np.nan, result.gap_counts),
     )
 
 
 def gap_statistics(mean_s: float, counts: Int64 | None) -> Statistics:
     """Of the gaps between tokens: their mean, and percentiles within 0.4 % where they were counted."""
+    if np.isnan(mean_s):
+        return NONE
     if counts is None:
         return Statistics(mean_s, 0.0, 0.0, 0.0, 0.0)
     return Statistics(mean_s, *(value / 1e9 for value in gap_percentiles_ns(counts, PERCENTILES)))
 
 
-def statistics(values_ns: Int64 | Float64) -> Statistics:
-    """Mean and percentiles of any latencies in ns."""
+def statistics(values_ns: Int64 | Float64, rejected: int = 0) -> Statistics:
+    """Mean and percentiles of any latencies in ns. rejected: requests that have none and come last in every order: an infinite
+    percentile falls among them."""
     n = len(values_ns)
     if n == 0:
-        return Statistics(0.0, 0.0, 0.0, 0.0, 0.0)
+        return NONE
     ordered = np.sort(np.asarray(values_ns, np.float64))
-    ranks = [p * (n - 1) / 100 for p in PERCENTILES]
-    pairs = [(float(ordered[int(rank)]), float(ordered[min(int(rank) + 1, n - 1)]), rank % 1) for rank in ranks]
-    return Statistics(float(ordered.sum()) / n / 1e9, *((low + (high - low) * share) / 1e9 for low, high, share in pairs))
+    ranks = [p * (n + rejected - 1) / 100 for p in PERCENTILES]
+    pairs = [(_at(ordered, int(rank)), _at(ordered, min(int(rank) + 1, n + rejected - 1)), rank % 1) for rank in ranks]
+    return Statistics(float(ordered.sum()) / n / 1e9, *((low + (high - low) * share if share and low < np.inf else low) / 1e9
+                                                        for low, high, share in pairs))
+
+
+def _at(ordered: Float64, rank: int) -> float:
+    return float(ordered[rank]) if rank < len(ordered) else np.inf
+
+
+def _with_rejected(values: Float64, sizes: Int64, rejected: int) -> list[Statistics]:
+    """Of the first sizes[kind] latencies in ns of each kind, and of rejected requests, which come last in every order."""
+    return [statistics(row[:n], rejected) for row, n in zip(values, sizes.tolist(), strict=True)]
 
 
 def _statistics(values: Float64, counts: Int64, sizes: Int64, sums: Float64) -> list[Statistics]:
     """Of the first sizes[kind] latencies in ns of each kind, counted by bin."""
     points = np.zeros((KINDS, len(PERCENTILES)))
     compiled(percentiles)(values, counts, sizes, np.array(PERCENTILES), np.full(BINS, -1), np.empty(values.shape[1]), points)
-    return [Statistics(total / max(n, 1) / 1e9, *(point / 1e9 for point in row))
+    return [Statistics(total / n / 1e9, *(point / 1e9 for point in row)) if n else NONE
             for total, n, row in zip(sums.tolist(), sizes.tolist(), points.tolist(), strict=True)]

@@ -1,8 +1,11 @@
 """The registry of metrics: each one's name, unit and definition.
 
+Rates are taken over the time in which requests arrive, longer by what piles up meanwhile (`simulator.results.steady`). Means are
+over finished requests; percentiles are over all that arrived, and one that falls among rejected requests has no value.
+
 TTFT: first token minus arrival, queueing included. TPOT: (last - first token) / (output tokens - 1), requests with one
-output token left out. ITL: gaps between successive tokens of a request. E2E: last token minus arrival. Queueing: start
-of the first batch minus arrival. Percentiles interpolate linearly between order statistics.
+output token left out: undefined where all have one. ITL: gaps between successive tokens of a request. E2E: last token minus
+arrival. Queueing: start of the first batch minus arrival. Percentiles interpolate linearly between order statistics.
 """
 
 from __future__ import annotations
@@ -47,15 +50,16 @@ def _latency_metrics() -> list[Metric]:
 
 METRICS: dict[str, Metric] = {m.name: m for m in [
     *_latency_metrics(),
-    Metric("request_throughput", "requests/s", "finished requests per second, first arrival to last finish"),
+    Metric("request_throughput", "requests/s", "finished requests per second while requests come, without the drain after them"),
     Metric("prompt_throughput", "tokens/s", "prompt tokens of finished requests per second"),
     Metric("output_throughput", "tokens/s", "generated tokens per second"),
     Metric("output_throughput_per_device", "tokens/s", "generated tokens per second and device"),
     Metric("goodput", "requests/s", "requests per second that meet every latency target of the design's slo"),
     Metric("slo_attainment", "", "share of all requests that finish and meet every latency target"),
     Metric("makespan", "s", "first arrival to last finish"),
+    Metric("backlog_growth", "requests/s", "how fast waiting requests pile up; near 0 where the design keeps up"),
     Metric("requests", "", "requests in the trace"),
-    Metric("rejected", "", "requests that could never fit and were refused"),
+    Metric("rejected", "", "requests that could never fit and were refused; they miss every target"),
     Metric("preemptions", "", "preemptions, all requests"),
     Metric("steps", "", "engine steps"),
     Metric("batch_mean", "", "requests per step, mean"),

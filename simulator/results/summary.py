@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from simulator.engine.result import EngineResult
 from simulator.results.breakdown import OperatorTotals
 from simulator.results.energy import energy_j
 from simulator.results.latency import Latency, Statistics, latency
+from simulator.results.steady import offered_span_s, piled_s, steady_span_s
 from simulator.scheduler.config import SchedulerConfig
 from simulator.silicon.money import Bill, cost_per_hour_usd
 from simulator.workload.trace import Trace
@@ -32,12 +34,14 @@ class RequestTotals:
     cached_tokens: int
     preemptions: int  # of all
     first_arrival_ns: int
+    last_arrival_ns: int
     last_finish_ns: int
 
 
 def summarise(design: Design, runs: Runs, done: OperatorTotals, bill: Bill,
               scheduler: SchedulerConfig) -> dict[str, float]:
-    """Every metric of the run. Latencies that no request has (TPOT of one-token outputs) are 0."""
+    """Every metric of the run, without latencies that no request has (TPOT of one-token outputs) and percentiles that rejected
+    requests hold."""
     busy = [(int(trace.arrival_ns[0]), run) for trace, run in runs]
     return metrics_of(design, request_totals(design, runs, scheduler), busy, done, bill, scheduler)
 
@@ -48,7 +52,7 @@ def metrics_of(design: Design, found: RequestTotals, busy: Sequence[tuple[int, E
     metrics = _latency_metrics(design, found)
     metrics.update(_scheduling(found, busy, scheduler))
     metrics.update(_utilisation(design, busy, done))
-    metrics.update(_money(design, metrics, done, bill))
+    metrics.update(_money(design, metrics, found, done, bill))
     return metrics
 
 
@@ -66,7 +70,8 @@ def request_totals(design: Design, runs: Runs, scheduler: SchedulerConfig) -> Re
         finished_prompt_tokens=int(prompts.sum(dtype=np.int64)), output_tokens=int(outputs.sum(dtype=np.int64)),
         cached_tokens=sum(int(r.cached_tokens[r.finish_ns >= 0].sum()) for _, r in runs),
         preemptions=sum(int(r.preemptions.sum()) for _, r in runs),
-        first_arrival_ns=int(trace.arrival_ns.min()), last_finish_ns=int(run.finish_ns.max()),
+        first_arrival_ns=int(trace.arrival_ns.min()), last_arrival_ns=int(trace.arrival_ns.max()),
+        last_finish_ns=int(run.finish_ns.max()),
     )
 
 
@@ -77,21 +82,34 @@ def latency_metrics(design: Design, runs: Runs, scheduler: SchedulerConfig) -> d
 
 def _latency_metrics(design: Design, of: RequestTotals) -> dict[str, float]:
     found = of.latency
-    span_s = max((of.last_finish_ns - of.first_arrival_ns) / 1e9, 1e-9)
+    makespan_s = max((of.last_finish_ns - of.first_arrival_ns) / 1e9, 1e-9)
+    span_s, growth = _rates(design, of, makespan_s)
     tokens_per_s = of.output_tokens / span_s
     return {
         **_named("ttft", found.ttft), **_named("tpot", found.tpot), **_named("itl", found.itl), **_named("e2e", found.e2e),
         **_named("queueing", found.queueing),
         "request_throughput": found.finished / span_s, "prompt_throughput": of.finished_prompt_tokens / span_s,
         "output_throughput": tokens_per_s, "output_throughput_per_device": tokens_per_s / design.parallelism.devices,
-        "goodput": found.met_slo / span_s, "slo_attainment": found.met_slo / of.requests, "makespan": span_s,
-        "requests": float(of.requests), "rejected": float(found.rejected),
+        "goodput": found.met_slo / span_s, "slo_attainment": found.met_slo / of.requests, "makespan": makespan_s,
+        "backlog_growth": growth, "requests": float(of.requests), "rejected": float(found.rejected),
     }
 
 
+def _rates(design: Design, of: RequestTotals, makespan_s: float) -> tuple[float, float]:
+    """(span that rates are taken over, requests a second that pile up)."""
+    arrivals_s = (of.last_arrival_ns - of.first_arrival_ns) / 1e9
+    if design.workload.concurrency is not None or of.requests < 2 or not arrivals_s:  # clients come when they are answered
+        return makespan_s, 0.0
+    queueing_s, e2e_s = of.latency.queueing.mean_s, of.latency.e2e.mean_s
+    span_s = steady_span_s(of.requests, arrivals_s, makespan_s, queueing_s, e2e_s)
+    offered_s = offered_span_s(of.requests, arrivals_s)
+    served_s = max(min(offered_s + piled_s(queueing_s, e2e_s), makespan_s), offered_s)
+    return span_s, of.requests / offered_s - of.requests / served_s
+
+
 def _named(name: str, of: Statistics) -> dict[str, float]:
-    return {f"{name}_mean": of.mean_s, f"{name}_p50": of.p50_s, f"{name}_p90": of.p90_s, f"{name}_p95": of.p95_s,
-            f"{name}_p99": of.p99_s}
+    values = {"mean": of.mean_s, "p50": of.p50_s, "p90": of.p90_s, "p95": of.p95_s, "p99": of.p99_s}
+    return {f"{name}_{statistic}": value for statistic, value in values.items() if math.isfinite(value)}
 
 
 def _together(runs: Runs) -> tuple[Trace, EngineResult]:
@@ -144,19 +162,17 @@ def _utilisation(design: Design, busy_runs: Sequence[tuple[int, EngineResult]], 
     return {f"{name}_utilization": min(seconds / span_s / design.parallelism.pipeline, 1.0) for name, seconds in busy.items()}
 
 
-def _money(design: Design, metrics: dict[str, float], done: OperatorTotals, bill: Bill) -> dict[str, float]:
+def _money(design: Design, metrics: dict[str, float], found: RequestTotals, done: OperatorTotals, bill: Bill) -> dict[str, float]:
     """Energy, power, capital, cost per hour and per million generated tokens."""
-    devices = design.parallelism.devices
+    devices, span_s = design.parallelism.devices, metrics["makespan"]
     parts = energy_j(design, metrics, done, bill)
     total_j = sum(parts.values())
-    power_w = total_j / metrics["makespan"]
-    tokens = metrics["output_throughput"] * metrics["makespan"]
+    power_w = total_j / span_s
     hourly = cost_per_hour_usd(bill, devices, power_w, design.costs)
     return {
-        "energy": total_j, "energy_per_token": total_j / tokens, "power": power_w,
-        "energy_per_request": total_j / (metrics["request_throughput"] * metrics["makespan"]),
-        "board_power": (power_w * metrics["makespan"] - parts["server"]) / metrics["makespan"] / devices,
-        "devices": float(devices),
+        "energy": total_j, "energy_per_token": total_j / found.output_tokens, "power": power_w,
+        "energy_per_request": total_j / found.latency.finished,
+        "board_power": (total_j - parts["server"]) / span_s / devices, "devices": float(devices),
         "area": bill.area_mm2, "power_density": bill.w_per_mm2, "capital": bill.capital_usd * devices, "cost_per_hour": hourly,
         "cost_per_million_tokens": hourly / 3600 / metrics["output_throughput"] * 1e6,
     }

@@ -6,7 +6,7 @@ import numpy as np
 
 from simulator.engine.stream import Served
 from simulator.results.histogram import add_to_histogram, new_histogram, percentiles_ns
-from simulator.results.latency import Latency, Statistics, gap_statistics
+from simulator.results.latency import NONE, Latency, Statistics, gap_statistics
 from simulator.results.metrics import PERCENTILES
 from simulator.results.order_statistics import E2E, KINDS, QUEUEING, TPOT, TTFT
 from simulator.workload.trace import Int64
@@ -54,11 +54,13 @@ class Tally:
 
     def latency(self, requests: int, gap_counts: Int64 | None) -> Latency:
         """Statistics, given how many requests there were, rejected ones included, and the gaps that the engine counted."""
-        of = [self._statistics(kind) for kind in range(KINDS)]
-        mean_gap_s = self._gaps_ns / self._gaps / 1e9 if self._gaps else 0.0
+        of = [self._statistics(kind, requests - self.finished) for kind in range(KINDS)]
+        mean_gap_s = self._gaps_ns / self._gaps / 1e9 if self._gaps else np.nan
         return Latency(finished=self.finished, rejected=requests - self.finished, met_slo=self.met_slo, ttft=of[TTFT],
                        tpot=of[TPOT], e2e=of[E2E], queueing=of[QUEUEING], itl=gap_statistics(mean_gap_s, gap_counts))
 
-    def _statistics(self, kind: int) -> Statistics:
-        mean_s = self._sums_ns[kind] / max(self._numbers[kind], 1) / 1e9
-        return Statistics(mean_s, *(value / 1e9 for value in percentiles_ns(self._counts[kind], PERCENTILES)))
+    def _statistics(self, kind: int, rejected: int) -> Statistics:
+        if not self._numbers[kind]:
+            return NONE
+        mean_s = self._sums_ns[kind] / self._numbers[kind] / 1e9
+        return Statistics(mean_s, *(value / 1e9 for value in percentiles_ns(self._counts[kind], PERCENTILES, rejected)))

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from simulator.design.design import Design
+from simulator.design.engine_defaults.host import host_of
 from simulator.engine import reference
 from simulator.engine.batch_time import StepTime, step_time
 from simulator.engine.result import EngineResult, StepLog
 from simulator.pricing import grids
-from simulator.pricing.cuda_graphs import capture_sizes, exposed_launches_ns, padded
+from simulator.pricing.cuda_graphs import cover_of, exposed_launches_ns, padded
 from simulator.pricing.price import PricedDesign
 from simulator.pricing.step_time import StepTables
 from simulator.result import Replica
@@ -75,9 +76,8 @@ def shares(design: Design, priced: PricedDesign, time: StepTime, sequences: int,
     """The operators of a step on one stage, in order, those that take time."""
     layers = priced.costs.stage_layers
     part_of_layers, stages = float(layers[stage]) / float(layers.sum()), len(layers)
-    serving, host = design.serving, design.hardware.host
-    sizes = capture_sizes(serving.max_num_seqs, serving.max_num_batched_tokens) if serving.cuda_graphs else ()
-    rows = float(padded(np.array([time.tokens]), sizes)[0])
+    host, graphs = host_of(design), cover_of(design)
+    rows = float(padded(np.array([time.tokens]), graphs)[0])
     scale = {"embed": float(stage == 0), "head": float(stage == stages - 1), "before": part_of_layers, "after": part_of_layers,
              "send": 1.0 / (stages - 1) if stage < stages - 1 else 0.0}
     found: dict[str, list[Share]] = {part: [] for part in PARTS}
@@ -92,7 +92,7 @@ def shares(design: Design, priced: PricedDesign, time: StepTime, sequences: int,
         found[curve.part].append(Share(curve.name, device, seconds))
     if stage == 0:
         found["embed"].append(Share("device_step", "device", host.device_step_s + host.device_sequence_s * sequences))
-    waiting = exposed_launches_ns(priced.costs.linear_ns[: time.tokens + 1], layers.tolist(), host.graphless_layer_s, sizes)
+    waiting = exposed_launches_ns(priced.costs.linear_ns[: time.tokens + 1], layers.tolist(), host.graphless_layer_s, graphs)
     found["after"].append(Share("launches", "device", float(waiting[stage, -1]) / 1e9))
     return [share for part in PARTS for share in found[part] if share.seconds > 0]
 

@@ -91,7 +91,7 @@ def rent_usd_per_hour(hardware: Hardware, costs: Costs) -> float:
     if hardware.rental_usd_per_hour is not None:
         return hardware.rental_usd_per_hour
     known = dict(costs.rents).get(hardware.name)
-    found = getattr(known, costs.provider) if known is not None else None
+    found = getattr(known, f"{costs.provider}_usd_per_hour") if known is not None else None
     if found is None:
         raise InputError(f"cost_basis is rental and no rent of '{hardware.name}' at a {costs.provider} is known: give "
                          f"hardware.rental ('2.5 USD/h') or costs.rents", key="costs.cost_basis")

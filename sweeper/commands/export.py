@@ -12,7 +12,7 @@ from simulator.inputs.errors import InputError
 from simulator.results.metrics import ALL_METRICS
 from sweeper.commands.show import found_trial, load_study
 from sweeper.export.sheet import sheet
-from sweeper.export.vllm import vllm_command
+from sweeper.export.vllm import runs_on_vllm, vllm_command
 from sweeper.space.portable import portable_plain
 from sweeper.space.space import Space
 from sweeper.study.results import design_yaml, trial_design
@@ -50,7 +50,7 @@ def exported(space: Space, trial: Trial, form: str, output: str | None = None) -
         "study": space.name, "trial": trial.number, "status": trial.status, "baseline": trial.baseline,
         "parameters": trial.parameters, "objectives": trial.objectives, "units": {o.name: o.unit for o in space.objectives},
         "metrics": {ALL_METRICS[name].column: value for name, value in trial.metrics.items()},
-        "vllm": list(vllm_command(design).arguments) if design.hardware.gpu is not None else None,
+        "vllm": list(vllm_command(design).arguments) if runs_on_vllm(design) else None,
         "design": portable_plain(design),
     }
     return json.dumps(plain, indent=2) + "\n"

@@ -10,8 +10,18 @@ import shlex
 from dataclasses import dataclass
 
 from simulator.design.design import Design
+from simulator.design.engine_defaults.resolve import default_serving
+from simulator.design.load import load_engine
+from simulator.design.records.engine import EngineRecord
 from simulator.design.records.model import Precision
+from simulator.design.records.serving import Serving
 from simulator.inputs.errors import InputError
+from simulator.pricing.kv_memory import fitting_sequence, memory_of
+
+ENGINE = "vllm-0.32"  # whose parser and defaults a design without an engine is written for
+# Flags that are not the key with dashes
+FLAGS = {"memory_utilization": "gpu-memory-utilization", "num_gpu_blocks": "num-gpu-blocks-override", "policy": "scheduling-policy"}
+SINCE = {"scheduler_reserve_full_isl": (0, 19), "watermark": (0, 24)}  # versions of vLLM that have the flag
 
 
 @dataclass(frozen=True)
@@ -33,40 +43,85 @@ class Command:
         return "".join(f"# {note}\n" for note in self.notes) + " \\\n  ".join(lines) + "\n"
 
 
+def runs_on_vllm(design: Design) -> bool:
+    """Whether there is such a command: the hardware is a GPU, and the engine vLLM or not named."""
+    return design.hardware.gpu is not None and (design.engine is None or design.engine.scheduler.family == "vllm_v1")
+
+
 def vllm_command(design: Design) -> Command:
-    """The command of one server of the design. Raises InputError where its hardware is not a GPU."""
+    """The command of one server of the design: what differs from vLLM's own defaults there. Raises InputError where its
+    hardware is not a GPU, or its engine another."""
     if design.hardware.gpu is None:
         raise InputError(f"vLLM does not run on '{design.hardware.name}'; `--to sheet` describes such hardware", key="hardware")
-    serving, parallelism = design.serving, design.parallelism
+    record = load_engine(ENGINE) if design.engine is None else design.engine
+    if record.scheduler.family != "vllm_v1":
+        raise InputError(f"the design's engine is {record.name}, not vLLM", key="engine")
     model, notes = _model(design)
     precision, more = _precision(design.precision, fp8=design.hardware.gpu.peak_fp8 is not None)
     placed, placing = _placed(design)
-    longest = design.model.max_positions if serving.max_model_len == "auto" else serving.max_model_len
-    flags = [
-        "vllm", "serve", model,
-        "--tensor-parallel-size", str(parallelism.tensor), "--pipeline-parallel-size", str(parallelism.pipeline), *placed,
-        "--max-num-seqs", str(serving.max_num_seqs), "--max-num-batched-tokens", str(serving.max_num_batched_tokens),
-        "--max-model-len", str(longest), "--gpu-memory-utilization", f"{serving.memory_utilization:g}",
-        "--block-size", str(serving.block_size), *precision,
-        _switch("enable-prefix-caching", serving.enable_prefix_caching),
-        _switch("enable-chunked-prefill", serving.enable_chunked_prefill),
-        _switch("async-scheduling", serving.async_scheduling), "--scheduling-policy", serving.policy,
-    ]
-    if serving.num_gpu_blocks != "auto":
-        flags += ["--num-gpu-blocks-override", str(serving.num_gpu_blocks)]
-    if serving.long_prefill_token_threshold:
-        flags += ["--long-prefill-token-threshold", str(serving.long_prefill_token_threshold)]
-    if not serving.scheduler_reserve_full_isl:
-        flags.append("--no-scheduler-reserve-full-isl")
-    if serving.watermark:
-        flags += ["--watermark", f"{serving.watermark:g}"]
-    if serving.preemption == "swap":
+    flags, unknown = _settings(design, record)
+    if design.serving.preemption == "swap":
         more.append("the design swaps preempted requests out; vLLM v1 computes them again")
-    return Command(tuple(flags), (*placing, *notes, *more))
+    return Command(("vllm", "serve", model, *_degrees(design), *placed, *flags, *precision), (*placing, *notes, *more, *unknown))
 
 
-def _switch(name: str, on: bool) -> str:
-    return f"--{name}" if on else f"--no-{name}"
+def _degrees(design: Design) -> list[str]:
+    parallelism = design.parallelism
+    return [word for flag, degree in (("--tensor-parallel-size", parallelism.tensor),
+                                      ("--pipeline-parallel-size", parallelism.pipeline))
+            if degree > 1 for word in (flag, str(degree))]
+
+
+def _settings(design: Design, record: EngineRecord) -> tuple[list[str], list[str]]:
+    """Flags of the serving settings that differ from what vLLM would choose beside them, and notes on those that this version
+    has no flag for."""
+    serving = design.serving
+    flags: list[str] = []
+    notes: list[str] = []
+    longest = serving.max_model_len if serving.max_model_len != "auto" else fitting_sequence(design, memory_of(design))
+    if longest != design.model.max_positions:
+        flags += ["--max-model-len", str(longest)]
+    for key in _differing(design, record):
+        value, since = getattr(serving, key), SINCE.get(key)
+        if since is not None and _version(record) < since:
+            notes.append(f"{record.name} has no flag for {key} ({value})")
+        elif key == "cuda_graphs":
+            flags += ["--enforce-eager"] if not value else []
+        elif isinstance(value, bool):
+            flags.append(f"--{'' if value else 'no-'}{_dashed(key)}")
+        else:
+            flags += [f"--{FLAGS.get(key) or _dashed(key)}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return flags, notes
+
+
+def _differing(design: Design, record: EngineRecord) -> list[str]:
+    """Keys of serving that must be said so that vLLM ends at the design's values; its defaults depend on what is said."""
+    serving = design.serving
+    keys = [key for key in Serving.model_fields if key not in ("max_model_len", "preemption", "swap_to")]
+    if design.engine is None:  # graphs are not modelled then, which says nothing of the server
+        keys.remove("cuda_graphs")
+
+    def missing(said: list[str]) -> str | None:
+        values = {key: getattr(serving, key) for key in (*said, *(["max_model_len"] if serving.max_model_len != "auto" else []))}
+        left_open = Serving.model_construct(_fields_set=set(values), **{**Serving().model_dump(), **values})
+        chosen = default_serving(design.model_copy(update={"serving": left_open}), record)
+        return next((key for key in keys if getattr(chosen, key) != getattr(serving, key)), None)
+
+    said: list[str] = []
+    while (key := missing(said)) is not None:
+        said.append(key)
+    for key in tuple(said):  # one may follow from another that was said after it
+        if missing([other for other in said if other != key]) is None:
+            said.remove(key)
+    return said
+
+
+def _dashed(key: str) -> str:
+    return key.replace("_", "-")
+
+
+def _version(record: EngineRecord) -> tuple[int, ...]:
+    return tuple(int(part) for part in record.name.partition("-")[2].split(".")[:2] if part.isdigit())
 
 
 def _model(design: Design) -> tuple[str, list[str]]:
@@ -90,9 +145,7 @@ def _precision(precision: Precision, *, fp8: bool) -> tuple[list[str], list[str]
                      "(vLLM reads the method from its config.json)")
     if kv == "fp8":
         flags += ["--kv-cache-dtype", "fp8"]
-    elif kv == wide:
-        flags += ["--kv-cache-dtype", "auto"]
-    else:
+    elif kv != wide:
         notes.append(f"the design keeps the KV cache in {kv}, which `--kv-cache-dtype` may not offer")
     return flags, notes
 

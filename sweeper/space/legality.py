@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from simulator.design.load import refuse_idle, validate
 from simulator.inputs.errors import InputError
 from sweeper.space.expressions.expression import Expression, UndefinedError
 from sweeper.space.expressions.grammar import Compare, Logic, Name, Node, Number
@@ -24,7 +25,10 @@ def check_choices(space: Space) -> None:
 
     Raises InputError with the schema's own complaint for the first that cannot.
     """
+    base = validate(space.base)
     for parameter in space.parameters:
+        for key in parameter.keys:
+            refuse_idle(key, base)
         for place, value in _probes(parameter):
             setting = {key: parameter.written(value) for key in parameter.keys}
             try:

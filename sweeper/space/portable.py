@@ -11,9 +11,10 @@ from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError
 
 
-def portable_plain(design: Design) -> dict[str, Any]:
-    """`design.to_plain()`, with the workload as a name in `configs/workloads` and what differs from that."""
-    plain = design.to_plain()
+def portable_plain(design: Design, *, engine_swept: bool = False) -> dict[str, Any]:
+    """`design.to_plain()`, with the workload as a name in `configs/workloads` and what differs from that. engine_swept: what an
+    engine fills in by its own rules stays open where the design leaves it so."""
+    plain = design.open_plain() if engine_swept else design.to_plain()
     own: dict[str, Any] = plain["workload"]
     shipped = _shipped(design.workload.name)
     if shipped is not None and shipped.keys() <= own.keys():

@@ -19,7 +19,7 @@ def resolved_yaml(space: Space) -> str:
     plain: dict[str, Any] = {"name": space.name, **load_yaml(Path(space.file))}
     plain["name"] = space.name
     base = validate(space.base)
-    plain["design"] = portable_plain(base)
+    plain["design"] = portable_plain(base, engine_swept=space.engine_swept)
     if space.baselines:
         plain["baselines"] = {b.name: _baseline(b.design) for b in space.baselines}
     return f"# Resolved from {Path(space.file).name}; `python -m sweeper resume` reads it.\n" + yaml.safe_dump(

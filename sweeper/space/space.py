@@ -66,7 +66,7 @@ class Space:
     def hash(self) -> str:
         """Content hash of all that gives a trial its meaning: base design, parameters, constraints, objectives."""
         said: dict[str, Any] = {
-            "base": portable_plain(validate(self.base)),
+            "base": portable_plain(validate(self.base), engine_swept=self.engine_swept),
             "parameters": [[p.name, p.keys, repr(p.domain), p.when.text if p.when else ""] for p in self.parameters],
             "constraints": [[c.name, c.expression.text] for c in self.constraints],
             "objectives": [[o.name, o.direction, o.expression.text, o.unit] for o in self.objectives],
@@ -90,6 +90,11 @@ class Space:
         """Metrics that constraints and objectives read."""
         read_by = [*(c.expression for c in self.constraints), *(o.expression for o in self.objectives)]
         return frozenset[str]().union(*(expression.metrics for expression in read_by))
+
+    @cached_property
+    def engine_swept(self) -> bool:
+        """Whether designs of the space differ in their engine."""
+        return any(key.split(".", 1)[0] == "engine" for p in self.parameters for key in p.keys)
 
     @property
     def replicates(self) -> int:

@@ -40,6 +40,7 @@ COMMON = {
     "serving.num_gpu_blocks": ["auto", "auto", 150], "serving.preemption": ["recompute", "swap"],
     "serving.max_model_len": ["auto", 2000], "workload.rate": ["1 requests/s", "30 requests/s", "1000 requests/s"],
     "workload.requests": [1, 7, 60], "slo": [{}, {"ttft": "50 ms", "tpot": "8 ms"}, {"e2e": "2 s"}],
+    "slo.allow_rejected": [1.0],
     "costs": ["default"],
 }
 
@@ -77,7 +78,7 @@ def drawn(kind, rng):
 def test_no_design_is_better_than_its_bounds(kind):
     rng = random.Random(f"bounds of {kind}")
     simulated = 0
-    for _ in range(200):
+    for _ in range(300):
         try:
             simulated += checked(drawn(kind, rng))
         except InputError:  # an impossible combination

@@ -17,7 +17,7 @@ from simulator.simulate import simulate
 CASES = [("npu-pim-chat", ["workload=chat-200"]),
          ("npu-chat", ["workload=chat-200", "parallelism.pipeline=2"]),
          ("h100-chat", ["workload=chat-200", "parallelism.replicas=2", "serving.async_scheduling=true"]),
-         ("npu-chat", ["workload=chat-200", "serving.num_gpu_blocks=200", "parallelism.tensor=1"]),
+         ("npu-chat", ["workload=chat-200", "serving.num_gpu_blocks=200", "slo.allow_rejected=0.01", "parallelism.tensor=1"]),
          ("npu-pim-chat", ["workload=chat-200", "hardware.pim.mapping=request"])]
 
 

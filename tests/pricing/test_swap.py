@@ -24,7 +24,7 @@ def test_a_block_takes_its_bytes_over_the_tier():
 
 def test_swapping_spares_recomputation_where_blocks_are_short():
     tight = {"workload": "chat-200", "workload.rate": "100 requests/s", "serving.num_gpu_blocks": 1500,
-             "serving.max_model_len": 4096}
+             "serving.max_model_len": 4096, "slo.allow_rejected": 0.01}
     again = simulate(load_design("h100-chat", tight))
     swapped = simulate(load_design("h100-chat", {**tight, "serving.preemption": "swap"}))
     assert again.metrics["preemptions"] > 0
@@ -48,5 +48,6 @@ def test_where_nothing_is_swapped_its_place_does_not_make_another_design():
 
 
 def test_both_engines_swap_alike():
-    tight = load_design("h100-chat", {**SWAP, "workload.rate": "100 requests/s", "serving.num_gpu_blocks": 1500, "serving.max_model_len": 4096})
+    tight = load_design("h100-chat", {**SWAP, "workload.rate": "100 requests/s", "serving.num_gpu_blocks": 1500, "serving.max_model_len": 4096,
+                                      "slo.allow_rejected": 0.01})
     assert simulate(tight).metrics == simulate(tight, use_reference=True).metrics

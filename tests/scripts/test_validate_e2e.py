@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from scripts.closed_loop import ONE_WAY_NS, SEED, lengths
+from scripts.e2e_formats import Harness, harness_of
 from scripts.e2e_frameworks import FRAMEWORKS, kv_blocks
-from scripts.validate_e2e import ONE_WAY_NS, SEED, _settled, closed_loop
+from scripts.validate_e2e import _settled, closed_loop
 from simulator.design.load import resolve
 from simulator.engine import engine
 from simulator.pricing.cache import CostCache
@@ -111,3 +113,43 @@ def test_a_missing_column_and_an_empty_file_are_named(tmp_path):
     assert (done.returncode, "batch" in done.stderr) == (2, True)
     done = run(tmp_path, [])
     assert (done.returncode, "no points" in done.stderr) == (2, True)
+
+
+HARNESS = {"length_range": "uniform in 0.8 L .. L", "requests_per_client": 3, "max_num_seqs": "= concurrency",
+           "async_scheduling": "true", "kv_dtype": "fp8", "max_num_batched_tokens": 4096, "gemm_q": "fp8", "version": "",
+           "measured": "2025-10-29"}
+
+
+def test_harness_columns_are_read():
+    assert harness_of({**POINT}) is None
+    found = harness_of({**{k: str(v) for k, v in POINT.items()}, **{k: str(v) for k, v in HARNESS.items()}})
+    assert found == Harness(lowest=0.8, requests_per_client=3, slots=2, budget=4096, asynchronous=True, kv="fp8", weights="fp8",
+                            version=(0, 11))
+
+
+def test_rows_of_a_file_with_a_harness_begin_with_its_name(tmp_path):
+    done = run(tmp_path, [{**POINT, **HARNESS}, {**POINT, **HARNESS, "backend": "trtllm"}], "--json", tmp_path / "rows.json")
+    assert done.returncode in (0, 1), done.stderr
+    names = {r["name"] for r in json.loads((tmp_path / "rows.json").read_text())}
+    assert {"points/all/tpot_mape", "points/h100_sxm/trtllm/ttft_median"} <= names
+    assert not any("settled" in name for name in names)
+
+
+def test_other_names_of_columns_are_mapped(tmp_path):
+    others = {"batch": "batch_size", "tp": "tp_size", "pp": "pp_size", "ttft_ms": "silicon_ttft_ms", "tpot_ms": "silicon_tpot_ms"}
+    done = run(tmp_path, [{others.get(k, k): v for k, v in POINT.items()}])
+    assert done.returncode in (0, 1), done.stderr
+    assert "all/tpot_mape" in done.stdout
+
+
+@pytest.mark.parametrize(("column", "value"), [("length_range", "somehow"), ("requests_per_client", "many")])
+def test_a_harness_that_means_nothing_is_named(tmp_path, column, value):
+    done = run(tmp_path, [{**POINT, **HARNESS, column: value}])
+    assert done.returncode == 2 and value in done.stderr and "Traceback" not in done.stderr
+
+
+def test_lengths_are_uniform_from_the_lowest_share_to_the_stated_one():
+    drawn = lengths(1000, 0.8, 20_000, 1)
+    assert (drawn.min(), drawn.max()) == (800, 1000)
+    assert drawn.mean() == pytest.approx(900, rel=0.005)
+    assert set(lengths(1000, 1.0, 50, 1)) == {1000}

@@ -8,7 +8,12 @@ from pydantic import Field, model_validator
 
 from simulator.design.records.base import Bytes, BytesPerSecond, Positive, PositiveInt, Record, Seconds, Watts
 
+GIB = 2.0**30
 MemoryKind = Literal["HBM2", "HBM2E", "HBM3", "HBM3E", "GDDR6", "GDDR6X", "GDDR7", "LPDDR5", "SRAM"]
+
+# Bytes of one stack (HBM) or device (GDDR, LPDDR) as shipped; sources beside the presets of simulator.devices.dram.
+STACK_BYTES: dict[str, float] = {"HBM2": 16 * GIB, "HBM2E": 16 * GIB, "HBM3": 16 * GIB, "HBM3E": 24 * GIB, "GDDR6": 2 * GIB,
+                                 "GDDR6X": 2 * GIB, "GDDR7": 3 * GIB, "LPDDR5": 16 * GIB}
 
 
 class Memory(Record):
@@ -25,6 +30,11 @@ class Memory(Record):
         if self.kind == "SRAM" and (self.bandwidth_bytes_per_s is None or self.capacity_bytes is None):
             raise ValueError("kind SRAM has no usual size: give 'bandwidth' and 'capacity'")
         return self
+
+    @property
+    def total_bytes(self) -> float:
+        """What the device reports: the datasheet's total where given, else that of its stacks."""
+        return self.stacks * STACK_BYTES[self.kind] if self.capacity_bytes is None else self.capacity_bytes
 
 
 class MemoryTier(Record):

@@ -85,9 +85,9 @@ class Margins(Record):
 class Rent(Record):
     """USD per hour of one device by class of provider, with source and date."""
 
-    marketplace: DollarsPerHour | None = None
-    neocloud: DollarsPerHour | None = None
-    hyperscaler: DollarsPerHour | None = None
+    marketplace_usd_per_hour: DollarsPerHour | None = Field(default=None, alias="marketplace")
+    neocloud_usd_per_hour: DollarsPerHour | None = Field(default=None, alias="neocloud")
+    hyperscaler_usd_per_hour: DollarsPerHour | None = Field(default=None, alias="hyperscaler")
     source: str
     date: str
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from simulator.design.records.base import Count, Fraction, PositiveInt, PositiveSeconds, Record
+from simulator.design.records.base import Count, Fraction, PositiveInt, PositiveSeconds, Record, Share
 
 
 class Parallelism(Record):
@@ -24,7 +24,11 @@ class Parallelism(Record):
 
 
 class Serving(Record):
-    """Scheduler limits and policies; names and meaning as vLLM v1's engine arguments."""
+    """Scheduler limits and policies; names and meaning as vLLM v1's engine arguments.
+
+    With an `engine`, what is left out is that engine's default for the design; the defaults below are those of designs
+    without one.
+    """
 
     max_num_seqs: PositiveInt = 256
     max_num_batched_tokens: PositiveInt = 8192
@@ -43,17 +47,12 @@ class Serving(Record):
     scheduler_reserve_full_isl: bool = True
     watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    @model_validator(mode="after")
-    def _budget(self) -> Serving:
-        if self.max_num_batched_tokens < self.max_num_seqs:
-            raise ValueError(f"max_num_batched_tokens ({self.max_num_batched_tokens}) must be at least "
-                             f"max_num_seqs ({self.max_num_seqs})")
-        return self
-
 
 class Slo(Record):
-    """Latency targets a request must meet to count as goodput; absent ones do not bind."""
+    """Latency targets a request must meet to count as goodput; absent ones do not bind. allow_rejected: share of requests that
+    may never fit and be refused; without it a design that refuses any is infeasible."""
 
     ttft_s: PositiveSeconds | None = Field(default=None, alias="ttft")
     tpot_s: PositiveSeconds | None = Field(default=None, alias="tpot")
     e2e_s: PositiveSeconds | None = Field(default=None, alias="e2e")
+    allow_rejected: Share | None = None

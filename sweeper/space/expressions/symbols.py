@@ -52,7 +52,7 @@ def flatten(design: Design) -> Flat:
     flat: Flat = {}
     for section, record in design.model_dump(by_alias=True).items():
         if section in CATALOGUE:
-            flat[section] = record.get("name")
+            flat[section] = None if record is None else record.get("name")
         _flatten(record, section, flat)
     flat["devices"] = design.parallelism.devices
     return flat

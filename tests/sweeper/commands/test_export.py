@@ -90,7 +90,7 @@ def value(words: list[str], flag: str) -> str:
 
 def test_scheduler_limits_become_flags() -> None:
     words = flags(serving={"max_num_seqs": 48, "max_num_batched_tokens": 4096, "max_model_len": 8000, "block_size": 32,
-                           "memory_utilization": 0.85, "enable_prefix_caching": True, "async_scheduling": True,
+                           "memory_utilization": 0.85, "enable_prefix_caching": False, "async_scheduling": False,
                            "policy": "priority", "long_prefill_token_threshold": 2048, "enable_chunked_prefill": False,
                            "num_gpu_blocks": 900, "scheduler_reserve_full_isl": False, "watermark": 0.01})
     assert {flag: value(words, flag) for flag in words if flag in (
@@ -99,22 +99,55 @@ def test_scheduler_limits_become_flags() -> None:
         "--max-num-seqs": "48", "--max-num-batched-tokens": "4096", "--max-model-len": "8000", "--block-size": "32",
         "--gpu-memory-utilization": "0.85", "--scheduling-policy": "priority", "--long-prefill-token-threshold": "2048",
         "--num-gpu-blocks-override": "900", "--watermark": "0.01"}
-    assert {"--enable-prefix-caching", "--async-scheduling", "--no-enable-chunked-prefill",
+    assert {"--no-enable-prefix-caching", "--no-async-scheduling", "--no-enable-chunked-prefill",
             "--no-scheduler-reserve-full-isl"} <= set(words)
 
 
+def test_what_the_engine_does_by_itself_is_not_said() -> None:
+    assert flags(engine="vllm-0.32") == ["--dtype", "bfloat16"]
+    assert flags(engine="vllm-0.32", serving={"max_num_seqs": 1024, "enable_prefix_caching": True}) == ["--dtype", "bfloat16"]
+    # without an engine a design has limits of its own, which vLLM 0.32 would not take by itself
+    assert flags() == ["--max-num-seqs", "256", "--gpu-memory-utilization", "0.9",
+                       "--no-enable-prefix-caching", "--no-async-scheduling", "--dtype", "bfloat16"]
+
+
+def test_a_limit_that_follows_another_is_said_only_where_it_differs_from_what_follows() -> None:
+    assert flags(engine="vllm-0.32", serving={"max_num_batched_tokens": 512})[:2] == ["--max-num-batched-tokens", "512"]
+    words = flags(engine="vllm-0.32", serving={"max_num_batched_tokens": 512, "max_num_seqs": 64})
+    assert (value(words, "--max-num-seqs"), value(words, "--max-num-batched-tokens")) == ("64", "512")
+
+
+@pytest.mark.parametrize("engine", [{}, {"engine": "vllm-0.32"}])
+def test_an_open_length_is_what_fits_where_the_models_does_not(engine: dict[str, str]) -> None:
+    """16 GB of weights leave a 24 GB card about 41,000 tokens (vLLM 0.19 counted 2,588 blocks of 16); the model has 131,072."""
+    longest = int(value(flags(hardware="rtx4090", **engine), "--max-model-len"))
+    assert longest == pytest.approx(2587 * 16, rel=0.1)
+    assert "--max-model-len" not in flags(**engine)
+
+
+def test_flags_that_a_version_does_not_have_become_notes() -> None:
+    command = vllm_command(resolve({**GPU, "engine": "vllm-0.12", "serving": {"watermark": 0.1}}))
+    assert "--watermark" not in command.arguments
+    assert command.notes[-1] == "vllm-0.12 has no flag for watermark (0.1)"
+
+
+def test_another_engines_design_is_refused() -> None:
+    with pytest.raises(InputError, match=r"the design's engine is sglang-0.5.14, not vLLM"):
+        flags(engine="sglang-0.5.14")
+
+
 @pytest.mark.parametrize(("hardware", "precision", "quantised", "kv", "noted"), [
-    ("h100-sxm", {}, None, "auto", False),
+    ("h100-sxm", {}, None, None, False),
     ("h100-sxm", {"weights": "fp8", "activations": "fp8", "kv": "fp8"}, "fp8", "fp8", False),
-    ("a100-80gb", {"weights": "fp8"}, "fp8", "auto", False),  # no fp8 units: weight-only
-    ("h100-sxm", {"weights": "fp8"}, None, "auto", True),  # there vLLM would quantise activations too
-    ("h100-sxm", {"weights": "int4"}, None, "auto", True),
+    ("a100-80gb", {"weights": "fp8"}, "fp8", None, False),  # no fp8 units: weight-only
+    ("h100-sxm", {"weights": "fp8"}, None, None, True),  # there vLLM would quantise activations too
+    ("h100-sxm", {"weights": "int4"}, None, None, True),
 ])
-def test_number_formats(hardware: str, precision: dict[str, str], quantised: str | None, kv: str, noted: bool) -> None:
+def test_number_formats(hardware: str, precision: dict[str, str], quantised: str | None, kv: str | None, noted: bool) -> None:
     command = vllm_command(resolve({**GPU, "hardware": hardware, "precision": precision}))
     words = list(command.arguments)
     assert (value(words, "--quantization") if "--quantization" in words else None) == quantised
-    assert value(words, "--kv-cache-dtype") == kv
+    assert (value(words, "--kv-cache-dtype") if "--kv-cache-dtype" in words else None) == kv
     assert any("checkpoint" in note for note in command.notes) == noted
 
 
