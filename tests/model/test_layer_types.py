@@ -16,7 +16,7 @@ from simulator.design.records.layers import (
 from simulator.design.records.model import Architecture, PartPrecision, Precision
 from simulator.inputs.errors import InputError
 from simulator.model.caches import Cache, caches, kv_bytes_per_token, state_bytes
-from simulator.model.checks import violations
+from simulator.model.checks import split_violations
 from simulator.model.layer_types import counted
 from simulator.model.layers import operators
 from simulator.model.memory import activation_bytes, parameters, weight_bytes
@@ -109,10 +109,10 @@ def test_what_has_no_operators_says_so_in_one_line():
 
 
 def test_cuts_that_do_not_divide_are_named():
-    assert violations(GPT_OSS, 8, 1) == []
-    assert violations(GPT_OSS, 7, 1) == ["64 attention heads do not divide over tensor parallel 7",
-                                         "8 KV heads neither divide over nor replicate to tensor parallel 7",
-                                         "expert width 2880 does not divide over tensor parallel 7"]
+    assert split_violations(GPT_OSS, 8, 1) == []
+    assert split_violations(GPT_OSS, 7, 1) == ["64 attention heads do not divide over tensor parallel 7",
+                                               "8 KV heads neither divide over nor replicate to tensor parallel 7",
+                                               "expert width 2880 does not divide over tensor parallel 7"]
 
 
 def test_layered_models_are_written_and_read_back():
