@@ -64,6 +64,12 @@ def sections(data: Path) -> list[Section]:
                 "KV memory by the engine's rule against what servers logged; vLLM from 0.9 on is judged.",
                 "What is left is what a profile run finds beside tensors: collectives' buffers on NVLink machines, and temporaries "
                 "of mixtures of experts and of a sorting sampler with a thousand sequences."),
+        Section("KV pools by vLLM's own arithmetic", "validate_kv_capacity.py", ("oracle/vllm_kv_capacity",),
+                "Groups, page sizes and blocks that vLLM 0.32's own functions gave for models of several kinds of layers.",
+                "Anything but zero is a bug."),
+        Section("Model configs", "validate_models.py", ("data/model_configs",),
+                "config.json files as checkpoints ship them: how many are read, and parameters against exact counts.",
+                "Encoder-decoders and types that need a repository's own code would be refused by name."),
         *runs,
         *replays,
         Section("Vidur's schedule", "validate_vidur.py", ("data/vidur",),
@@ -99,6 +105,14 @@ def sections(data: Path) -> list[Section]:
                 "GPUStack's bursts of a thousand requests go through one front end, which is not simulated, and pages of unknown "
                 "versions are run with the nearest record. TensorRT-LLM and SGLang are scheduled by vLLM's rules."),
         *operators,
+        Section("Power of served boards", "validate_power.py", ("data/published/power.csv.gz",),
+                "Board power, energy per token and inter-token latency of servers in steady state at batches of 8 to 512. "
+                "`held_out` are the rows on which nothing was settled.",
+                "B200's servers wait for their hosts, whose times are not those of its file; its power follows its step times."),
+        Section("Silicon", "validate_silicon.py", (),
+                "Die area, board power and cost of making against shipped chips; constants were settled on those of the `fitted` "
+                "rows. TDPs are caps and not peaks, and published costs are estimates.",
+                "Groq's die is denser than the constants have it, and boards of low voltage are overestimated."),
         Section("Intervals over replicates", "validate_noise.py", (),
                 "Share of 95 % intervals over 3, 5 and 10 seeds that hold the mean of all seeds, for metrics of one design and for "
                 "differences between two on the same seeds (`paired_narrower`: how much narrower those are than on seeds of "

@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.default_cases import cases
-from scripts.report import finish
+from scripts.report import finish, json_option
 from simulator.design.engine_defaults.limits import limits
 from simulator.design.engine_defaults.situation import Situation
 from simulator.design.load import load_engine
@@ -51,7 +51,7 @@ FIELDS = {
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("directory", nargs="?", type=Path, metavar="DIR", default=_shared() / "oracle/vllm_defaults")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args(argv)
     try:
         recorded = list(oracle(args.directory))

@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import finish, row
+from scripts.report import finish, json_option, row
 from simulator.design.records.layers import LatentAttention, LayerType, NoMlp, SoftmaxAttention, StateAttention
 from simulator.design.records.model import Precision
 from simulator.model.caches import Cache, layer_caches
@@ -33,7 +33,7 @@ REFUSAL = "does not fit one request of max_model_len"
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as rows")
+    json_option(parser)
     args = parser.parse_args(argv)
     file = args.directory / "table.json.gz"
     if not file.is_file():

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.published import SkipError, engine_of, hardware_of, model_of, precision_of, record_of, rows_of
-from scripts.report import Row, finish, row
+from scripts.report import Row, finish, json_option, row
 from simulator.design.design import Design
 from simulator.design.load import resolve
 from simulator.inputs.errors import InputError
@@ -31,7 +31,7 @@ GIB = 2.0**30
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args(argv)
     try:
         logs = rows_of(args.file, COLUMNS)

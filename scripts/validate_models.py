@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import finish, row
+from scripts.report import finish, json_option, row
 from simulator.design.load import load_model
 from simulator.inputs.errors import InputError
 from simulator.model.memory import parameters
@@ -25,7 +25,7 @@ REFUSED_SHARE = 8 / 101  # encoder-decoders and types that need a repository's o
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as rows")
+    json_option(parser)
     args = parser.parse_args(argv)
     files = sorted(args.directory.glob("*/config.json"))
     if not files:

@@ -27,7 +27,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import Row, finish, row
+from scripts.report import Row, finish, json_option, row
 from simulator.design.design import Design
 from simulator.design.load import CONFIGS, resolve
 from simulator.devices import dram
@@ -165,7 +165,7 @@ def read(path: Path) -> list[Measured]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args()
     try:
         table = read(args.file)

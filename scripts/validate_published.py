@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.closed_loop import Answered, answered
 from scripts.published import SkipError, hardware_of, model_of, precision_of, record_of, rows_of
 from scripts.published_harness import Measured, measured_of
-from scripts.report import Row, finish, row
+from scripts.report import Row, finish, json_option, row
 from simulator.design.design import Design
 from simulator.design.load import resolve
 from simulator.inputs.errors import InputError
@@ -48,7 +48,7 @@ Errors = dict[str, float]  # measure -> simulated / measured - 1
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     parser.add_argument("--points", type=Path, metavar="FILE.csv", help="write every row with its errors, or why it was skipped")
     args = parser.parse_args(argv)
     try:

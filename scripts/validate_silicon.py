@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import Row, finish, row
+from scripts.report import Row, finish, json_option, row
 from simulator.design.load import load_costs, load_hardware
 from simulator.design.records.silicon import Silicon
 from simulator.silicon.area import MIB, Parts, die_area
@@ -101,7 +101,7 @@ def cogs() -> list[Row]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("file", type=Path, nargs="?", default=CHIPS, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    json_option(parser)
     args = parser.parse_args()
     with args.file.open(newline="", encoding="utf-8") as file:
         area, power = errors(list(csv.DictReader(file)))
