@@ -62,8 +62,8 @@ def sections(data: Path) -> list[Section]:
                 "sources of vLLM, SGLang and TensorRT-LLM, against the engine records.", "Anything but zero is a bug."),
         Section("KV pools in engine logs", "validate_kv_logs.py", ("data/published/kv_capacity_points.csv.gz",),
                 "KV memory by the engine's rule against what servers logged; vLLM from 0.9 on is judged.",
-                "What is left is what a profile run finds beside tensors: collectives' buffers on NVLink machines, and temporaries "
-                "of mixtures of experts and of a sorting sampler with a thousand sequences."),
+                "What is left is what a profile run finds in addition to tensors: collectives' buffers on NVLink machines, and "
+                "temporaries of mixtures of experts and of a sorting sampler with a thousand sequences."),
         Section("KV pools by vLLM's own arithmetic", "validate_kv_capacity.py", ("oracle/vllm_kv_capacity",),
                 "Groups, page sizes and blocks that vLLM 0.32's own functions gave for models of several kinds of layers.",
                 "Anything but zero is a bug."),

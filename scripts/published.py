@@ -91,7 +91,7 @@ def precision_of(text: str, *, family: str) -> dict[str, str]:
 
 
 def engine_of(text: str) -> tuple[str, tuple[int, ...] | None]:
-    """(family, version where it is said) in a framework's name and what stands beside it."""
+    """(family, version where it is said) in a framework's name and what stands next to it."""
     lower = text.lower()
     for family, name in (("sglang", "sglang"), ("trtllm", "tensorrt-llm"), ("vllm", "vllm")):
         if name in lower:

@@ -49,7 +49,7 @@ def load_design(source: str | Path, overrides: dict[str, Any] | None = None) -> 
 
 
 def refuse_idle(key: str, design: Design) -> None:
-    """Raises InputError for a key that changes nothing beside the design's engine."""
+    """Raises InputError for a key that changes nothing with the design's engine."""
     if design.engine is not None and (key == "hardware.host" or key.startswith("hardware.host.")):
         raise InputError(f"has no effect with engine '{design.engine.name}', whose record has the host's times: set engine.host",
                          key=key)

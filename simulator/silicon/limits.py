@@ -1,4 +1,4 @@
-"""What a device asks of its process, its cooler and the reader's trust: lines to print beside it, none where all is usual."""
+"""Remarks on a device's die size, power density and efficiency: lines to print with it, none where all is usual."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from simulator.silicon.power import peak_w, static_w
 HOURS_PER_YEAR = 8766.0  # Julian year, as the unit `year`
 BASIS_TEXT: dict[CostBasis, str] = {"rental": "rented", "owned_list": "owned, at list price",
                                     "owned_bom": "owned, at bill of materials"}
-BASIS_WORD: dict[CostBasis, str] = {"rental": "rent", "owned_list": "list", "owned_bom": "BOM"}  # beside an amount
+BASIS_WORD: dict[CostBasis, str] = {"rental": "rent", "owned_list": "list", "owned_bom": "BOM"}  # next to an amount
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _listed_usd(hardware: Hardware) -> float | None:
 
 
 def _margin(costs: Costs) -> float:
-    """Of devices priced by their parts: the costs' own; beside list prices that of a challenger."""
+    """Of devices priced by their parts: the costs' own; next to list prices that of a challenger."""
     name = costs.margin if costs.cost_basis == "owned_bom" else "challenger"
     found: float = getattr(costs.margins, name)
     return found

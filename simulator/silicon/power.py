@@ -24,7 +24,7 @@ _VDD, _IDD3N, _IDD5AB = 1.2, 0.055, 0.250
 # What a device draws besides idling while any kernel runs, over its limit: 100 of 700 W on an H100 (222 W at no load, fitted
 # to measured serving power, less 122 W idle).
 ACTIVE_SHARE = 0.14
-# What the largest matrix products do on a full board: share of the peak rate, share of memory bandwidth beside it. Settled
+# What the largest matrix products do on a full board: share of the peak rate, share of memory bandwidth used meanwhile. Settled
 # together with the energy constants on shipped accelerators (scripts/validate_silicon.py).
 SUSTAINED_SHARE = 0.9
 MEMORY_BESIDE_MATRIX = 0.3
@@ -135,7 +135,7 @@ def least_w(hardware: Hardware) -> float:
 
 def matrix_board_w(area: float, process_nm: int, flops_per_s: float, bytes_per_s: float, kind: str, stacks: float,
                    silicon: Silicon) -> float:
-    """Board power of an accelerator that multiplies matrices at `flops_per_s` (16 bits) beside its memory's usual share:
+    """Board power of an accelerator that multiplies matrices at `flops_per_s` (16 bits) while its memory works at its usual share:
     what TDPs are made of. `area` in mm2, `bytes_per_s` at the pins, of `stacks` of `kind`."""
     idle = area * STATIC_W_PER_MM2 * energy.voltage_factor(silicon) + stacks * stack_static_w(kind)
     multiplying = flops_per_s * energy.mac_pj(silicon, process_nm) / 2 * energy.PICO

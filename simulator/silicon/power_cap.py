@@ -1,6 +1,6 @@
 """The power cap of a device: it slows the operators that would exceed it, and no others.
 
-An operator draws its dynamic energy over its time. Where that is more than the limit leaves beside idling (and PIM at
+An operator draws its dynamic energy over its time. Where that is more than the limit leaves after idling (and PIM at
 work in the same package), it takes as long as the limit asks: a large matrix product slows, a read of memory does not.
 Energy stays: a governor that lowers the voltage with the clock would save some, so a capped device is on the slow side.
 """

@@ -86,7 +86,7 @@ def _with_defaults(design: Design, record: EngineRecord) -> Design:
 
 
 def _defaults(record: EngineRecord, of: Situation, serving: Serving) -> dict[str, Any]:
-    """Every serving setting of the record at this design, beside those that the user sets."""
+    """Every serving setting of the record at this design, given those that the user sets."""
     said = serving.model_fields_set
     chunked = serving.enable_chunked_prefill if "enable_chunked_prefill" in said else record.scheduler.chunked_prefill
     budget, sequences = limits(record, of, chunked=chunked,

@@ -307,7 +307,7 @@ class Launches(Record):
 
 
 class EngineHost(Record):
-    """Host time of a step. What `hidden` covers passes beside the device and shows where it is longer; `exposed` never hides."""
+    """Host time of a step. What `hidden` covers passes while the device works and shows if it is longer; `exposed` never hides."""
 
     schedule: HostPart = HostPart()
     update: HostPart = HostPart()

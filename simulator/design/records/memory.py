@@ -11,7 +11,7 @@ from simulator.design.records.base import Bytes, BytesPerSecond, Positive, Posit
 GIB = 2.0**30
 MemoryKind = Literal["HBM2", "HBM2E", "HBM3", "HBM3E", "GDDR6", "GDDR6X", "GDDR7", "LPDDR5", "SRAM"]
 
-# Bytes of one stack (HBM) or device (GDDR, LPDDR) as shipped; sources beside the presets of simulator.devices.dram.
+# Bytes of one stack (HBM) or device (GDDR, LPDDR) as shipped; sources with the presets of simulator.devices.dram.
 STACK_BYTES: dict[str, float] = {"HBM2": 16 * GIB, "HBM2E": 16 * GIB, "HBM3": 16 * GIB, "HBM3E": 24 * GIB, "GDDR6": 2 * GIB,
                                  "GDDR6X": 2 * GIB, "GDDR7": 3 * GIB, "LPDDR5": 16 * GIB}
 
