@@ -36,11 +36,10 @@ def test_memory_is_predicted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     design, calls = load_design("npu-chat"), []
     predict = kv_memory.predict
 
-    def counted(*arguments: object) -> kv_memory.KvMemory:
+    def counted(*arguments: object, **rules: object) -> kv_memory.KvMemory:
         calls.append(arguments)
-        return predict(*arguments)  # type: ignore[arg-type]
+        return predict(*arguments, **rules)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("simulator.prepare.predict", counted)
     monkeypatch.setattr(kv_memory, "predict", counted)
     prepared = prepare(design, CostCache())
     assert len(calls) == 1
