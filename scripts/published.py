@@ -28,7 +28,8 @@ ALIASES = {
 SUFFIXES = re.compile(r"-(instruct|fp8|nvfp4|kv|hf|it|bf16|v0\.\d|\d{4})$")
 # The first text found in a GPU's name decides
 GPUS: dict[str, Any] = {
-    "h100": "h100-sxm", "h200": "h200-sxm", "b200": "b200", "b300": "b300", "mi300x": "mi300x", "l40s": "l40s",
+    "gb200": "gb200-nvl72", "gb300": "gb300-nvl72", "mi325x": "mi325x", "mi355x": "mi355x", "rtx 5090": "rtx5090", "a10g": "a10g",
+    "l4": "l4", "h100": "h100-sxm", "h200": "h200-sxm", "b200": "b200", "b300": "b300", "mi300x": "mi300x", "l40s": "l40s",
     "rtx 4090": "rtx4090", "rtx4090": "rtx4090", "rtx pro 6000": "rtx-pro-6000", "a6000": "rtx-a6000",
     "nvidia a100 gpu": {"base": "a100-80gb", "name": "a100-40gb", "memory": {"bandwidth": "1555 GB/s", "capacity": "39.39 GiB"}},
     "a100": "a100-80gb",
