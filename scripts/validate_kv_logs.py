@@ -20,7 +20,7 @@ from scripts.report import Row, finish, json_option, row
 from simulator.design.design import Design
 from simulator.design.load import resolve
 from simulator.inputs.errors import InputError
-from simulator.pricing.kv_memory import KvMemory, memory_of
+from simulator.pricing.kv_memory import KvMemory, logged_tokens, memory_of
 
 COLUMNS = ("model", "precision", "kv_dtype", "gpu", "tp", "engine", "gpu_memory_utilization", "max_model_len", "kv_gib_per_gpu",
            "kv_tokens", "kv_blocks")
@@ -85,8 +85,7 @@ def _design(log: dict[str, str], family: str, version: tuple[int, ...] | None) -
 
 def _error(log: dict[str, str], design: Design, memory: KvMemory) -> float:
     """Per cent, of the first of blocks, tokens and bytes that the log has."""
-    block = design.serving.block_size
-    for column, ours in (("kv_blocks", memory.num_gpu_blocks), ("kv_tokens", memory.num_gpu_blocks * block),
+    for column, ours in (("kv_blocks", memory.num_gpu_blocks), ("kv_tokens", logged_tokens(design, memory)),
                          ("kv_gib_per_gpu", memory.kv_bytes / GIB)):
         try:
             return (ours / float(log[column]) - 1) * 100

@@ -20,6 +20,7 @@ of it moves the capacity by about 1 % with an 8B model, by more where weights le
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simulator.design.design import Design
@@ -29,7 +30,7 @@ from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture, Precision
 from simulator.design.records.serving import Parallelism, Serving
 from simulator.devices.dram import capacity_bytes, stack_capacity_bytes
-from simulator.model.caches import layer_caches
+from simulator.model.caches import Cache, caches, layer_caches
 from simulator.model.layer_types import in_order
 from simulator.model.memory import (
     SAMPLER_BYTES_PER_LOGIT,
@@ -41,6 +42,7 @@ from simulator.model.memory import (
 from simulator.model.sharding import stage_layers
 from simulator.pricing import kv_groups
 from simulator.pricing.cuda_graphs import capture_sizes, cover_of
+from simulator.pricing.kv_groups import KvLayout
 
 # What a CUDA process holds in addition to its tensors once a step has run: kernel modules loaded on first use (lazy loading),
 # cuBLAS workspaces, allocator fragments. vLLM counts it as non-torch memory. 0.6 GB on an RTX A6000 with Llama-3.1-8B
@@ -131,11 +133,25 @@ def _block_bytes(arch: Architecture, precision: Precision, parallelism: Parallel
         return float(serving.block_size)  # layers without any cache take no room
     if kv_groups.packed_otherwise(held):
         return sum(cache.bytes_per_token for cache in held) * serving.block_size
+    return float(_layout(held, arch, parallelism, serving).bytes_per_block)
+
+
+def _layout(held: Sequence[Cache], arch: Architecture, parallelism: Parallelism, serving: Serving) -> KvLayout:
     in_flight = max(parallelism.pipeline, 2 if serving.async_scheduling else 1) * serving.max_num_batched_tokens
     longest = arch.max_positions if serving.max_model_len == "auto" else serving.max_model_len
-    found = kv_groups.layout(held, max_model_len=longest, tokens_in_flight=in_flight,
-                             prefix_caching=serving.enable_prefix_caching)
-    return float(found.bytes_per_block)
+    return kv_groups.layout(held, max_model_len=longest, tokens_in_flight=in_flight,
+                            prefix_caching=serving.enable_prefix_caching)
+
+
+def logged_tokens(design: Design, memory: KvMemory) -> int:
+    """Tokens of KV cache as vLLM logs them at its start, of a design without pipeline stages: those of its blocks or, where
+    several groups of layers share the pool, the longest context times how often it fits."""
+    model, serving = design.model, design.serving
+    held = caches(model, design.precision, design.parallelism.tensor)
+    if model.layer_types is None or kv_groups.packed_otherwise(held):
+        return memory.num_gpu_blocks * serving.block_size
+    longest = model.max_positions if serving.max_model_len == "auto" else serving.max_model_len
+    return int(_layout(held, model, design.parallelism, serving).max_concurrency(memory.kv_bytes) * longest)
 
 
 def longest_sequence(design: Design, memory: KvMemory) -> int:
