@@ -24,7 +24,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
 
     `log` keeps every step; `gaps` counts the gaps between tokens.
     `identities`: of this trace's blocks of this size, where they are at hand from an earlier run (prefix caching only).
-    Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
+    Raises InputError for impossible limits, tables or traces, and for schedulers and features that are not compiled.
     """
     requests, kept = requests_of(trace, config, identities)
     sizes = None

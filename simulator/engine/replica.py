@@ -32,13 +32,16 @@ class Replica:
 
     clients: of a closed loop; None: an open one. gaps: count the gaps between tokens. nodes: most leading blocks of a request that
     others may have too (prefix caching; see `leading_nodes`). log: room for the step log, from `log_sizes` of an equal run.
-    Raises InputError for impossible limits or tables, and for schedulers that the kernel does not know.
+    Raises InputError for impossible limits or tables, and for schedulers and features that the kernel does not know.
     """
 
     def __init__(self, config: SchedulerConfig, costs: StepCosts, *, clients: int | None = None, gaps: bool = False, nodes: int = 0,
                  log: tuple[int, int, int, int] | None = None) -> None:  # fmt: skip
         if config.scheduler != "vllm_v1" and config.scheduler in limits.SCHEDULER_NAMES:
             raise InputError(f"the compiled kernel does not run {config.scheduler}: use the reference engine", key="scheduler")
+        for key in ("kv_groups", "speculation"):
+            if getattr(config, key):
+                raise InputError(f"the compiled kernel does not run {key}: use the reference engine", key=key)
         limits.check_config(config)
         check_costs(config, costs)
         if config.max_num_seqs >= 1 << SLOT_BITS:
