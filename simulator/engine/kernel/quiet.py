@@ -22,7 +22,7 @@ def is_quiet(core: Core, flights: Flights) -> bool:
         return False
     if run.logging or run.channels or run.stages > 1:
         return False
-    if not (waiting_count(core) == 0 or run.blocked or run.running == run.max_num_seqs):
+    if not (waiting_count(core.run) == 0 or run.blocked or run.running == run.max_num_seqs):
         return False
     if not run.asynchronous:
         return True
@@ -39,7 +39,7 @@ def decode_quietly(
     if run.joined < min(run.requests, run.clients + run.finished):
         horizon = min(horizon, requests.arrival_ns[index(run.joined)])
     first, free, decided_ns = group.pass_, run.free, run.clock
-    count, waiting = group.count, waiting_count(core)
+    count, waiting = group.count, waiting_count(core.run)
     last_decision_ns = run.last_decision_ns
     if run.asynchronous or run.gaps or run.overlap != SERIAL or tables.decodes.spread_ns[index(count)] != 0.0:
         _any_steps(horizon, core, flights, served, tables.stages, tables.decodes)

@@ -38,7 +38,7 @@ _TOTALS = """steps makespan_ns blocks_ns decode_ns prefill_ns decode_sequences d
 TOTALS = tuple(_TOTALS.split())  # in the order of EngineResult
 
 
-def _record(int64: str, *others: tuple[str, Any], size: int = 0) -> np.dtype[Any]:
+def record(int64: str, *others: tuple[str, Any], size: int = 0) -> np.dtype[Any]:
     """A record of int64 fields and others, padded to `size` bytes."""
     made = np.dtype([(name, np.int64) for name in int64.split()] + list(others), align=True)
     padding = (size - made.itemsize) // 8
@@ -46,26 +46,31 @@ def _record(int64: str, *others: tuple[str, Any], size: int = 0) -> np.dtype[Any
                                               align=True)
 
 
+# Of the dense kernel: KV groups and their kinds, tokens of a hash and of the common boundary, what speculation takes (see
+# `speculation.Reserved`), whether acceptance is recorded (2: and proposals)
+_DENSE = """kv_groups kinds hash_unit unit interval keeps_states max_model_len draft_tokens lookahead drafting reads_ahead
+    drops_last recorded junction prefilling checked accepted draft_ns"""
+
 # The limits (see SchedulerConfig and StepTables), the state of the loop and the totals of one replica.
-RUN = _record(f"{_SHAPES} {_LIMITS} {_COUNTERS} {_TOTALS} logged_entries logged_admissions preemptions",
+RUN = record(f"{_SHAPES} {_LIMITS} {_DENSE} {_COUNTERS} {_TOTALS} logged_entries logged_admissions preemptions",
               ("channel_request_ns", np.float64), ("channel_token_ns", np.float64))
 
 # Decodes that advance together, by one token in every pass of theirs. `context`: their computed tokens in all; `phase`:
 # the pass modulo the block size; `next`: the first event; `longest`: computed tokens of the longest, less the pass.
-GROUP = _record("count context pass_ phase next longest last_token_ns last_decision")
+GROUP = record("count context pass_ phase next longest last_token_ns last_decision")
 
 # A running request. `total`: KV tokens at its end; `known`: of a prompt, tokens to compute before it yields one;
 # `computed`: valid for PROMPT and LATE, for LEAVING the published tokens; `last`: decision that held it (not of a group's);
 # `stamp`: decision that served it by itself; `chunk`: tokens that it then got; `key`: the phase in which it needs a block;
 # `joined`: its group's first pass with it; `published`: leading blocks that are nodes of their own. Two cache lines, of which
 # the second one is rarely used.
-SLOT = _record("last last_pass", *((name, np.int32) for name in
+SLOT = record("last last_pass", *((name, np.int32) for name in
                ("total", "known", "computed", "chunk", "kind", "key", "channel", "published")),
                *((name, np.uint32) for name in ("request", "before", "after")),
                *((name, np.int64) for name in ("stamp", "order", "joined")), size=128)
 
 # A batch in flight. `yields`: requests that get a token at its end; `dones`: those that get their last one
-FLIGHT = _record("end_ns yields dones nonempty")
+FLIGHT = record("end_ns yields dones nonempty")
 
 # A block of the prefix cache that can be hit, or a run of blocks that only their `owner` (request + 1; 0: nobody) can hit.
 # `users`: 0 idle, below 0 minus the length of an idle run. `older`, `newer`: in order of release; twins: equal contents.
@@ -73,7 +78,7 @@ NODE = np.dtype([("identity", np.int64), ("users", np.int32)]
                 + [(name, np.uint32) for name in ("owner", "older", "newer", "twin_older", "twin_newer")], align=True)
 KEY = np.dtype([("identity", np.int64), ("first", np.uint32), ("last", np.uint32)], align=True)  # of the hash table
 
-STEP = _record("scheduled_ns start_ns end_ns", *((name, np.int32) for name in
+STEP = record("scheduled_ns start_ns end_ns", *((name, np.int32) for name in
                ("n", "tokens", "free_blocks", "waiting", "running")))
 
 
