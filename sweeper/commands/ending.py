@@ -56,7 +56,7 @@ def print_ending(console: Console, folder: Path, space: Space, settings: SweepSe
         f"{s['cache_computed_s']:.2f} s spent, {s['cache_saved_s']:.2f} s saved")
     if ending.found.front:
         _print_front(console, space, ending)
-        told = [*ending.found.front, *_baselines(ending)]
+        told = [*ending.found.front, *(t for t in ending.found.kept if t.baseline)]
         for line in (*noise_lines(space, ending.found), *_against_baselines(space, ending), *_bounds(space, ending),
                      *rests(space, told), *remarks(space, told)):
             say(line)
