@@ -107,8 +107,12 @@ def sections(data: Path) -> list[Section]:
         *operators,
         Section("Power of served boards", "validate_power.py", ("data/published/power.csv.gz",),
                 "Board power, energy per token and inter-token latency of servers in steady state at batches of 8 to 512. "
-                "`held_out` are the rows on which nothing was settled.",
-                "B200's servers wait for their hosts, whose times are not those of its file; its power follows its step times."),
+                "`held_out` are the rows on which nothing was settled. `power_at_measured_rate` is the energy model alone: the "
+                "simulated energy per token of kernels at the measured rate of tokens, with idle power.",
+                "Worst is B200, and only where its step is: the same GPU, model and batch of eight take several times as long a "
+                "step in one task as in the other, of which longer contexts are a millisecond. These servers waited for their "
+                "hosts, and the rows do not say why; no host time was settled on them. A board that waits draws little: at the "
+                "measured rate its power is right. H100 is too low where contexts are long and batches large."),
         Section("Silicon", "validate_silicon.py", (),
                 "Die area, board power and cost of making against shipped chips; constants were settled on those of the `fitted` "
                 "rows. TDPs are caps and not peaks, and published costs are estimates.",
