@@ -93,7 +93,8 @@ class KvCache:
         """Frees the blocks behind windows, chunks and states, the last of them first (G12, G25). Only tokens of steps that have
         ended count: a step in flight may still read them, and a rejected draft moves its request back."""
         for group, table in zip(self.groups, request.tables, strict=True):
-            passed = min(passed_blocks(group, request.computed - request.tokens_in_flight), len(table.blocks))
+            settled = request.computed - request.tokens_in_flight
+            passed = min(passed_blocks(group, settled, self.reads_ahead), len(table.blocks))
             if passed > table.freed:
                 leaving = table.blocks[table.freed: passed]
                 self.pool.release(block for block in reversed(leaving) if block != NULL)
@@ -113,15 +114,18 @@ class KvCache:
         """Offers the blocks that the first `tokens` tokens have filled to the prefix cache, each once (17, G20 to G22, G31)."""
         if self.identities is None:
             return
-        tokens -= self.reads_ahead - 1
-        common = max(tokens, 0) // self.unit * self.unit
-        limits = [min(tokens, common + group.block_size) if self.drops_last and common else common for group in self.groups]
+        common = tokens // self.unit * self.unit
+        limits = [common] * len(self.groups)
+        if self.drops_last and common:
+            settled = max(tokens - self.reads_ahead + 1, 0)  # S7
+            limits = [min(settled, settled // self.unit * self.unit + group.block_size) for group in self.groups]
         if all(limit // group.block_size <= table.published
                for limit, group, table in zip(limits, self.groups, request.tables, strict=True)):
             self._note_last_state(request, common)
             return
         known = self.identities.first(request.index, max(limits) // self.hash_unit)
-        points = prefix_cache.resume_points(request.prompt, request.junction, self.unit, self.drops_last)
+        points = [] if self.config.prefix_cache_retention_interval is None else prefix_cache.resume_points(
+            request.prompt, request.junction, self.unit, self.drops_last)
         for number, (limit, group, table) in enumerate(zip(limits, self.groups, request.tables, strict=True)):
             for position in range(table.published, limit // group.block_size):
                 block = table.blocks[position]

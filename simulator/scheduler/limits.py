@@ -55,6 +55,8 @@ def check_config(config: SchedulerConfig) -> None:
     interval = config.prefix_cache_retention_interval
     if interval is not None and (interval < 0 or interval % lcm(*(group.block_size for group in config.groups))):
         raise InputError("must be null, 0 or a multiple of every KV group's block size", key="prefix_cache_retention_interval")
+    if interval and not any(group.kind in ("window", "state") for group in config.kv_groups):
+        raise InputError("without window and state groups all blocks are kept: set it to 0", key="prefix_cache_retention_interval")
     if config.speculation is not None:
         _check_speculation(config.speculation, config)
     if config.preemption == "swap" and (config.kv_groups or config.speculation):
@@ -95,6 +97,12 @@ def _check_speculation(speculation: SpeculationConfig, config: SchedulerConfig) 
             raise InputError("must be at least 1", key=f"speculation.{key}")
     if speculation.modules > 1 and speculation.method != "mtp":
         raise InputError("only mtp drafters have several modules", key="speculation.modules")
+    if speculation.parallel and speculation.method in (*SYNCHRONOUS, "dflash"):
+        raise InputError(f"{speculation.method} has no choice of it: leave it out", key="speculation.parallel")
+    unit = lcm(*(group.block_size for group in config.groups))
+    if config.enable_prefix_caching and reserved(speculation).reads_ahead > unit:
+        raise InputError(f"a drafter that reads {reserved(speculation).reads_ahead} tokens ahead needs blocks of as many with "
+                         f"prefix caching, they have {unit}", key="speculation.modules")
     if config.async_scheduling and speculation.method in SYNCHRONOUS:
         raise InputError(f"{speculation.method} proposes on the host and needs async_scheduling off", key="async_scheduling")
     if 0 < config.long_prefill_token_threshold <= speculation.tokens:

@@ -126,11 +126,14 @@ def resume_points(prompt: int, junction: int, unit: int, drops_last: bool) -> li
 
 def is_kept(group: KvGroupConfig, position: int, points: list[int], interval: int, drops_last: bool) -> bool:
     """Whether a full block at `position` of a window or state group is published: it lies in the window before one of `points`
-    or before a multiple of `interval` (0: no such), one block later with `drops_last`. Other groups publish all (G20)."""
+    or before a multiple of `interval` (0: no such). With `drops_last` windows begin as early and end one block later. Other
+    groups publish all (G20, G33)."""
     if group.kind in ("full", "chunk"):
         return True
-    size, needed = group.block_size, window_blocks(group)
+    later = int(drops_last and group.kind == "window")
+    needed, position = window_blocks(group) + later, position - later  # as if the window ended at the point itself
     if interval:
-        after = (position + 1 - drops_last) * size
-        points = [*points, -(-after // interval) * interval]
-    return any(point // size - needed <= position < point // size + drops_last for point in points)
+        every = interval // group.block_size
+        if needed >= every or (position >= 0 and position % every >= every - needed):
+            return True
+    return any(point // group.block_size - needed <= position < point // group.block_size for point in points)

@@ -229,12 +229,11 @@ class Scheduler:
 
     def cut(self, request: Request, computed: int, new: int) -> int:
         """What of `new` tokens behind the first `computed` makes a chunk that drafters (S6) and states (G24) can go on from."""
-        new = cut_for_reading_ahead(new, request.known - computed, self.reserved.reads_ahead)
         if self.cache.keeps_states():
             threshold, budget = self.config.long_prefill_token_threshold, self.config.max_num_batched_tokens
             new = aligned_tokens(computed, new, request.prompt, request.known, request.junction, self.cache.unit,
                                  min(budget, threshold or budget))
-        return new
+        return cut_for_reading_ahead(new, request.known - computed, self.reserved.reads_ahead)
 
     def is_padded(self, request: Request, computed: int, served: list[Request]) -> bool:
         """Whether a request with one token left is admitted with dummy drafts, so that all of the batch have as many (S10).
