@@ -32,8 +32,11 @@ _ONLY_WITH = {"verified": "recorded", "proposals": "recorded", "swapped": "swap"
 
 
 def is_dense(config: SchedulerConfig) -> bool:
-    """Whether a configuration runs on the dense kernel."""
-    return bool(config.kv_groups or config.speculation)
+    """Whether a configuration runs on the dense kernel: in lockstep go KV groups of one block size without a prefix cache."""
+    sizes = {group.block_size for group in config.kv_groups if group.kind != "state"}
+    short_states = any(group.kind == "state" and group.block_size < config.max_model_len for group in config.kv_groups)
+    in_step = sizes == {config.block_size} and not (short_states or config.enable_prefix_caching)
+    return bool(config.speculation or (config.kv_groups and not (in_step and config.pipeline_parallel_size == 1)))
 
 
 class Replica:
@@ -55,6 +58,7 @@ class Replica:
             raise InputError(f"must be below {1 << SLOT_BITS}", key="max_num_seqs")
         tables = step_tables(costs)
         self._config, self._dense = config, is_dense(config) if dense is None else dense
+        self._dense |= log is not None and bool(config.kv_groups)  # whose log says what each group holds
         run = kernel_memory.new_run(config, tables, clients=clients, gaps=gaps, nodes=nodes, log=log is not None)
         sizes = log or (0, 0, 0, 0)
         self._memory: dict[str, Any]
@@ -62,7 +66,7 @@ class Replica:
         if self._dense:
             self._memory, self._tables = dense_memory.new_memory(run, config, sizes), dense_memory.dense_tables(tables)
         else:
-            self._memory, self._tables = kernel_memory.new_memory(run, sizes), kernel_memory.table_parts(tables)
+            self._memory, self._tables = kernel_memory.new_memory(run, config, sizes), kernel_memory.table_parts(tables)
 
     def __getattr__(self, name: str) -> Any:
         """The parts of the memory: see `kernel.records` and `dense.records`."""
@@ -165,7 +169,7 @@ class Replica:
         columns: Any = [np.ascontiguousarray(log.steps[name]) for name in STEP.names or ()]
         names = log.batch.dtype.names
         batch: Any = [np.ascontiguousarray(log.batch[name]) for name in names] if names else list(log.batch.T.copy())
-        extras: Any = [*batch[2:], log.held] if is_dense(self._config) else []
+        extras: Any = [*batch[2:], log.held] if self._config.kv_groups or self._config.speculation else []
         made: Any = (*columns, *batch[:2], log.admissions, log.preempted, *extras)
         return StepLog(*made)
 

@@ -9,6 +9,7 @@ from simulator.engine.kernel.queue import push, take
 from simulator.engine.kernel.records import PROMPT, Int, State
 from simulator.engine.kernel.running import append_slot, blocks_for, full_blocks
 from simulator.engine.kernel.serve import longest_chunk
+from simulator.engine.kernel.windows import blocks_at_once
 from simulator.pricing.compiled import callable_from_compiled, index
 
 
@@ -62,8 +63,8 @@ def _start(r: Int, cap: Int, s: State) -> bool:
             return False
         new = run.budget
     hits = found + own
-    need = blocks_for(computed + new, core.run) - hits
-    whole = blocks_for(known, core.run) - hits if run.full_gate else need
+    need = run.growing * blocks_for(computed + new, core.run) + run.fixed_blocks - hits
+    whole = max(need, blocks_at_once(known, core) - hits) if run.full_gate else need
     margin = run.margin_blocks if run.running > 0 else np.int64(0)
     if whole + idle + own + margin > run.free:
         run.blocked = 1
@@ -72,6 +73,8 @@ def _start(r: Int, cap: Int, s: State) -> bool:
     slot = append_slot(r, core)
     row = core.slots[slot]
     row.kind, row.known, row.computed, row.chunk = PROMPT, known, computed, new
+    for k in range(index(run.window_kinds)):
+        core.gone[slot, k] = row.dropped = row.steady = 0
     core.entries[index(run.entries)] = slot
     run.entries += 1
     run.prompts += 1

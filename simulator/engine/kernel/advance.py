@@ -65,9 +65,10 @@ POINTERS = [name for part in (rec.Core, rec.Requests, rec.Queue, rec.Flights, re
 def _entry(version: int) -> Callable[..., int]:
     """The compiled function's source. `version` is part of numba's cache key, as a variable that the function closes over."""
     run_t, group_t, slot_t, flight_t, node_t, key_t = rec.RUN, rec.GROUP, rec.SLOT, rec.FLIGHT, rec.NODE, rec.KEY
+    window_t = rec.WINDOW
     i64, i32, u32, many = np.int64, np.int32, np.uint32, views.MANY
 
-    def kernel(until_ns, run, groups, slots, free_slots, events, least, residues, entries,  # type: ignore[no-untyped-def]
+    def kernel(until_ns, run, groups, slots, free_slots, events, least, residues, entries, windows, drops, gone,  # type: ignore[no-untyped-def]
                arrival_ns, prompt, output, priority, identity_offsets, shared, unique, waiters, done, due, swapped,
                ring, dones, on_channels, channel_tokens, yields_on, load, stage_free_ns,
                first_scheduled_ns, first_token_ns, finish_ns, preemptions, cached_tokens, last_token_ns, by_tokens, by_sequences,
@@ -79,7 +80,8 @@ def _entry(version: int) -> Callable[..., int]:
         g, c = r.depth + version * 0, r.channels
         core = rec.Core(r, carray(groups, (g,), group_t), carray(slots, (many,), slot_t), carray(free_slots, (many,), u32),
                     carray(events, (g, r.slot_places), i64), carray(least, (g, r.parts), i64),
-                    carray(residues, (g, r.block_size), i32), carray(entries, (many,), u32))
+                    carray(residues, (g, r.block_size), i32), carray(entries, (many,), u32), carray(windows, (many,), window_t),
+                    carray(drops, (g, r.block_size), i32), carray(gone, (many, r.window_kinds), i32))
         flights = rec.Flights(carray(ring, (g,), flight_t), carray(dones, (g, r.max_num_seqs), u32),
                           carray(on_channels, (g, 2, c), i64), carray(channel_tokens, (many,), i64),
                           carray(yields_on, (g, c), i64), carray(load, (2, c), i64), carray(stage_free_ns, (many,), i64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from simulator.engine.kernel.records import EMPTY, NEVER, PART_BITS, UNKNOWN
 from simulator.pricing.step_time import StepTables
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.limits import most_idle_preemptions
+from simulator.scheduler.windows import most_blocks
 
 
 def new_run(config: SchedulerConfig, tables: StepTables, *, clients: int | None, gaps: bool, nodes: int, log: bool) -> Any:
@@ -43,12 +45,12 @@ def new_run(config: SchedulerConfig, tables: StepTables, *, clients: int | None,
         "beside_knots": len(tables.beside_knots), "token_counts": tables.stage_tokens_ns.shape[1],
         "sequence_counts": tables.stage_sequences_ns.shape[1], "beside_counts": tables.beside_ns.shape[1],
     }
-    for name, value in values.items():
+    for name, value in (values | _group_limits(config)).items():
         run[name] = value
     return run
 
 
-def new_memory(run: Any, log: tuple[int, int, int, int]) -> dict[str, Any]:
+def new_memory(run: Any, config: SchedulerConfig, log: tuple[int, int, int, int]) -> dict[str, Any]:
     """All other arrays, without requests, by field of `State`. `log`: steps, entries, admissions and preemptions it holds."""
     shape = shape_of(run)
     seqs, depth, channels, nodes = shape["max_num_seqs"], shape["depth"], shape["channels"], shape["node_places"]
@@ -59,7 +61,8 @@ def new_memory(run: Any, log: tuple[int, int, int, int]) -> dict[str, Any]:
     return {
         "core": rec.Core(run, groups, slots, np.arange(seqs, dtype=np.uint32), np.full((depth, shape["slot_places"]), NEVER),
                          np.full((depth, shape["parts"]), NEVER), np.zeros((depth, shape["block_size"]), np.int32),
-                         np.zeros(seqs, np.uint32)),
+                         np.zeros(seqs, np.uint32), _windows(config), np.zeros((depth, shape["block_size"]), np.int32),
+                         np.zeros((seqs + 1, shape["window_kinds"]), np.int32)),
         "flights": rec.Flights(record_array(depth, rec.FLIGHT), np.zeros((depth, seqs), np.uint32),
                                np.zeros((depth, 2, channels), i64), np.zeros(channels, i64), np.zeros((depth, channels), i64),
                                np.zeros((2, channels), i64), np.zeros(shape["stages"], i64)),
@@ -68,6 +71,22 @@ def new_memory(run: Any, log: tuple[int, int, int, int]) -> dict[str, Any]:
                          np.zeros(nodes, np.uint32), np.zeros(0, np.uint32)),
         **common_memory(shape, log),
     }
+
+
+def _group_limits(config: SchedulerConfig) -> dict[str, int]:
+    """Of the KV groups: those whose tables grow, blocks that states take, different windows, and the common block size."""
+    growing = [group for group in config.groups if group.kind != "state"]
+    return {"growing": len(growing), "fixed_blocks": (len(config.groups) - len(growing)) * (1 + config.draft_tokens),
+            "window_kinds": len(_windows(config))}
+
+
+def _windows(config: SchedulerConfig) -> Any:
+    """The different windows and chunks of the KV groups, with how many groups have each."""
+    kinds = Counter(group for group in config.groups if group.kind in ("window", "chunk"))
+    windows = record_array(len(kinds), rec.WINDOW)
+    for k, (group, count) in enumerate(kinds.items()):
+        windows[k] = (count, group.span, group.kind == "chunk", most_blocks(group, config))
+    return windows
 
 
 def shape_of(run: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from simulator.engine.kernel.prefix_cache import release
 from simulator.engine.kernel.queue import push
 from simulator.engine.kernel.records import ALL, LATE, LEAVING, PROMPT, Core, Int, Requests, State
 from simulator.engine.kernel.running import blocks_for, computed_of, drop_slot, full_blocks, leave_group
+from simulator.engine.kernel.windows import held_blocks, leave_step
 from simulator.pricing.compiled import callable_from_compiled, index
 
 
@@ -57,7 +58,9 @@ def preempt(slot: Int, s: State) -> None:
         if kind >= 0:
             flights.on_channels[index(kind), 0, c] -= 1
             flights.on_channels[index(kind), 1, c] -= computed
-    held = blocks_for(computed + new, core.run)
+    if run.window_kinds and kind >= 0:
+        leave_step(index(kind), slot, computed, core)
+    held = held_blocks(slot, computed + new, core)
     if run.caching:
         full = np.int64(row.published)
         if kind == LEAVING and not run.by_priority:

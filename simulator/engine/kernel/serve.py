@@ -22,6 +22,7 @@ from simulator.engine.kernel.records import (
     State,
 )
 from simulator.engine.kernel.running import blocks_for, computed_of, full_blocks, leave_group, set_event
+from simulator.engine.kernel.windows import drop_in_step, drop_one, drop_passed, leave_step, settled_tokens
 from simulator.pricing.compiled import callable_from_compiled, index, once
 
 
@@ -37,6 +38,8 @@ def set_next_event(g: Int, slot: Int, computed: Int, core: Core, requests: Reque
     in which it has filled, and knows, a block that others may hit."""
     run, row = core.run, core.slots[slot]
     at = row.last_pass
+    if run.window_kinds:
+        at = min(at, core.groups[g].pass_)
     if run.outputs_recur:
         block = np.int64(row.published)
         if block < recurring(index(row.request), core, requests):
@@ -77,14 +80,18 @@ def serve_running(g: Int, s: State) -> None:
     run.entries = run.preempted = 0
     tail = index(slots[index(run.max_num_seqs)].before)
     in_step = run.lates == 0 and (run.prompts == 0 or (run.prompts == 1 and slots[tail].kind == PROMPT))
-    demand, chunk = np.int64(core.residues[g, index(group.phase)]), np.int64(0)
+    demand, chunk = core.residues[g, index(group.phase)] * run.growing, np.int64(0)
     if in_step and run.prompts > 0:
         row = slots[tail]
         chunk = min(np.int64(row.known - row.computed), longest_chunk(core.run), run.token_budget - group.count)
-        demand += blocks_for(row.computed + chunk, core.run) - blocks_for(np.int64(row.computed), core.run)
-    if not in_step or (demand > run.free and run.by_priority):
+        demand += run.growing * (blocks_for(row.computed + chunk, core.run) - blocks_for(np.int64(row.computed), core.run))
+    if not in_step or (demand > run.free and (run.by_priority or run.growing > 1 or run.window_kinds)):
         serve_one_by_one(g, s)
         return
+    if run.window_kinds:
+        drop_in_step(g, core)
+        if chunk > 0:
+            drop_passed(tail, settled_tokens(tail, np.int64(slots[tail].computed), core), core)
     if demand > run.free:
         demand, chunk = _preempt_from_tail(g, demand, chunk, s), np.int64(0)
     run.free -= demand
@@ -137,7 +144,9 @@ def serve_one_by_one(g: Int, s: State) -> None:
         elif kind == g:
             computed = computed_of(slot, core)
         if kind in (PROMPT, LATE) or kind == g:
-            needed = blocks_for(computed + new, core.run) - blocks_for(computed, core.run)
+            if run.window_kinds:
+                drop_one(g, slot, computed, core)
+            needed = run.growing * (blocks_for(computed + new, core.run) - blocks_for(computed, core.run))
             while needed > run.free and not ended:
                 victim = find_victim(core, s.requests)
                 preempt(victim, s)
@@ -186,8 +195,10 @@ def _fall_behind(g: Int, slot: Int, core: Core, flights: Flights, served: Served
     """A decode that the batch has no room for leaves its group."""
     run, row, group = core.run, core.slots[slot], core.groups[g]
     computed = computed_of(slot, core)
+    if run.window_kinds:
+        leave_step(g, slot, computed, core)
     leave_group(g, slot, computed, core)
-    row.kind, row.computed, row.last = LATE, computed, group.last_decision
+    row.kind, row.computed, row.last, row.chunk = LATE, computed, group.last_decision, 1
     run.lates += 1
     if run.gaps:
         served.last_token_ns[index(row.request)] = group.last_token_ns

@@ -21,6 +21,7 @@ from simulator.engine.kernel.running import (
     longest_context,
 )
 from simulator.engine.kernel.serve import serve_running, set_next_event, sort_by_admission
+from simulator.engine.kernel.windows import held_blocks, leave_step
 from simulator.pricing.compiled import callable_from_compiled, index, once
 
 
@@ -116,6 +117,8 @@ def _advance_decodes(g: Int, place: Int, core: Core, requests: Requests, flights
         row = core.slots[slot]
         total = np.int64(row.total)
         if row.last_pass == now:
+            if run.window_kinds:
+                leave_step(g, slot, total, core)
             leave_group(g, slot, total, core)
             if run.channels:
                 on[g, index(0), index(row.channel)] -= 1
@@ -210,7 +213,7 @@ def _finish(slot: Int, core: Core, requests: Requests, flights: Flights, pool: P
             full = np.int64(row.published)
         run.free += release(slot, blocks_for(total, core.run), full, np.int64(0), core, pool)
     else:
-        run.free += blocks_for(total, core.run)
+        run.free += held_blocks(slot, total, core)
     if run.channels:
         flights.channel_tokens[index(row.channel)] -= total + 1
     drop_slot(slot, core)
