@@ -27,7 +27,8 @@ def set_limits(run: Any, config: SchedulerConfig) -> None:
     acceptance = speculation.acceptance if speculation else None
     values = {
         "kv_groups": len(cache.groups), "kinds": len(cache.kinds), "hash_unit": cache.hash_unit, "unit": cache.unit,
-        "interval": cache.interval, "max_model_len": config.max_model_len, "draft_tokens": config.draft_tokens,
+        "interval": cache.interval, "keeps_all": config.prefix_cache_retention_interval is None,
+        "max_model_len": config.max_model_len, "draft_tokens": config.draft_tokens,
         "keeps_states": config.enable_prefix_caching and any(group.kind == "state" for group in cache.groups),
         "lookahead": reads.lookahead, "drafting": reads.drafting, "reads_ahead": reads.reads_ahead, "drops_last": reads.drops_last,
         "recorded": 1 + (acceptance.proposed is not None) if isinstance(acceptance, RecordedAcceptance) else 0,
@@ -47,7 +48,8 @@ def new_memory(run: Any, config: SchedulerConfig, log: tuple[int, int, int, int]
     kinds = record_array(groups, rec.KIND)
     for g, (group, most) in enumerate(zip(cache.groups, cache.most, strict=True)):
         needed = window_blocks(group) if group.kind in ("window", "state") else 0
-        kinds[g] = (KINDS[group.kind], group.block_size, group.span, most, needed)
+        again = max(reserved(config.speculation).reads_ahead - 1, 0) if group.kind == "window" else 0  # tokens computed again
+        kinds[g] = (KINDS[group.kind], group.block_size, group.span + again, most, needed)
     members = [members for _, members in cache.kinds]
     common = common_memory(shape, log)
     held, gone, published = (np.zeros((seqs, groups), i32) for _ in range(3))

@@ -13,9 +13,9 @@ from simulator.pricing.compiled import callable_from_compiled
 def cut(new: Int, computed: Int, prompt: Int, known: Int, junction: Int, core: Core) -> Int:
     """What of `new` tokens behind the first `computed` makes such a chunk; 0 or less: none yet."""
     run, left = core.run, known - computed
-    if run.reads_ahead > 1 and 0 < left - new < run.reads_ahead:
-        new = left - run.reads_ahead
-    return _aligned(computed, new, prompt, known, junction, run) if run.keeps_states else new
+    if run.keeps_states:
+        new = _aligned(computed, new, prompt, known, junction, run)
+    return left - run.reads_ahead if run.reads_ahead > 1 and 0 < left - new < run.reads_ahead else new
 
 
 def _aligned(start: Int, new: Int, prompt: Int, known: Int, junction: Int, run: Record) -> Int:

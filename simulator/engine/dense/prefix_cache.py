@@ -156,11 +156,12 @@ def share_hit(slot: Int, hit: Int, core: Core, pool: Pool) -> None:
 def publish(slot: Int, tokens: Int, core: Core, requests: Requests, pool: Pool) -> None:
     """Offers the blocks that the first `tokens` tokens have filled to the prefix cache, each once (17, G20 to G22, G31)."""
     run, row = core.run, core.slots[slot]
-    tokens = max(tokens - max(run.reads_ahead - 1, 0), 0)
     common = whole(tokens, run.unit) * run.unit
+    settled = max(tokens - max(run.reads_ahead - 1, 0), 0)  # S7
     for g in range(index(run.kv_groups)):
-        group, done = core.groups[g], np.int64(pool.published[slot, g])
-        limit = min(tokens, common + group.block) if run.drops_last and common > 0 else common
+        group, done, limit = core.groups[g], np.int64(pool.published[slot, g]), common
+        if run.drops_last and common > 0:
+            limit = min(settled, whole(settled, run.unit) * run.unit + group.block)
         full = whole(limit, group.block)
         for position in range(done, full):
             node = index(pool.table[slot, g, index(position)])
@@ -175,26 +176,30 @@ def publish(slot: Int, tokens: Int, core: Core, requests: Requests, pool: Pool) 
 
 def _is_kept(group: Record, position: Int, prompt: Int, junction: Int, run: Record) -> bool:
     """Whether a full block at `position` is published: of windows and states, only those before a point from which a later request
-    may go on: the end of the prompt, a junction, a multiple of the interval; one block later with `drops_last` (G20, G33)."""
+    may go on: the end of the prompt, a junction, a multiple of the interval. Windows end one block later with `drops_last` (G20,
+    G33)."""
     if group.kind == FULL or group.kind == CHUNK:
         return True
-    drop, unit = run.drops_last, run.unit
-    kept = _is_before(whole(prompt - 1, unit) * unit, position, group, run)
-    if drop:
-        kept = _is_before(max(whole(prompt - 1, unit) * unit - unit, 0), position, group, run)
-        kept = kept or _is_before(max(whole(prompt, unit) * unit - unit, 0), position, group, run)
-    if junction > 0:
-        kept = kept or _is_before(junction, position, group, run)
+    later = run.drops_last if group.kind == WINDOW else np.int64(0)
+    needed, position, unit = group.needed + later, position - later, run.unit
     if run.interval > 0:
-        after = (position + 1 - drop) * group.block
-        kept = kept or _is_before(whole(after + run.interval - 1, run.interval) * run.interval, position, group, run)
-    return kept
+        every = whole(run.interval, group.block)
+        if needed >= every or (position >= 0 and np.int64(index(position) % index(every)) >= every - needed):
+            return True
+    if run.keeps_all:
+        return False
+    if junction > 0 and _is_before(junction, position, needed, group):
+        return True
+    if not run.drops_last:
+        return _is_before(whole(prompt - 1, unit) * unit, position, needed, group)
+    return (_is_before(max(whole(prompt - 1, unit) * unit - unit, 0), position, needed, group)
+            or _is_before(max(whole(prompt, unit) * unit - unit, 0), position, needed, group))
 
 
-def _is_before(point: Int, position: Int, group: Record, run: Record) -> bool:
-    """Whether the block at `position` lies in the window before `point` tokens."""
+def _is_before(point: Int, position: Int, needed: Int, group: Record) -> bool:
+    """Whether the block at `position` is one of the `needed` before `point` tokens."""
     end = whole(point, group.block)
-    return end - group.needed <= position < end + run.drops_last
+    return end - needed <= position < end
 
 
 def _note_last_state(slot: Int, filled: Int, core: Core, requests: Requests, pool: Pool) -> None:

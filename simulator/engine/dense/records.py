@@ -16,7 +16,8 @@ FULL, WINDOW, CHUNK, STATE = range(4)  # `kind` of a KV group
 NULL = 0  # slot of a block table without a block
 FAR = (1 << 31) - 1  # tokens that no request has
 
-# A KV group (see KvGroupConfig). `most`: blocks that one request holds at once (G6); `needed`: blocks of a window before a boundary
+# A KV group (see KvGroupConfig). `span`: of a window, with the tokens that the drafter computes again; `most`: blocks that one
+# request holds at once (G6); `needed`: blocks of a window before a boundary
 KIND = record("kind block span most needed")
 
 # A running request. `order`: number of its admission; `known`: prompt and delivered outputs; `goal`: `known` at its end; `last`:
