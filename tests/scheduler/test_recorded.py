@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from scripts import scheduler_oracle as oracle
-from simulator.engine import engine
+from simulator.engine import engine, reference
 from simulator.engine.reference import run
 from simulator.inputs.errors import InputError
 from tests.engine.builders import oracle_folder
@@ -18,10 +18,11 @@ LOGGED = {"vllm_kv_groups": {"computed"}, "vllm_kv_state_align": {"computed"}, "
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("serve", [reference.run, engine.run], ids=["reference", "kernel"])
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_recorded_scenario_is_reproduced(folder):
+def test_every_recorded_scenario_is_reproduced(folder, serve):
     for scenario, answer in oracle.load(oracle_folder(folder)):
-        result = run(oracle.trace_of(scenario), oracle.config_of(scenario), oracle.costs_of(scenario), log=True)
+        result = serve(oracle.trace_of(scenario), oracle.config_of(scenario), oracle.costs_of(scenario), log=True)
         mine = oracle.answer_of(result)
         assert oracle.first_difference(answer, mine) is None, scenario["name"]
         assert LOGGED[folder] <= answer["batch"].keys() <= mine["batch"].keys()
@@ -45,11 +46,3 @@ def test_a_recorded_column_that_is_not_logged_is_a_difference():
     assert oracle.first_difference(answer, mine) is None
     del mine["iterations"]["held"]
     assert "held was recorded" in str(oracle.first_difference(answer, mine))
-
-
-def test_the_compiled_engine_refuses_what_it_does_not_run_by_name():
-    for folder, key in (("vllm_kv_groups", "kv_groups"), ("vllm_spec_decode", "speculation")):
-        scenario = oracle.load(oracle_folder(folder))[0][0]
-        with pytest.raises(InputError, match="the compiled kernel does not run") as caught:
-            engine.run(oracle.trace_of(scenario), oracle.config_of(scenario), oracle.costs_of(scenario))
-        assert caught.value.key == key
