@@ -7,8 +7,8 @@ arithmetic modulo 2^32:
     draw(seed, request, outputs) = mix(mix(mix(seed) + request) xor mix(outputs + 0x9E3779B9))
     accepted = the number of j in 1..k with draw < thresholds[j - 1],   thresholds[j - 1] = round(P(at least j) x 2^32)
 
-request: its number in the trace; outputs: output tokens delivered before those of this step. No draw depends on k, the batch or
-the time. Every value stays below 2^63, so that compiled int64 arithmetic and Python's integers give the same.
+request: its number in the whole trace; outputs: output tokens delivered before those of this step. No draw depends on k, the
+batch or the time. Every value stays below 2^63, so that compiled int64 arithmetic and Python's integers give the same.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class DrawnAcceptance:
 
 @dataclass(frozen=True)
 class RecordedAcceptance:
-    """Counts as a run recorded them. accepted[i][j]: of the j-th verification of request i, from the start again where the list
-    ends. proposed[i][j]: drafts after the j-th step of request i that gave tokens and did not finish it; None: always k."""
+    """Counts as a run recorded them. accepted[i][j]: of the j-th verification of the request of number i, from the start again
+    where the list ends. proposed[i][j]: drafts after its j-th step that gave tokens and did not finish it; None: always k."""
 
     accepted: tuple[tuple[int, ...], ...]
     proposed: tuple[tuple[int, ...], ...] | None = None

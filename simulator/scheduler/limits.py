@@ -135,11 +135,14 @@ def served_outputs(trace: Trace, config: SchedulerConfig) -> Int64:
 
     Generation ends when prompt + outputs reach max_model_len. As vLLM's front end does, a prompt that leaves no room
     for one output token is rejected; so is a request whose last block would not fit an otherwise empty KV cache
-    (vLLM avoids the latter by refusing to start unless max_model_len fits).
+    (vLLM avoids the latter by refusing to start unless max_model_len fits), and a prompt that is not chunked and leaves the
+    drafter no slots in the budget (vLLM would wait for ever).
     """
     prompt = trace.prompt_tokens.astype(np.int64)
     outputs = np.minimum(trace.output_tokens, config.max_model_len - prompt)
     fits = (outputs >= 1) & (_most_held(prompt + outputs - 1, config) <= config.num_gpu_blocks - 1)
+    if not config.enable_chunked_prefill:
+        fits &= prompt <= config.max_num_batched_tokens - reserved(config.speculation).drafting
     return np.where(fits, outputs, 0).astype(np.int64)
 
 

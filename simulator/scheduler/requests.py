@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from simulator.scheduler.block_tables import BlockTable
+from simulator.workload.trace import Int64, Trace
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +21,7 @@ class Request:
     prompt: int
     wanted: int  # output tokens it will get
     priority: int
+    number: int  # in the whole trace, of which this engine may serve a part
     outputs: int = 0
     computed: int = 0
     pending: int = 0
@@ -45,6 +49,14 @@ class Request:
     def missing(self) -> int:
         """Tokens it would like to compute now: one in decode, and its drafts."""
         return self.known + self.drafts + self.pending - self.computed
+
+
+def requests_of(trace: Trace, outputs: Int64) -> list[Request]:
+    """The requests of a trace, in its order; `outputs`: tokens that each will get, [n]."""
+    priority = np.zeros(len(trace), np.int32) if trace.priority is None else trace.priority
+    number = np.arange(len(trace)) if trace.number is None else trace.number
+    columns = (trace.arrival_ns, trace.prompt_tokens, outputs, priority, number)
+    return [Request(index, *row) for index, row in enumerate(zip(*(column.tolist() for column in columns), strict=True))]
 
 
 @dataclass(slots=True)

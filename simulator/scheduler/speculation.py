@@ -56,16 +56,16 @@ class Drafts:
         if not entry.checked or entry.padded:
             return 0
         if isinstance(self.acceptance, RecordedAcceptance):
-            recorded = self.acceptance.accepted[request.index]
+            recorded = self.acceptance.accepted[request.number]
             value = recorded[request.verified % len(recorded)]
             request.verified += 1
             return min(value, entry.checked)
-        return int(accepted_of(draw(self.seed, request.index, request.outputs), self.thresholds, entry.checked))
+        return int(accepted_of(draw(self.seed, request.number, request.outputs), self.thresholds, entry.checked))
 
     def proposed(self, request: Request) -> int:
         """Drafts for its next step, after one that gave tokens (S14)."""
         if not isinstance(self.acceptance, RecordedAcceptance) or self.acceptance.proposed is None:
             return self.tokens
-        recorded = self.acceptance.proposed[request.index]
+        recorded = self.acceptance.proposed[request.number]
         request.proposals += 1
         return recorded[(request.proposals - 1) % len(recorded)]

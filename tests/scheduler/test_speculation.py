@@ -10,6 +10,7 @@ from simulator.inputs.errors import InputError
 from simulator.scheduler.acceptance import DrawnAcceptance, RecordedAcceptance
 from simulator.scheduler.config import KvGroupConfig, SpeculationConfig
 from simulator.scheduler.speculation import Reserved, cut_for_reading_ahead, reserved
+from simulator.workload.load import split
 from tests.engine.builders import affine_costs, config, trace
 
 
@@ -167,6 +168,16 @@ def test_draws_do_not_depend_on_the_design():
         assert steps[0] == outputs[0][request][0]
     mean = np.mean([out for steps in outputs[0].values() for out in steps])
     assert 2.2 < mean < 4.2  # 1 + 0.9 + 0.7 + 0.4 + 0.2 = 3.2, less what the ends of answers drop
+
+
+def test_a_request_has_the_same_luck_on_any_replica():
+    spec = SpeculationConfig("ngram", 4, DrawnAcceptance((0.9, 0.7, 0.4, 0.2), seed=5))
+    whole = trace(*((i * 10, 5 + i, 30) for i in range(6)))
+    alone = serve(*((i * 10, 5 + i, 30) for i in range(6)), spec=spec)
+    for r, part in enumerate(split(whole, 2)):
+        shared = run(part, config(speculation=spec), affine_costs(), log=True)
+        for i in range(3):
+            assert [e[1:] for e in entries(shared) if e[0] == i] == [e[1:] for e in entries(alone) if e[0] == 2 * i + r]
 
 
 @pytest.mark.parametrize(("spec", "limits", "key"), [
