@@ -129,6 +129,7 @@ class Gpu(Record):
     quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
     sglang: GpuKernels | None = None
     trtllm: GpuKernels | None = None
+    operators: str = "usual"  # entry of configs/kernels, or a file: kernels of all frameworks for other kinds of layers
     energy: GpuEnergyGiven | None = None
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
