@@ -16,6 +16,8 @@ from simulator.inputs.yaml_file import load_yaml
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "kernels"
 Kernel = TypeVar("Kernel", StreamKernel, TileKernel)
+# Recurrences whose scans nobody timed run like those of the same chunked form (block-diagonal scores, states between blocks)
+LIKE = {"mamba": "gated_delta_net", "mamba2": "gated_delta_net", "lightning": "gated_delta_net"}
 USUAL = "usual"  # the table of GPUs that nobody measured, and of kinds that a table lacks
 
 
@@ -30,6 +32,8 @@ class Kernels:
 
     def stream(self, kind: str, number_format: str) -> StreamKernel:
         """The kernel that serves `kind`: the framework's own for that format, else its other ones, else another framework's."""
+        recurrence, _, phase = kind.rpartition("_")
+        kind = f"{LIKE.get(recurrence, recurrence)}_{phase}" if recurrence else kind
         return _best((*self.table.streams, *self.usual.streams), kind, number_format, self.framework)
 
     def tile(self, kind: str, number_format: str) -> TileKernel:

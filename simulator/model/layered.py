@@ -45,6 +45,7 @@ from simulator.model.pieces import (
     SAMPLING,
     STREAM_BYTES,
     all_reduce,
+    attention_bits,
     cache_write,
     elementwise,
     exchanged,
@@ -151,7 +152,7 @@ def _softmax(arch: Architecture, a: SoftmaxAttention, precision: Precision, tens
     rest: dict[str, object] = {"span": a.span, "chunked": a.kind == "chunk"}
     if values != a.head_dim:
         rest["value_dim"] = values
-    pieces += _pair("attention", heads, kv, a.head_dim, precision.kv_bits, precision.of("attention").activation_bits, **rest)
+    pieces += _pair("attention", heads, kv, a.head_dim, precision.kv_bits, attention_bits(precision), **rest)
     if a.output_gate:
         pieces.append(("output_gate", elementwise(heads * values, _GATE, exps=1.0, reads=2.0), "after"))
     return [*pieces, ("output", gemm(arch.hidden, heads * values, precision, "attention_output"), "after")]
@@ -176,7 +177,7 @@ def _latent(arch: Architecture, a: LatentAttention, precision: Precision, tensor
                ("absorb_keys", unquantised_gemm(heads * a.kv_rank, a.nope_dim), "before")]
     if index is not None:
         pieces += _indexer(arch, index, a.q_rank or arch.hidden, precision)
-    bits = precision.of("attention").activation_bits
+    bits = attention_bits(precision)
     attends = 8 if bits <= 8 and precision.kv_bits <= 8 else 16
     absorbed = {"value_dim": a.kv_rank, "one_vector": True}
     if a.indexer is not None:
@@ -205,7 +206,7 @@ def _indexer(arch: Architecture, index: Indexer, q_rank: int, precision: Precisi
 def _compressed(arch: Architecture, a: CompressedAttention, precision: Precision, tensor: int) -> Pieces:
     """DeepSeek-V4: a window and, where compressed, entries of `ratio` tokens, the best of them where an indexer picks."""
     heads = a.heads // tensor
-    bits = precision.of("attention").activation_bits
+    bits = attention_bits(precision)
     attends = 8 if bits <= 8 and precision.kv_bits <= 8 else 16
     compressor = 2 * a.head_dim * (2 if a.indexer else 1) if a.ratio else 0
     pieces: Pieces = [("latents", gemm(a.q_rank + a.head_dim + compressor, arch.hidden, precision, "attention"), "before"),
@@ -230,7 +231,7 @@ def _compressed(arch: Architecture, a: CompressedAttention, precision: Precision
 def _block_sparse(arch: Architecture, a: BlockSparseAttention, precision: Precision, tensor: int) -> Pieces:
     heads, kv = a.heads // tensor, max(1, a.kv_heads // tensor)
     width = (heads + 2 * kv) * a.head_dim + (a.index_heads + 1) * a.index_dim
-    bits = precision.of("attention").activation_bits
+    bits = attention_bits(precision)
     return [("qkv", gemm(width, arch.hidden, precision, "attention"), "before"),
             ("rotary", elementwise((heads + kv) * a.head_dim + (a.index_heads + 1) * a.index_dim, ROTARY), "before"),
             ("kv_cache_write", cache_write(2 * kv * a.head_dim, precision.kv_bits), "before"),

@@ -27,6 +27,7 @@ from simulator.model.pieces import (
     SAMPLING,
     STREAM_BYTES,
     all_reduce,
+    attention_bits,
     cache_write,
     elementwise,
     exchanged,
@@ -83,7 +84,7 @@ def _before_attention(arch: Architecture, precision: Precision, tensor: int) -> 
 
 def _attention(arch: Architecture, precision: Precision, tensor: int) -> list[NamedOperator]:
     part = shard(arch, tensor)
-    shape = (part.heads, part.kv_heads, arch.head_dim, precision.kv_bits, precision.of("attention").activation_bits)
+    shape = (part.heads, part.kv_heads, arch.head_dim, precision.kv_bits, attention_bits(precision))
     return [NamedOperator("prefill_attention", PrefillAttention(*shape), arch.layers, "attention"),
             NamedOperator("decode_attention", DecodeAttention(*shape), arch.layers, "attention")]
 

@@ -52,6 +52,12 @@ def all_reduce(name: str, arch: Architecture, tensor: int, repeats: int, part: P
     return [NamedOperator(name, traffic, repeats, part)]
 
 
+def attention_bits(precision: Precision) -> int:
+    """Of queries: the format of the projections' operands, 8 bits at least, and 16 where a 4-bit model keeps its cache in 16."""
+    bits = precision.of("attention").activation_bits
+    return bits if bits >= 8 else 8 if precision.kv_bits <= 8 else 16
+
+
 def cache_write(width: int, bits: int) -> Vector:
     """New entries of `width` elements into a cache of `bits`-wide elements."""
     return Vector(width=width, flops_per_element=0.0, exps_per_element=0.0,

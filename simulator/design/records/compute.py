@@ -145,11 +145,6 @@ class Gpu(Record):
         return self
 
     @property
-    def has_fp4(self) -> bool:
-        """Whether matrix units take 4-bit floating-point operands; elsewhere such weights are widened."""
-        return self.peak_fp4 is not None
-
-    @property
     def chosen(self) -> tuple[GpuAttention, float]:
         """Attention constants and the quantising kernel's seconds of the framework that `kernels` names."""
         other = {"vllm": None, "sglang": self.sglang, "trtllm": self.trtllm}[self.kernels]
