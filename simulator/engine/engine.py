@@ -1,4 +1,7 @@
-"""The front door of the engine: it serves a whole trace on the compiled kernel, bit for bit as the reference engine does."""
+"""The front door of the engine: it serves a whole trace on the compiled kernel, bit for bit as the reference engine does.
+
+What the kernel does not know runs on the reference engine.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.engine import reference
 from simulator.engine.kernel.advance import compiled
 from simulator.engine.kernel.records import Requests
 from simulator.engine.replica import Replica
@@ -14,6 +18,7 @@ from simulator.engine.result import EngineResult
 from simulator.pricing.step import StepCosts
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.policies.registry import COMPILED
 from simulator.workload.block_identities import BlockIdentities, block_identities
 from simulator.workload.trace import Segments, Trace
 
@@ -24,8 +29,10 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
 
     `log` keeps every step; `gaps` counts the gaps between tokens.
     `identities`: of this trace's blocks of this size, where they are at hand from an earlier run (prefix caching only).
-    Raises InputError for impossible limits, tables or traces, and for schedulers that are not compiled.
+    Raises InputError for impossible limits, tables or traces.
     """
+    if config.scheduler not in COMPILED:
+        return reference.run(trace, config, costs, log=log, gaps=gaps)
     requests, kept = requests_of(trace, config, identities)
     sizes = None
     for logging in (False, True) if log else (False,):  # the first run tells how long the log is

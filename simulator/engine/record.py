@@ -10,8 +10,8 @@ from simulator.engine.batch_time import StepTime
 from simulator.engine.gap_histogram import BINS, gap_bin
 from simulator.engine.result import EngineResult, StepLog
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.policies.protocol import Policy
 from simulator.scheduler.requests import Batch, Request
-from simulator.scheduler.scheduler import Scheduler
 
 COLUMNS = ("scheduled_ns", "start_ns", "end_ns", "n", "tokens", "free_blocks", "waiting", "running")
 
@@ -37,7 +37,7 @@ class Recorder:
         self.admissions: list[tuple[int, int, int]] = []
         self.preempted: list[tuple[int, int]] = []
 
-    def step(self, batch: Batch, scheduler: Scheduler, decided_ns: int, start_ns: int, time: StepTime | None) -> None:
+    def step(self, batch: Batch, scheduler: Policy, decided_ns: int, start_ns: int, time: StepTime | None) -> None:
         """A decision that scheduled a token (`time` is its price) or only preempted (None)."""
         used = len(scheduler.pool.users) - scheduler.pool.free
         tokens = time.tokens if time else 0

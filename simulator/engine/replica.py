@@ -20,6 +20,7 @@ from simulator.pricing.step import StepCosts, check_costs
 from simulator.pricing.step_time import step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.policies.registry import COMPILED
 from simulator.workload.trace import Int64
 
 BY_REQUEST = {"done": 0, "due": 0, "swapped": 0, "own_run": 0, "first_scheduled_ns": -1, "first_token_ns": -1, "finish_ns": -1,
@@ -37,9 +38,9 @@ class Replica:
 
     def __init__(self, config: SchedulerConfig, costs: StepCosts, *, clients: int | None = None, gaps: bool = False, nodes: int = 0,
                  log: tuple[int, int, int, int] | None = None) -> None:  # fmt: skip
-        if config.scheduler != "vllm_v1" and config.scheduler in limits.SCHEDULER_NAMES:
-            raise InputError(f"the compiled kernel does not run {config.scheduler}: use the reference engine", key="scheduler")
         limits.check_config(config)
+        if config.scheduler not in COMPILED:
+            raise InputError(f"the compiled kernel does not run {config.scheduler}: use the reference engine", key="scheduler")
         check_costs(config, costs)
         if config.max_num_seqs >= 1 << SLOT_BITS:
             raise InputError(f"must be below {1 << SLOT_BITS}", key="max_num_seqs")
