@@ -184,9 +184,11 @@ def test_read_only_inputs_give_the_same_and_compile_nothing():
     assert difference(first, engine.run(requests, config(), affine_costs())) is None
 
 
-def test_schedulers_that_are_not_compiled_are_refused_by_name():
+def test_schedulers_that_are_not_compiled_run_on_the_reference_engine_and_have_no_replica():
+    orca = trace((0, 10, 3), (50, 20, 2)), config(scheduler="orca"), affine_costs()
+    assert difference(engine.run(*orca, log=True), reference.run(*orca, log=True)) is None
     with pytest.raises(InputError, match=r"orca.*reference"):
-        engine.run(trace((0, 1, 1)), config(scheduler="orca"), affine_costs())
+        Replica(*orca[1:])
 
 
 def test_no_requests_is_no_work():

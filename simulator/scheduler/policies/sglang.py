@@ -55,15 +55,10 @@ class Sglang:
         self.waiting.append(request)
 
     def schedule(self) -> Batch:
-        """One pass: a batch of prompts if one comes out, otherwise a decode step of all (2.2.2)."""
-        self._merge()
-        batch = Batch()
-        under_way = self.chunked
-        if chosen := self._choose_prompts():
-            batch.admitted = [request for request, _ in chosen if request is not under_way]
-            self._run_prompts(batch, chosen)
-        else:
-            self._run_decodes(batch)
+        """A batch of prompts if one comes out, otherwise a decode step of all (2.2.2)."""
+        batch = self._pass()
+        if not batch.entries and self.waiting and not self._in_flight:
+            batch = self._pass()  # those that had finished have left by now
         if batch.entries:
             self._in_flight.append(batch)
         return batch
@@ -90,6 +85,17 @@ class Sglang:
         return receivers
 
     # The pass
+
+    def _pass(self) -> Batch:
+        self._merge()
+        batch = Batch()
+        under_way = self.chunked
+        if chosen := self._choose_prompts():
+            batch.admitted = [request for request, _ in chosen if request is not under_way]
+            self._run_prompts(batch, chosen)
+        else:
+            self._run_decodes(batch)
+        return batch
 
     def _merge(self) -> None:
         """Requests of the last prompt batch join the running ones; a half-done prompt goes into the tree instead (2.2.1)."""

@@ -7,7 +7,6 @@ Prompts of `capacity: guaranteed_no_evict` reserve blocks for all their outputs;
 from __future__ import annotations
 
 import bisect
-import heapq
 from collections.abc import Iterable
 
 from simulator.scheduler.config import SchedulerConfig
@@ -78,25 +77,24 @@ class TensorRtLlm:
     def _reserving(self) -> list[Request]:
         """Those that may run when every one keeps blocks for all its tokens (3.2.2). Nothing is ever paused."""
         left, computing = self.pool.free, self._first_blocks_under_way()
-        generating = [request for request in self.running if not self._in_context(request)]
-        left -= sum(self._blocks(request.prompt + request.wanted) - len(request.blocks) for request in generating)
-        fitting = generating[: self.config.max_num_seqs]
-        for request in self._in_order([request for request in self.running if self._in_context(request)]):
-            if not request.running and self._waits_to_reuse(request, computing):
+        left -= sum(self._blocks(request.prompt + request.wanted) - len(request.blocks) for request in self.running)
+        starting = []
+        for request in self._active():
+            if self._waits_to_reuse(request, computing):
                 continue
-            if len(fitting) >= self.config.max_num_seqs:
-                break
             needed = self._blocks(request.prompt + request.wanted) - self._has(request)
             if needed > left:
                 break
             left -= needed
-            fitting.append(request)
-        return fitting
+            starting.append(request)
+        generating = [request for request in self.running if not self._in_context(request)]
+        under_way = [request for request in self.running if self._in_context(request)]
+        return [*generating, *sorted((*under_way, *starting), key=lambda request: request.index)]
 
     def _pausing(self, batch: Batch) -> list[Request]:
         """Those that may run when each has blocks for its next step alone, two steps with overlap (3.2.3). Where blocks are
         short the request that started last is paused, and the walk goes on without it and those behind it."""
-        order = list(self._in_order(self.running))
+        order = sorted((*self.running, *self._active()), key=lambda request: request.index)
         while True:
             fitting, stopped = self._walk(order)
             last = next((k for k in range(len(order) - 1, stopped - 1, -1) if order[k].running), None)
@@ -113,7 +111,7 @@ class TensorRtLlm:
             if not request.running and self._waits_to_reuse(request, computing):
                 continue
             needed = self._next_blocks(request)
-            if len(fitting) == self.config.max_num_seqs or taken + needed > self.pool.free:
+            if taken + needed > self.pool.free:
                 return fitting, at
             taken += needed
             fitting.append(request)
@@ -204,9 +202,9 @@ class TensorRtLlm:
     def _in_context(self, request: Request) -> bool:
         return not request.running or request.computed < self.context[request.index]
 
-    def _in_order(self, started: list[Request]) -> Iterable[Request]:
-        """Started and waiting requests by arrival."""
-        return heapq.merge(started, self.waiting, key=lambda request: request.index)
+    def _active(self) -> list[Request]:
+        """Waiting requests that the engine has taken in: no more than `max_num_seqs` with the running ones."""
+        return self.waiting[: max(self.config.max_num_seqs - len(self.running), 0)]
 
     def _cached(self, request: Request) -> list[int]:
         """Cached blocks of a waiting request's known tokens; the last token is always computed."""
