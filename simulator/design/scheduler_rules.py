@@ -82,11 +82,15 @@ def check(settings: Any, stages: int, said: Collection[str]) -> None:
 
 
 def plugin(reference: str) -> Any:
-    """What `package:name` names: the class of a scheduler in a module that can be imported. Raises InputError."""
+    """What `package:name` names: a scheduler's class in a module that can be imported. Raises InputError."""
     module, _, name = reference.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except ImportError as error:
         raise InputError(f"'{module}' cannot be imported here: {error}", key="scheduler") from None
     except AttributeError:
         raise InputError(f"'{module}' has no '{name}'", key="scheduler") from None
+    if not all(callable(getattr(found, method, None)) for method in ("enqueue", "schedule", "deliver")):
+        raise InputError(f"'{reference}' is no scheduler: its class needs enqueue, schedule and deliver "
+                         "(simulator.scheduler.policies.protocol.Policy)", key="scheduler")
+    return found
