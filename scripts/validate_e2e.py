@@ -130,7 +130,8 @@ def _design(point: dict[str, str], tokens: int, *, eight_bit: bool) -> Design:
 
 def _with_harness(point: dict[str, str], harness: Harness, priced: dict[tuple[str, ...], PricedDesign | None],
                   cache: CostCache) -> tuple[float, float] | None:
-    """A point whose harness is known, served by the record of its engine."""
+    """A point whose harness is known, served by the record of its engine under the scheduler that the kernel runs (the clients are
+    replayed hundreds of times)."""
     key = (point["model"], point["system"], point["backend"], point["tp"], point["pp"], repr(harness))
     if key not in priced:
         family = point["backend"]
@@ -140,7 +141,7 @@ def _with_harness(point: dict[str, str], harness: Harness, priced: dict[tuple[st
             "engine": record_of(family, harness.version),
             "parallelism": {"tensor": int(point["tp"]), "pipeline": int(point["pp"])},
             "precision": {"weights": "fp8" if eight else "bf16", "activations": "fp8" if eight else "bf16", "kv": harness.kv},
-            "serving": {"max_num_seqs": harness.slots, "max_num_batched_tokens": harness.budget,
+            "serving": {"scheduler": "vllm_v1", "max_num_seqs": harness.slots, "max_num_batched_tokens": harness.budget,
                         "async_scheduling": harness.asynchronous}, "workload": "chat-200"})
         missed = [v for v in violations(design) if v.name != "kv_fit"]
         priced[key] = None if missed else price(design, cache)

@@ -37,8 +37,11 @@ def section_text(section: str, record: Record) -> str:
     if section in ("model", "hardware", "workload"):
         plain.pop("name", None)
         plain.pop("source", None)
-    if isinstance(record, Serving) and record.preemption != "swap":
-        plain.pop("swap_to")
+    if isinstance(record, Serving):
+        if record.preemption != "swap":
+            plain.pop("swap_to")
+        if record.scheduler == "vllm_v1":  # keys of studies from before others could be chosen stay
+            plain.pop("scheduler")
     if isinstance(record, Hardware):
         _drop_idle_hardware(record, plain)
         if record.tables is not None:  # what is in the file counts, not where it lies

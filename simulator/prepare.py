@@ -6,6 +6,7 @@ Legality and memory need no prices, so they are checked first: an impossible des
 from __future__ import annotations
 
 from simulator.design.design import Design
+from simulator.design.scheduler_rules import rules_of
 from simulator.devices.measured.table import OperatorTable
 from simulator.model.checks import split_violations
 from simulator.pricing import swap
@@ -90,7 +91,7 @@ def _limit_violations(design: Design, memory: KvMemory) -> list[Violation]:
         return [Violation("context_fit", wanted / positions - 1,
                           f"max_model_len {wanted} is above the model's {positions} positions")]
     longest, budget = longest_sequence(design, memory), serving.max_num_batched_tokens
-    if not serving.enable_chunked_prefill and budget < longest:
+    if not serving.enable_chunked_prefill and budget < longest and rules_of(serving.scheduler).whole_limit:
         return [Violation("token_budget", longest / budget - 1,
                           f"without chunked prefill max_num_batched_tokens ({budget}) must cover max_model_len ({longest})")]
     return []

@@ -24,6 +24,7 @@ from simulator.results.breakdown import operator_totals
 from simulator.results.metric_plugins import metric_plugins
 from simulator.results.summary import RequestTotals, metrics_of
 from simulator.results.tally import Tally
+from simulator.scheduler.policies.registry import COMPILED
 from simulator.workload.pieces import PIECE, exceeds, has_contents, pieces_of
 from simulator.workload.trace import Trace
 
@@ -33,6 +34,9 @@ LONGEST_KEPT = 1_000_000  # requests: above, `python -m simulator run` streams
 def refusal(design: Design) -> InputError | None:
     """Why the design's workload cannot be streamed: None where it can."""
     workload = design.workload
+    if design.serving.scheduler not in COMPILED:
+        return InputError(f"{design.serving.scheduler} runs on the reference engine, which is not streamed",
+                          key="serving.scheduler")
     if workload.concurrency is not None:
         return InputError("a closed loop is not streamed", key="workload.concurrency")
     if workload.replicates is not None and workload.trace is not None:

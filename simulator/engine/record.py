@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from simulator.engine.batch_time import StepTime
 from simulator.engine.gap_histogram import BINS, gap_bin
 from simulator.engine.result import EngineResult, StepLog
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.policies.protocol import Policy
 from simulator.scheduler.requests import Batch, Entry, Request
-from simulator.scheduler.scheduler import Scheduler
 from simulator.workload.trace import Int32
 
 COLUMNS = ("scheduled_ns", "start_ns", "end_ns", "n", "tokens", "free_blocks", "waiting", "running")
@@ -40,7 +40,7 @@ class Recorder:
         self.admissions: list[tuple[int, int, int]] = []
         self.preempted: list[tuple[int, int]] = []
 
-    def step(self, batch: Batch, scheduler: Scheduler, decided_ns: int, start_ns: int, time: StepTime | None) -> None:
+    def step(self, batch: Batch, scheduler: Policy, decided_ns: int, start_ns: int, time: StepTime | None) -> None:
         """A decision that scheduled a token (`time` is its price) or only preempted (None)."""
         used = len(scheduler.pool.users) - scheduler.pool.free
         tokens = time.tokens if time else 0
@@ -64,7 +64,7 @@ class Recorder:
                               len(scheduler.waiting), len(scheduler.running)))
             self.entries += batch.entries
             if self.config.kv_groups or self.config.speculation:
-                self.held.append(scheduler.held())
+                self.held.append(cast(Any, scheduler).held())  # which only vLLM's scheduler has
             self.admissions += [(self.steps, request.index, computed[request.index]) for request in batch.admitted]
             self.preempted += [(self.steps, request.index) for request in batch.preempted]
         self.steps += 1

@@ -23,14 +23,13 @@ from simulator.pricing.step_time import StepTables, step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.kv_cache import hash_unit
-from simulator.scheduler.policies.registry import SCHEDULERS
+from simulator.scheduler.policies import registry
+from simulator.scheduler.policies.protocol import PolicyFactory
 from simulator.scheduler.requests import Batch, Entry, requests_of
-from simulator.scheduler.scheduler import Scheduler
-from simulator.workload.block_identities import BlockIdentities, block_identities
+from simulator.workload.block_identities import block_identities
 from simulator.workload.trace import Trace
 
 Pricer = Callable[[Sequence[Entry], StepTables, int], StepTime]
-SchedulerFactory = Callable[[SchedulerConfig, BlockIdentities | None, int], Scheduler]
 
 
 def run(
@@ -38,17 +37,17 @@ def run(
     config: SchedulerConfig,
     costs: StepCosts,
     *,
-    scheduler: SchedulerFactory | None = None,
+    scheduler: PolicyFactory | None = None,
     pricer: Pricer = step_time,
     log: bool = False,
     gaps: bool = False,
 ) -> EngineResult:
     """Serves `trace` and returns when every request was finished or rejected.
 
-    `scheduler`: a `Scheduler` subclass of your own; otherwise the one that `config.scheduler` names. `pricer`: your own
-    price of a batch, where the tables of `costs` cannot say it. `log` keeps every step, `gaps` counts the gaps between
-    tokens. Rejected requests (see `limits.served_outputs`) have times of -1. Raises InputError for impossible limits,
-    tables or traces, and RuntimeError when a scheduler leaves requests waiting for ever or in a livelock (see
+    `scheduler`: a `Scheduler` subclass or another policy of your own; otherwise the one that `config.scheduler` names.
+    `pricer`: your own price of a batch, where the tables of `costs` cannot say it. `log` keeps every step, `gaps` counts the
+    gaps between tokens. Rejected requests (see `limits.served_outputs`) have times of -1. Raises InputError for impossible
+    limits, tables or traces, and RuntimeError when a scheduler leaves requests waiting for ever or in a livelock (see
     `limits.most_idle_preemptions`).
     """
     limits.check_config(config)
@@ -59,7 +58,7 @@ def run(
     identities = block_identities(trace, outputs, hash_unit(config)) if config.enable_prefix_caching else None
     requests = requests_of(trace, outputs)
     arrivals = deque(request for request in requests if request.wanted)
-    chosen = (scheduler or SCHEDULERS[config.scheduler])(config, identities, tables.channels)
+    chosen = (scheduler or registry.find(config.scheduler))(config, identities, tables.channels)
     record = Recorder(len(trace), config, log, gaps)
 
     depth = 2 if config.async_scheduling else config.pipeline_parallel_size

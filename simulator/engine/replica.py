@@ -23,6 +23,7 @@ from simulator.pricing.step import StepCosts, check_costs
 from simulator.pricing.step_time import step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.policies.registry import COMPILED
 from simulator.workload.trace import Int64
 
 # Arrays with a value per request, and what they begin with
@@ -50,9 +51,9 @@ class Replica:
 
     def __init__(self, config: SchedulerConfig, costs: StepCosts, *, clients: int | None = None, gaps: bool = False, nodes: int = 0,
                  log: tuple[int, int, int, int] | None = None, dense: bool | None = None) -> None:  # fmt: skip
-        if config.scheduler != "vllm_v1" and config.scheduler in limits.SCHEDULER_NAMES:
-            raise InputError(f"the compiled kernel does not run {config.scheduler}: use the reference engine", key="scheduler")
         limits.check_config(config)
+        if config.scheduler not in COMPILED:
+            raise InputError(f"the compiled kernel does not run {config.scheduler}: use the reference engine", key="scheduler")
         check_costs(config, costs)
         if config.max_num_seqs >= 1 << SLOT_BITS:
             raise InputError(f"must be below {1 << SLOT_BITS}", key="max_num_seqs")

@@ -29,6 +29,7 @@ from simulator.design.records.engine import EngineRecord
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture, Precision
 from simulator.design.records.serving import Parallelism, Serving
+from simulator.design.scheduler_rules import rules_of
 from simulator.devices.dram import capacity_bytes, stack_capacity_bytes
 from simulator.model.caches import Cache, caches, layer_caches
 from simulator.model.layer_types import in_order
@@ -163,7 +164,8 @@ def longest_sequence(design: Design, memory: KvMemory) -> int:
     if design.engine is None:
         return design.model.max_positions
     longest = fitting_sequence(design, memory)
-    return longest if serving.enable_chunked_prefill else min(longest, serving.max_num_batched_tokens)
+    whole = not serving.enable_chunked_prefill and rules_of(serving.scheduler).whole_limit
+    return min(longest, serving.max_num_batched_tokens) if whole else longest
 
 
 def fitting_sequence(design: Design, memory: KvMemory) -> int:

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simulator.design.design import Design
 from simulator.design.engine_defaults.graphs import GraphCover
@@ -138,7 +139,12 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
 
 
 def _scheduler(design: Design, memory: KvMemory) -> SchedulerConfig:
-    serving = design.serving
+    serving, record = design.serving, design.engine
+    own: dict[str, Any] = {}  # of two engines' schedulers, where the record says it
+    if record is not None:
+        said = {"max_prefill_tokens": record.limits.max_prefill_tokens, "sglang": record.scheduler.sglang,
+                "tensorrt_llm": record.scheduler.trtllm}
+        own = {name: value for name, value in said.items() if value is not None}
     return SchedulerConfig(
         max_num_seqs=serving.max_num_seqs, max_num_batched_tokens=serving.max_num_batched_tokens,
         block_size=serving.block_size, num_gpu_blocks=memory.num_gpu_blocks,
@@ -147,7 +153,8 @@ def _scheduler(design: Design, memory: KvMemory) -> SchedulerConfig:
         long_prefill_token_threshold=serving.long_prefill_token_threshold, policy=serving.policy,
         async_scheduling=serving.async_scheduling, preemption=serving.preemption,
         pipeline_parallel_size=design.parallelism.pipeline,
-        scheduler_reserve_full_isl=serving.scheduler_reserve_full_isl, watermark=serving.watermark)
+        scheduler_reserve_full_isl=serving.scheduler_reserve_full_isl, watermark=serving.watermark, scheduler=serving.scheduler,
+        **own)
 
 
 def _sharing_launch(ops: list[NamedOperator]) -> set[str]:

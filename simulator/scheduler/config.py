@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.design.records.engine import SglangScheduler, TrtllmScheduler
 from simulator.scheduler.acceptance import DrawnAcceptance, RecordedAcceptance
+
+SGLANG, TENSORRT_LLM = SglangScheduler(), TrtllmScheduler()  # as their engines' defaults are
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,19 @@ class SchedulerConfig:
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = False
     long_prefill_token_threshold: int = 0
-    policy: str = "fcfs"  # fcfs | priority
+    policy: str = "fcfs"  # order of the queue: fcfs | priority; SGLang's: fcfs | lpm | dfs-weight | lof
     async_scheduling: bool = False
     pipeline_parallel_size: int = 1
     scheduler_reserve_full_isl: bool = True
     watermark: float = 0.0
-    scheduler: str = "vllm_v1"  # or one of simulator.scheduler.policies.registry.SCHEDULERS
+    scheduler: str = "vllm_v1"  # a name of simulator.scheduler.policies.registry, or a plug-in's `package:name`
     preemption: str = "recompute"  # recompute | swap (to host memory, StepCosts.swap_block_ns per block)
     kv_groups: tuple[KvGroupConfig, ...] = ()  # none: one full group of block_size tokens
     prefix_cache_retention_interval: int | None = 0  # 0: what later prompts can resume from; n: every n tokens too; None: all
     speculation: SpeculationConfig | None = None
+    max_prefill_tokens: int = 16384  # SGLang: prompts of one batch together
+    sglang: SglangScheduler = SGLANG
+    tensorrt_llm: TrtllmScheduler = TENSORRT_LLM
 
     @property
     def groups(self) -> tuple[KvGroupConfig, ...]:

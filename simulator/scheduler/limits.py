@@ -7,6 +7,7 @@ from math import lcm
 
 import numpy as np
 
+from simulator.design.scheduler_rules import RULES, check, rules_of
 from simulator.inputs.errors import InputError, nearest
 from simulator.scheduler.acceptance import DrawnAcceptance
 from simulator.scheduler.config import KvGroupConfig, SchedulerConfig, SpeculationConfig
@@ -16,16 +17,12 @@ from simulator.scheduler.windows import most_blocks
 from simulator.workload.trace import Int64, Trace
 
 KINDS = ("full", "window", "chunk", "state")
-WHOLE_PROMPTS = ("static", "orca", "vllm_v0")  # policies that never split a prompt
-SCHEDULER_NAMES = ("vllm_v1", "sarathi", *WHOLE_PROMPTS)
+WHOLE_PROMPTS = tuple(name for name, rules in RULES.items() if not rules.chunks)  # policies that never split a prompt
 
 
 def check_config(config: SchedulerConfig) -> None:
     """Raises InputError for limits that vLLM refuses at start-up (rule 3 of the specification) or that contradict."""
-    if config.scheduler not in SCHEDULER_NAMES:
-        raise InputError(nearest(config.scheduler, SCHEDULER_NAMES), key="scheduler")
-    if config.policy not in ("fcfs", "priority"):
-        raise InputError(nearest(config.policy, ("fcfs", "priority")), key="policy")
+    check(config, config.pipeline_parallel_size, ("long_prefill_token_threshold", "watermark"))
     if config.preemption not in ("recompute", "swap"):
         raise InputError(nearest(config.preemption, ("recompute", "swap")), key="preemption")
     for key in ("max_num_seqs", "max_num_batched_tokens", "block_size", "pipeline_parallel_size"):
@@ -38,18 +35,16 @@ def check_config(config: SchedulerConfig) -> None:
     if config.max_num_batched_tokens < config.max_num_seqs:
         raise InputError(f"must be at least max_num_seqs ({config.max_num_seqs})", key="max_num_batched_tokens")
     whole = config.scheduler in WHOLE_PROMPTS
-    if (whole or not config.enable_chunked_prefill) and config.max_num_batched_tokens < config.max_model_len:
+    rules = rules_of(config.scheduler)
+    if rules.whole_limit and (whole or not config.enable_chunked_prefill) and (
+            config.max_num_batched_tokens < config.max_model_len):
         raise InputError(f"must be at least max_model_len ({config.max_model_len}) where prompts are not chunked",
                          key="max_num_batched_tokens")
     if not 0 <= config.long_prefill_token_threshold <= config.max_model_len:
         raise InputError(f"must be from 0 to max_model_len ({config.max_model_len})",
                          key="long_prefill_token_threshold")
-    if whole and config.long_prefill_token_threshold:
-        raise InputError(f"{config.scheduler} never splits a prompt: set it to 0", key="long_prefill_token_threshold")
     if not 0 <= config.watermark < 1:
         raise InputError("must be a fraction, at least 0 and below 1", key="watermark")
-    if config.async_scheduling and config.pipeline_parallel_size > 1:
-        raise InputError("cannot be combined with pipeline_parallel_size > 1", key="async_scheduling")
     for group in config.kv_groups:
         _check_group(group, config)
     interval = config.prefix_cache_retention_interval
@@ -61,6 +56,8 @@ def check_config(config: SchedulerConfig) -> None:
         _check_speculation(config.speculation, config)
     if config.preemption == "swap" and (config.kv_groups or config.speculation):
         raise InputError("swap is modelled for one full KV group without speculation only: use recompute", key="preemption")
+    if config.scheduler == "tensorrt_llm" and config.tensorrt_llm.chunk_unit > config.max_num_batched_tokens:
+        raise InputError(f"must be at least a chunk's unit ({config.tensorrt_llm.chunk_unit})", key="max_num_batched_tokens")
     if config.scheduler == "orca" and blocks_for(config.max_model_len, config.block_size) > config.num_gpu_blocks - 1:
         raise InputError(f"orca reserves max_model_len ({config.max_model_len}) tokens per request, more than the "
                          f"KV cache holds", key="num_gpu_blocks")
@@ -136,13 +133,25 @@ def served_outputs(trace: Trace, config: SchedulerConfig) -> Int64:
     Generation ends when prompt + outputs reach max_model_len. As vLLM's front end does, a prompt that leaves no room
     for one output token is rejected; so is a request whose last block would not fit an otherwise empty KV cache
     (vLLM avoids the latter by refusing to start unless max_model_len fits), and a prompt that is not chunked and leaves the
-    drafter no slots in the budget (vLLM would wait for ever).
+    drafter no slots in the budget (vLLM would wait for ever). SGLang keeps a page free beyond prompt and outputs (its engine
+    would cut the outputs instead), TensorRT-LLM counts the last output's token, and takes no prompt that it could not compute
+    in one step where chunking is off.
     """
     prompt = trace.prompt_tokens.astype(np.int64)
     outputs = np.minimum(trace.output_tokens, config.max_model_len - prompt)
-    fits = (outputs >= 1) & (_most_held(prompt + outputs - 1, config) <= config.num_gpu_blocks - 1)
-    if not config.enable_chunked_prefill:
-        fits &= prompt <= config.max_num_batched_tokens - reserved(config.speculation).drafting
+    page, budget = config.block_size, config.max_num_batched_tokens
+    if config.scheduler == "sglang":
+        held = blocks_for(blocks_for(prompt, page) * page + outputs + page + 1, page)
+    elif config.scheduler == "tensorrt_llm":
+        held = blocks_for(prompt + outputs, page)
+    else:
+        held = _most_held(prompt + outputs - 1, config)
+    fits = (outputs >= 1) & (held <= config.num_gpu_blocks - 1)
+    if config.scheduler == "tensorrt_llm" and not config.enable_chunked_prefill:
+        paused = config.tensorrt_llm.capacity == "max_utilization"  # and then computed again with its outputs
+        fits &= prompt + (outputs if paused else 0) <= budget
+    elif not config.enable_chunked_prefill:
+        fits &= prompt <= budget - reserved(config.speculation).drafting
     return np.where(fits, outputs, 0).astype(np.int64)
 
 

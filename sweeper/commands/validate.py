@@ -13,6 +13,7 @@ from rich.console import Console
 from simulator.design.load import parse_override
 from sweeper.run.screen import clock
 from sweeper.space.file import load_space
+from sweeper.space.schedulers import slow_schedulers
 from sweeper.space.space import Space, describe
 from sweeper.workers.cores import usable_cores
 from sweeper.workers.evaluator import measured_seconds
@@ -48,6 +49,8 @@ def validate(path: str | Path, overrides: dict[str, object] | None = None) -> No
     illegal, drawn, reasons = illegal_share(space)
     console.print(f"ruled out without simulation: {illegal / drawn:.0%} of {drawn} sampled designs"
                   + "".join(f"\n  {count / drawn:.0%} {name}" for name, count in reasons.most_common(5)))
+    for line in slow_schedulers(space):
+        console.print(line)
     console.print("first designs:")
     for values in _first(space):
         console.print(f"  {describe(values)}")

@@ -44,8 +44,9 @@ class Command:
 
 
 def runs_on_vllm(design: Design) -> bool:
-    """Whether there is such a command: the hardware is a GPU, and the engine vLLM or not named."""
-    return design.hardware.gpu is not None and (design.engine is None or design.engine.scheduler.family == "vllm_v1")
+    """Whether there is such a command: the hardware is a GPU, the engine vLLM or not named, the scheduler vLLM's."""
+    return design.hardware.gpu is not None and design.serving.scheduler == "vllm_v1" and (
+        design.engine is None or design.engine.scheduler.family == "vllm_v1")
 
 
 def vllm_command(design: Design) -> Command:
@@ -56,6 +57,8 @@ def vllm_command(design: Design) -> Command:
     record = load_engine(ENGINE) if design.engine is None else design.engine
     if record.scheduler.family != "vllm_v1":
         raise InputError(f"the design's engine is {record.name}, not vLLM", key="engine")
+    if design.serving.scheduler != "vllm_v1":
+        raise InputError(f"the design's scheduler is {design.serving.scheduler}, not vLLM's", key="serving.scheduler")
     model, notes = _model(design)
     precision, more = _precision(design.precision, fp8=design.hardware.gpu.peak_fp8 is not None)
     placed, placing = _placed(design)
@@ -97,7 +100,7 @@ def _settings(design: Design, record: EngineRecord) -> tuple[list[str], list[str
 def _differing(design: Design, record: EngineRecord) -> list[str]:
     """Keys of serving that must be said so that vLLM ends at the design's values; its defaults depend on what is said."""
     serving = design.serving
-    keys = [key for key in Serving.model_fields if key not in ("max_model_len", "preemption", "swap_to")]
+    keys = [key for key in Serving.model_fields if key not in ("scheduler", "max_model_len", "preemption", "swap_to")]
     if design.engine is None:  # graphs are not modelled then, which says nothing of the server
         keys.remove("cuda_graphs")
 

@@ -23,6 +23,7 @@ from sweeper.sinks.mlflow_runs import check_uri
 from sweeper.sinks.optuna_storage import check_storage
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.sampler_names import check_name
+from sweeper.space.schedulers import slow_schedulers
 from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
 from sweeper.study.folder import COSTS_FILE
@@ -129,6 +130,7 @@ def resolved(space: Space, options: Options, progress: Progress) -> tuple[SweepS
     if settings.exhaustive:
         size = len(Enumeration(space)) + len(space.baselines)
         settings = replace(settings, trials=min(trials, size) if options.trials else size)
+    notes += slow_schedulers(space)
     rungs, why = resolve(space, options.ladder or spec.ladder, settings.sampler)
     notes += [why] if why else []
     warm = warm_start([Path(folder) for folder in options.warm_start], space)

@@ -94,8 +94,8 @@ class Space:
 
     @cached_property
     def engine_swept(self) -> bool:
-        """Whether designs of the space differ in their engine."""
-        return any(key.split(".", 1)[0] == "engine" for p in self.parameters for key in p.keys)
+        """Whether designs of the space differ in their engine or scheduler, which fill in what a design leaves open."""
+        return any(key.split(".", 1)[0] == "engine" or key == "serving.scheduler" for p in self.parameters for key in p.keys)
 
     @property
     def replicates(self) -> int:

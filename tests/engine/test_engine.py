@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 
 from scripts import scheduler_oracle as oracle
 from simulator.engine import engine, reference
-from simulator.engine.replica import Replica
+from simulator.engine.replica import Replica, is_dense
 from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
 from tests.engine.builders import affine_costs, config, oracle_folder, trace
+from tests.engine.feature_scenarios import random_feature_scenario
 from tests.engine.scenarios import Scenario, outcome, random_scenario, scenarios
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +109,47 @@ def test_drawn_scenarios_are_identical(scenario):
 
 
 @pytest.mark.slow
+def test_scenarios_with_kv_groups_and_speculation_are_identical_on_the_kernels_that_serve_them():
+    met = {"lockstep": 0, "dense": 0, "preempted": 0, "checked": 0}
+    for seed in range(1_000):
+        drawn = random_feature_scenario(seed)
+        log, gaps = seed % 3 == 0, seed % 2 == 0
+        both = [outcome_or_deadlock(run, drawn, log=log, gaps=gaps) for run in (reference.run, engine.run)]
+        assert difference(*both) is None, (seed, drawn.config, difference(*both))
+        met["dense" if is_dense(drawn.config) else "lockstep"] += 1
+        if isinstance(both[0], EngineResult):
+            met["preempted"] += bool(both[0].preemptions.any())
+            met["checked"] += both[0].checked_drafts > 0
+    assert min(met.values()) >= 50, met
+
+
+def outcome_or_deadlock(run, scenario: Scenario, **options) -> EngineResult | str:
+    """What an engine makes of a scenario, or that it leaves requests waiting for ever or lets them preempt each other."""
+    try:
+        return run(*scenario, **options)
+    except RuntimeError as error:
+        return "livelock" if "livelock" in str(error) else "deadlock"
+
+
+def test_the_dense_kernel_also_serves_what_goes_in_lockstep():
+    for seed in range(300):
+        drawn = scenario_of(seed)
+        if drawn.config.enable_prefix_caching:  # its blocks need room that only the front door of the dense kernel plans for
+            continue
+        requests, _ = engine.requests_of(drawn.trace, drawn.config)
+        results = []
+        for dense in (False, True):
+            replica = Replica(drawn.config, drawn.costs, clients=drawn.trace.concurrency or None, gaps=True, dense=dense)
+            replica.extend(requests)
+            try:
+                replica.advance()
+            except RuntimeError:
+                assert drawn.config.policy == "priority", seed
+            results.append(replica.result())
+        assert difference(*results) is None, (seed, drawn.config)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "seeds"),
     [({"NUMBA_BOUNDSCHECK": "1"}, range(600)), ({"NUMBA_DISABLE_JIT": "1"}, range(25))],
@@ -184,9 +226,11 @@ def test_read_only_inputs_give_the_same_and_compile_nothing():
     assert difference(first, engine.run(requests, config(), affine_costs())) is None
 
 
-def test_schedulers_that_are_not_compiled_are_refused_by_name():
+def test_schedulers_that_are_not_compiled_run_on_the_reference_engine_and_have_no_replica():
+    orca = trace((0, 10, 3), (50, 20, 2)), config(scheduler="orca"), affine_costs()
+    assert difference(engine.run(*orca, log=True), reference.run(*orca, log=True)) is None
     with pytest.raises(InputError, match=r"orca.*reference"):
-        engine.run(trace((0, 1, 1)), config(scheduler="orca"), affine_costs())
+        Replica(*orca[1:])
 
 
 def test_no_requests_is_no_work():

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from scripts import scheduler_oracle as oracle
+from simulator.design.scheduler_rules import RULES
 from simulator.engine.reference import run
 from simulator.inputs.errors import InputError
-from simulator.scheduler import limits
 from simulator.scheduler.block_tables import NULL, slots
 from simulator.scheduler.policies.registry import SCHEDULERS
 from simulator.scheduler.scheduler import Scheduler
@@ -20,6 +20,7 @@ from tests.engine import invariants
 from tests.engine.builders import affine_costs, config, oracle_folder, trace
 from tests.engine.scenarios import Scenario, outcome, scenarios
 
+VLLM_LIKE = ("vllm_v1", "sarathi", "static", "orca", "vllm_v0")  # the others: tests/engine/test_policies.py
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -59,7 +60,7 @@ def watched(base: type[Scheduler]) -> type[Scheduler]:
 
 @pytest.mark.slow
 @QUICK
-@given(scenarios(schedulers=tuple(SCHEDULERS)))
+@given(scenarios(schedulers=VLLM_LIKE))
 def test_no_block_leaks_no_request_is_lost_time_is_monotone_and_tokens_are_conserved(scenario: Scenario):
     result = outcome(run, scenario, scheduler=watched(SCHEDULERS[scenario.config.scheduler]), log=True)
     if not isinstance(result, str):
@@ -198,5 +199,6 @@ def test_a_trace_must_be_in_order_of_arrival_and_have_tokens():
 
 
 def test_every_named_scheduler_exists():
-    assert set(limits.SCHEDULER_NAMES) == set(SCHEDULERS)
-    assert {name for name, kind in SCHEDULERS.items() if kind.whole_prompts} == set(limits.WHOLE_PROMPTS)
+    assert set(RULES) == set(SCHEDULERS)
+    whole = {name for name, kind in SCHEDULERS.items() if getattr(kind, "whole_prompts", False)}
+    assert whole == {name for name, rules in RULES.items() if not rules.chunks}

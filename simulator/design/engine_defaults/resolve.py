@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from simulator.design.engine_defaults.situation import Situation, situation_of
 from simulator.design.engine_defaults.switches import async_scheduling
 from simulator.design.records.engine import EngineRecord
 from simulator.design.records.serving import Serving
+from simulator.design.scheduler_rules import FAMILIES, check, rules_of
 from simulator.design.units import show_seconds
 from simulator.inputs.errors import InputError
 
@@ -30,13 +32,22 @@ class Setting:
 
 
 def resolved(design: Design) -> Design:
-    """`design` with every serving setting that it leaves open as its engine's record has it; unchanged without an engine.
+    """`design` with every serving setting that it leaves open as its engine's record and its scheduler have it; unchanged without
+    an engine under vLLM's scheduler.
 
-    Raises InputError for limits that no engine starts with.
+    Raises InputError for limits that no engine starts with, and for what the scheduler cannot follow.
     """
     if design.engine is not None:
         design = _with_defaults(design, design.engine)
+    elif own := _scheduler_defaults(design.serving.scheduler, design.serving.model_fields_set):
+        said = set(design.serving.model_fields_set)
+        serving = design.serving.model_copy(update=own)
+        design = design.model_copy(update={"serving": Serving.model_construct(_fields_set=said, **dict(serving))})
     serving = design.serving
+    try:
+        check(serving, design.parallelism.pipeline, serving.model_fields_set)
+    except InputError as error:
+        raise error.within(prefix="serving") from None
     if serving.max_num_batched_tokens < serving.max_num_seqs:
         raise InputError(f"max_num_batched_tokens ({serving.max_num_batched_tokens}) must be at least "
                          f"max_num_seqs ({serving.max_num_seqs})", key="serving")
@@ -58,9 +69,7 @@ def settings(design: Design) -> list[Setting]:
     found += [Setting(f"host.{name}", show_seconds(value), record.name) for name, value in (
         ("step", host.step_s), ("sequence", host.sequence_s), ("exposed step", host.device_step_s),
         ("exposed sequence", host.device_sequence_s), ("graphless layer", host.graphless_layer_s))]
-    family = record.scheduler.family
-    found += [Setting("kv.rule", record.kv.rule, record.name),
-              Setting("scheduler", family if family == "vllm_v1" else f"vllm_v1 in place of {family}", record.name)]
+    found.append(Setting("kv.rule", record.kv.rule, record.name))
     return found
 
 
@@ -88,12 +97,14 @@ def _with_defaults(design: Design, record: EngineRecord) -> Design:
 def _defaults(record: EngineRecord, of: Situation, serving: Serving) -> dict[str, Any]:
     """Every serving setting of the record at this design, given those that the user sets."""
     said = serving.model_fields_set
-    chunked = serving.enable_chunked_prefill if "enable_chunked_prefill" in said else record.scheduler.chunked_prefill
+    scheduler = serving.scheduler if "scheduler" in said else FAMILIES[record.scheduler.family]
+    chunked = serving.enable_chunked_prefill if "enable_chunked_prefill" in said else (
+        record.scheduler.chunked_prefill and rules_of(scheduler).chunks)
     budget, sequences = limits(record, of, chunked=chunked,
                                tokens=serving.max_num_batched_tokens if "max_num_batched_tokens" in said else None,
                                sequences=serving.max_num_seqs if "max_num_seqs" in said else None)
     return {
-        "max_num_batched_tokens": budget, "max_num_seqs": sequences, "block_size": block_tokens(record, of),
+        "scheduler": scheduler, "max_num_batched_tokens": budget, "max_num_seqs": sequences, "block_size": block_tokens(record, of),
         "memory_utilization": memory_fraction(record, of), "enable_chunked_prefill": chunked,
         "enable_prefix_caching": prefix_caching(record, of),
         "long_prefill_token_threshold": record.scheduler.long_prefill_token_threshold, "policy": record.scheduler.policy,
@@ -101,4 +112,16 @@ def _defaults(record: EngineRecord, of: Situation, serving: Serving) -> dict[str
         "async_scheduling": async_scheduling(record, of) and of.pipeline == 1,
         "cuda_graphs": record.graphs.mode != "none", "scheduler_reserve_full_isl": record.scheduler.reserve_full_isl,
         "watermark": record.scheduler.watermark,
+        **_scheduler_defaults(scheduler, said),
     }
+
+
+def _scheduler_defaults(scheduler: str, said: Collection[str]) -> dict[str, Any]:
+    """What a scheduler other than vLLM's does where nothing is said, of the settings that are vLLM's."""
+    rules = rules_of(scheduler)
+    own: dict[str, Any] = {}
+    if not rules.chunks:
+        own["enable_chunked_prefill"] = False
+    if not rules.vllm_admission:
+        own |= {"scheduler_reserve_full_isl": False, "watermark": 0.0, "long_prefill_token_threshold": 0}
+    return {key: value for key, value in own.items() if key not in said}

@@ -110,11 +110,11 @@ class AsyncScheduling(Record):
 class NewTokenRatio(Record):
     """SGLang's guess of how much of their reserved outputs running requests will use; falls with decode steps."""
 
-    start: Fraction
-    floor: Fraction  # share of the start that it falls to
-    steps: PositiveInt
-    data_attention: Fraction  # factor on the start with data-parallel attention
-    retract_steps: PositiveInt
+    start: Fraction = 0.7  # SGLANG_INIT_NEW_TOKEN_RATIO
+    floor: Fraction = 0.14  # share of the start that it falls to; SGLANG_MIN_NEW_TOKEN_RATIO_FACTOR
+    steps: PositiveInt = 600  # SGLANG_NEW_TOKEN_RATIO_DECAY_STEPS
+    data_attention: Fraction = 0.3  # factor on the start with data-parallel attention; server_args.py
+    retract_steps: PositiveInt = 20  # SGLANG_RETRACT_DECODE_STEPS
 
     def after(self, steps: int, conservativeness: float = 1.0) -> float:
         """The ratio after so many decode steps since the queue was last empty."""
@@ -123,13 +123,13 @@ class NewTokenRatio(Record):
 
 
 class SglangScheduler(Record):
-    """What SGLang's scheduler is set by, beyond the limits."""
+    """What SGLang's scheduler is set by, beyond the limits; defaults of 0.5.14."""
 
-    prefill_first: bool = True
-    mixed_chunk: bool = False
-    longest_prefix_queue: PositiveInt  # above so many waiting, longest-prefix order falls back to arrival order
-    clip_max_new_tokens: PositiveInt
-    new_token_ratio: NewTokenRatio
+    mixed_chunk: bool = False  # decodes ride along with prompts; server_args.py
+    # above so many waiting, longest-prefix order falls back to arrival order; schedule_policy.py
+    longest_prefix_queue: PositiveInt = 128
+    clip_max_new_tokens: PositiveInt = 4096  # of outputs that admission counts with; schedule_policy.py
+    new_token_ratio: NewTokenRatio = NewTokenRatio()
 
 
 class BatchWait(Record):
@@ -154,19 +154,21 @@ class DataAttentionBalance(Record):
 
 
 class TrtllmScheduler(Record):
-    """What TensorRT-LLM's scheduler is set by, beyond the limits."""
+    """What TensorRT-LLM's scheduler is set by, beyond the limits; defaults of main after 1.3.0rc (llm_args.py)."""
 
-    capacity: Literal["guaranteed_no_evict", "max_utilization"]
-    chunk_unit: PositiveInt  # tokens
+    capacity: Literal["guaranteed_no_evict", "max_utilization"] = "guaranteed_no_evict"
+    chunking: Literal["fcfs", "equal_progress"] = "fcfs"
+    chunk_unit: PositiveInt = 32  # tokens
     batch_wait: BatchWait = BatchWait()
-    data_attention: DataAttentionBalance
+    data_attention: DataAttentionBalance = DataAttentionBalance(balance=False, timeout_iterations=50,
+                                                                batching_wait_iterations=10)
 
 
 class EngineScheduler(Record):
     """Family: whose code path; everything else is data of that path."""
 
     family: Literal["vllm_v1", "sglang", "trtllm"]
-    policy: Literal["fcfs"] = "fcfs"
+    policy: Literal["fcfs", "lpm", "dfs-weight", "lof"] = "fcfs"
     chunked_prefill: bool
     async_scheduling: AsyncScheduling
     reserve_full_isl: bool = False  # admit a prompt only where all of it fits

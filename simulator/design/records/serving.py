@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from simulator.design.records.base import Count, Fraction, PositiveInt, PositiveSeconds, Record, Share
+from simulator.design.scheduler_rules import check_name
+from simulator.inputs.errors import InputError
+
+
+def _scheduler(value: str) -> str:
+    try:
+        return check_name(value)
+    except InputError as error:
+        raise ValueError(error.message) from error
 
 
 class Parallelism(Record):
@@ -30,6 +39,8 @@ class Serving(Record):
     without one.
     """
 
+    # vllm_v1, sglang, tensorrt_llm, sarathi, static, orca, vllm_v0 or package:name; with an engine, that engine's own
+    scheduler: Annotated[str, AfterValidator(_scheduler)] = "vllm_v1"
     max_num_seqs: PositiveInt = 256
     max_num_batched_tokens: PositiveInt = 8192
     max_model_len: PositiveInt | Literal["auto"] = "auto"
@@ -39,7 +50,7 @@ class Serving(Record):
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = False
     long_prefill_token_threshold: Count = 0
-    policy: Literal["fcfs", "priority"] = "fcfs"
+    policy: Literal["fcfs", "priority", "lpm", "dfs-weight", "lof"] = "fcfs"  # order of the queue; the last three: SGLang's
     async_scheduling: bool = False
     preemption: Literal["recompute", "swap"] = "recompute"  # swap: KV blocks wait in another memory, as vLLM v0's swap space
     swap_to: Literal["host", "cxl"] = "host"  # hardware.host_memory or hardware.cxl

@@ -134,6 +134,8 @@ def test_flags_that_a_version_does_not_have_become_notes() -> None:
 def test_another_engines_design_is_refused() -> None:
     with pytest.raises(InputError, match=r"the design's engine is sglang-0.5.14, not vLLM"):
         flags(engine="sglang-0.5.14")
+    with pytest.raises(InputError, match=r"the design's scheduler is sarathi, not vLLM's"):
+        flags(serving={"scheduler": "sarathi"})
 
 
 @pytest.mark.parametrize(("hardware", "precision", "quantised", "kv", "noted"), [

@@ -13,7 +13,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from simulator.inputs.errors import InputError
 from sweeper.space.file import SPACES, load_space
+from sweeper.space.resolved_yaml import resolved_yaml
+from sweeper.space.schedulers import schedulers, slow_schedulers
 from sweeper.space.space import describe
+from sweeper.workers.verdict import check
 from tests.sweeper.spaces import OBJECTIVES, space_of
 
 CONDITIONAL = """
@@ -239,3 +242,31 @@ def test_baselines_cost_what_the_space_says_and_another_basis_is_refused(tmp_pat
     path.write_text(text.replace("name: npu_pim", "name: mixed"))
     with pytest.raises(InputError, match="amounts on different bases are not compared"):
         load_space(path)
+
+
+def test_a_space_says_which_of_its_schedulers_the_compiled_kernel_does_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("design: {base: h100-chat}\nparameters: {serving.scheduler: {choices: [vllm_v1, sglang, orca]}}\n"
+                    "objectives: [{minimize: ttft_p99}]\nbaselines: {trt: {engine: trtllm-1.3}}\n")
+    space = load_space(str(path))
+    assert schedulers(space) == ["vllm_v1", "sglang", "orca", "tensorrt_llm"]
+    assert slow_schedulers(space)[0] == "scheduler sglang runs on the reference engine: about 400 times slower"
+    assert len(slow_schedulers(space)) == 3
+
+
+def test_a_setting_that_a_scheduler_refuses_is_illegal_and_a_study_of_schedulers_is_read_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("design: {base: h100-chat, serving: {enable_prefix_caching: true}}\n"
+                    "parameters: {serving.scheduler: {choices: [vllm_v1, sglang, orca]}, serving.policy: {choices: [fcfs, lpm]}}\n"
+                    "objectives: [{minimize: ttft_p99}]\n")
+    space = load_space(str(path))
+    verdict = check(space, {"serving.scheduler": "orca", "serving.policy": "lpm"}).verdict
+    assert verdict.constraints == {"legal_combination": 1.0}
+    assert verdict.reason == "serving.policy: orca orders its queue by fcfs or priority, not by lpm"
+    again = tmp_path / "again.yaml"
+    again.write_text(resolved_yaml(space))
+    read = load_space(str(again))
+    assert read.hash == space.hash
+    for scheduler in ("vllm_v1", "sglang", "orca"):
+        point = {"serving.scheduler": scheduler, "serving.policy": "fcfs"}
+        assert read.keyed_design(point) == space.keyed_design(point)
