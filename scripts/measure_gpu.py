@@ -100,9 +100,8 @@ def cases(torch: Any, arch: Architecture, hardware: Hardware, shapes: Shapes, de
             for rows in shapes.rows:
                 yield Case("gemm_bf16", f"{name} {rows}", lambda n=name, o=op, r=rows: _timed_as(torch, arch, device, n, o, (r,)),
                            _said(plain, op, rows))
-                if device == "cuda":
-                    yield Case("gemm_fp8", f"{name} {rows}", lambda o=op, r=rows: _fp8(torch, o, r),
-                               _said(plain, Gemm(op.n, op.k, 8, 8), rows))
+                yield Case("gemm_fp8", f"{name} {rows}", lambda o=op, r=rows: _fp8(torch, o, r, device),
+                           _said(plain, Gemm(op.n, op.k, 8, 8), rows))
         elif isinstance(op, DecodeAttention | PrefillAttention):
             decode = isinstance(op, DecodeAttention)
             for axes in shapes.decodes if decode else shapes.prefills:
@@ -122,10 +121,12 @@ def _timed_as(torch: Any, arch: Architecture, device: str, name: str, op: Operat
     return call_of(torch, Point(name, op, axes), arch, device)
 
 
-def _fp8(torch: Any, op: Gemm, rows: int) -> Call:
-    x, w = (torch.randn(size, op.k, device="cuda").to(torch.float8_e4m3fn) for size in (rows, op.n))
-    one = torch.ones((), device="cuda")
-    return lambda: torch._scaled_mm(x, w.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+def _fp8(torch: Any, op: Gemm, rows: int, device: str) -> Call:
+    """Of operands that are fp8 already, with one scale each; PyTorch 2.10 or newer."""
+    x, w = (torch.randn(size, op.k, device=device).to(torch.float8_e4m3fn) for size in (rows, op.n))
+    one, nn = torch.ones((), device=device), torch.nn.functional
+    whole = nn.ScalingType.TensorWise
+    return lambda: nn.scaled_mm(x, w.t(), one, whole, one, whole, output_dtype=torch.bfloat16, use_fast_accum=device == "cuda")
 
 
 def _greedy(torch: Any, shape: tuple[int, int], device: str) -> Call:
@@ -202,7 +203,7 @@ def loads(torch: Any, hardware: Hardware, shapes: Shapes) -> Iterator[tuple[str,
     a, b = (torch.randn(n, n, dtype=torch.bfloat16, device="cuda") for _ in range(2))
     flops = 2.0 * n**3
     yield "gemm_bf16", lambda: a @ b, lambda rate: capped(busy + rate * flops * spent.matrix_pj_per_flop * 1e-12)
-    yield "gemm_fp8", _fp8(torch, Gemm(n, n, 8, 8), n), lambda rate: capped(
+    yield "gemm_fp8", _fp8(torch, Gemm(n, n, 8, 8), n, "cuda"), lambda rate: capped(
         busy + rate * flops * spent.matrix_pj_per_flop_8bit * 1e-12)
 
 
@@ -263,7 +264,7 @@ def measure(torch: Any, args: argparse.Namespace, hardware: Hardware) -> list[Ro
         try:
             with torch.inference_mode():
                 timed = timer(torch, device, launch, REPEATS if cuda else 3)(case.call())
-        except (RuntimeError, InputError) as error:
+        except (RuntimeError, AttributeError, InputError) as error:
             print(f"{case.kind} {case.shape}: skipped, {str(error).splitlines()[0][:100]}")
             skipped += 1
             continue
