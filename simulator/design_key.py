@@ -12,6 +12,7 @@ from simulator.design.engine_defaults.situation import capability
 from simulator.design.records.base import Record
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.serving import Serving
+from simulator.devices.kernel_constants import kernels
 from simulator.devices.measured.parquet import content_hash
 
 
@@ -71,7 +72,7 @@ def _drop_idle_hardware(hardware: Hardware, plain: dict[str, Any]) -> None:
         plain["pim"] = {key: value for key, value in plain["pim"].items() if key not in idle}
         plain["decode_attention"] = hardware.attention_on_pim
     if hardware.gpu is not None:
-        plain["gpu"].pop("peak_fp4", None)  # decides what is refused, no time yet
+        plain["gpu"]["operators"] = kernels(hardware.gpu.operators, hardware.gpu.kernels).digest  # what is in the file counts
         for name in {"sglang", "trtllm"} - {hardware.gpu.kernels}:
             plain["gpu"].pop(name, None)
         if hardware.gpu.kernels != "vllm":

@@ -10,6 +10,7 @@ from simulator.design.records.serving import Parallelism
 from simulator.devices import dram
 from simulator.devices.device import Bound, Device
 from simulator.devices.gpu import GpuDevice
+from simulator.devices.kernel_constants import kernels
 from simulator.devices.links import LinkDevice, Protocol
 from simulator.devices.newton import NewtonChannel
 from simulator.devices.npu import NpuDevice
@@ -118,12 +119,13 @@ def _compute(hardware: Hardware) -> Device:
     spent = gpu_energy(hardware)
     return GpuDevice(peak_16bit=gpu.peak_bf16, sms=gpu.sms,
                      # operators know widths only: fp8 where the GPU has it, else int8
-                     peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
+                     peak_8bit=gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16,
+                     peak_4bit=gpu.peak_fp4 or gpu.peak_fp8 or gpu.peak_int8 or gpu.peak_bf16, clock_hz=gpu.clock_hz,
                      l2_bytes=gpu.l2_bytes, launch_s=gpu.launch_s, compute_efficiency=gpu.compute_efficiency,
                      compute_efficiency_8bit=gpu.compute_efficiency_8bit, memory_efficiency=gpu.memory_efficiency,
                      flops_per_l2_byte=gpu.flops_per_l2_byte, tile_overhead_s=gpu.tile_overhead_s,
                      any_tile_height=gpu.any_tile_height,
-                     quantise_s=quantise_s, attention=attention,
+                     quantise_s=quantise_s, attention=attention, kernels=kernels(gpu.operators, gpu.kernels),
                      calibrated=gpu.calibrated,
                      bandwidth_bytes_per_s=dram.peak_bandwidth_bytes_per_s(memory), active_w=spent.active_w,
                      matrix_pj_per_flop=spent.matrix_pj_per_flop, matrix_pj_per_flop_8bit=spent.matrix_pj_per_flop_8bit,

@@ -19,9 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.devices.device import Device, Priced
-from simulator.model.operators import Gemm, GroupedGemm, Operator
+from simulator.model.operators import ExpertBlock, Gemm, GroupedGemm, Operator
 
 Float64 = NDArray[np.float64]
+
+
+def sum_of(parts: list[Float64]) -> Float64:
+    """Elementwise."""
+    return np.asarray(np.sum(parts, axis=0))
 
 
 def awake(operator: GroupedGemm, rows: Float64) -> Float64:
@@ -33,8 +38,32 @@ def awake(operator: GroupedGemm, rows: Float64) -> Float64:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What reaches the experts of the busiest rank, shape of rows. awake: experts with a token; visits: tokens of them, added
+    up."""
+
+    awake: Float64
+    visits: Float64
+
+    def tiles(self, height: int) -> Float64:
+        """Pieces of `height` rows, every expert's last one partly filled."""
+        each = self.visits / self.awake
+        return np.asarray(self.awake * np.maximum(1.0, each / height + (height - 1) / (2 * height)))
+
+
+def load_of(operator: ExpertBlock, rows: Float64) -> Load:
+    """The expected load of the busiest of the ranks that share the experts: with popularities of variance 1 / evenness and
+    independent tokens a rank's load scatters by sigma, and the largest of R is about 1 + sigma sqrt(2 ln R) times the mean."""
+    mean = rows * operator.visits
+    ranks = operator.of / operator.experts
+    spread = 1 / (operator.evenness * operator.experts) + (1 - 1 / ranks) / np.maximum(mean, 1e-9)
+    most = np.minimum(1 + np.sqrt(spread * (2 * np.log(ranks))), ranks)
+    return Load(np.clip(awake(operator.up, rows), 1.0, operator.experts), mean * most)
+
+
+@dataclass(frozen=True)
 class WithExperts:
-    """`device`, pricing GroupedGemm too."""
+    """`device`, pricing GroupedGemm and ExpertBlock too."""
 
     device: Device
 
@@ -43,6 +72,10 @@ class WithExperts:
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
         """See `Device.price`."""
+        if isinstance(operator, ExpertBlock) and not getattr(self.device, "prices_expert_blocks", False):
+            parts = [self.price(part, *axes) for part in (operator.up, operator.down, operator.between)]
+            return Priced(sum_of([part.seconds for part in parts]), sum_of([part.joules for part in parts]), parts[0].bound,
+                          max(part.fidelity for part in parts))
         if not isinstance(operator, GroupedGemm):
             return self.device.price(operator, *axes)
         (rows,) = axes
@@ -62,7 +95,7 @@ class WithExperts:
         fidelity = None
         for n in np.unique(count):
             at = count == n
-            wide = Gemm(int(n) * operator.n, operator.k, operator.weight_bits, operator.activation_bits)
+            wide = Gemm(int(n) * operator.n, operator.k, operator.weight_bits, operator.activation_bits, operator.scales)
             found = self.device.price(wide, each[at])
             seconds[at], joules[at], bound[at] = found.seconds, found.joules, found.bound
             fidelity = found.fidelity if fidelity is None else max(fidelity, found.fidelity)

@@ -13,9 +13,28 @@ from numpy.typing import NDArray
 from simulator.design.records.compute import GpuAttention
 from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Fidelity, Priced
+from simulator.devices.experts import load_of
 from simulator.devices.gpu_attention import decode_s, prefill_s
+from simulator.devices.gpu_kernels import (
+    experts_parts,
+    gemm_parts,
+    stream_format,
+    stream_kind,
+    stream_parts,
+    stream_work,
+    tile_format,
+)
+from simulator.devices.kernel_constants import Kernels
 from simulator.devices.traffic import gemm_bytes
-from simulator.model.operators import DecodeAttention, Gemm, Operator, PrefillAttention, Vector, causal_pairs
+from simulator.model.operators import (
+    DecodeAttention,
+    ExpertBlock,
+    Gemm,
+    Operator,
+    PrefillAttention,
+    Vector,
+    causal_pairs,
+)
 from simulator.silicon import energy
 
 Float64 = NDArray[np.float64]
@@ -49,12 +68,18 @@ def _tilings(tiles: tuple[tuple[int, int], ...]) -> tuple[Float64, ...]:
 _TILINGS = {False: _tilings(TILES), True: _tilings((*TILES, *TILES_BETWEEN))}
 
 
+def _scaled(operator: Gemm) -> bool:
+    """Whether kernels of their own run a GEMM: both operands in 4 bits, or 8-bit ones with scales of blocks."""
+    return bool(operator.scales) and (operator.matrix_bits <= 4 or (operator.matrix_bits <= 8 and operator.scales == "fp8_block"))
+
+
 @dataclass(frozen=True)
 class GpuDevice:
     """A GPU; `bandwidth_bytes_per_s` is the datasheet's, shares are of datasheet peaks."""
 
     peak_16bit: float  # FLOP/s
     peak_8bit: float
+    peak_4bit: float  # of 4-bit floating-point operands; as `peak_8bit` where there are no such units
     sms: int
     clock_hz: float
     l2_bytes: float
@@ -67,6 +92,7 @@ class GpuDevice:
     any_tile_height: bool
     quantise_s: float
     attention: GpuAttention
+    kernels: Kernels  # of everything else than plain GEMMs and full attention
     calibrated: bool  # whether the constants were measured on this device
     bandwidth_bytes_per_s: float
     active_w: float  # while any kernel runs, besides what is counted
@@ -74,23 +100,28 @@ class GpuDevice:
     matrix_pj_per_flop_8bit: float
     path_pj_per_bit: float  # DRAM cell to register
     vector_pj_per_op: float
+    prices_expert_blocks = True
 
     @property
     def fidelity(self) -> Fidelity:
         return Fidelity.CALIBRATED if self.calibrated else Fidelity.ANALYTIC
 
     def fingerprint(self) -> str:
-        return fingerprint_of("gpu", 7, self)
+        return fingerprint_of("gpu", 8, self)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
-        """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
+        """See `Device.price`. Prices everything but collectives and plain grouped GEMMs."""
         found = self._counted(operator, *(np.asarray(axis, dtype=np.float64) for axis in axes))
         return replace(found, joules=found.joules + self.active_w * found.seconds)
 
     def _counted(self, operator: Operator, *shapes: Float64) -> Priced:
         """As `price`, energy from counts alone."""
+        if stream_kind(operator) is not None:
+            return self._stream(operator, *shapes)
         if isinstance(operator, Gemm):
-            return self._gemm(operator, *shapes)
+            return self._scaled_gemm(operator, *shapes) if _scaled(operator) else self._gemm(operator, *shapes)
+        if isinstance(operator, ExpertBlock):
+            return self._experts(operator, *shapes)
         if isinstance(operator, Vector):
             return self._vector(operator, *shapes)
         if isinstance(operator, PrefillAttention):
@@ -109,9 +140,54 @@ class GpuDevice:
             return self.peak_8bit * self.compute_efficiency_8bit
         return self.peak_16bit * self.compute_efficiency
 
+    def peak_flops_per_s(self, bits: int) -> float:
+        return self.peak_4bit if bits <= 4 else self.peak_8bit if bits <= 8 else self.peak_16bit
+
     def _matrix_pj(self, bits: int) -> float:
         """One FLOP of the tensor cores."""
+        if bits <= 4 and self.peak_4bit > self.peak_8bit:
+            return self.matrix_pj_per_flop_8bit * energy.width_factor(4) / energy.width_factor(8)
         return self.matrix_pj_per_flop_8bit if bits <= 8 else self.matrix_pj_per_flop
+
+    def _stream(self, operator: Operator, *axes: Float64) -> Priced:
+        """Attention over windows, latents or picked keys, recurrences, convolutions."""
+        kind = stream_kind(operator)
+        assert kind is not None
+        constants = self.kernels.stream(kind, stream_format(operator))
+        work = stream_work(operator, axes, self.sms)
+        computing_s, reading_s = stream_parts(constants, work, sms=self.sms, flops_per_s=self.peak_flops_per_s(work.bits),
+                                              bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
+        beside_s = constants.exposed * np.minimum(computing_s, reading_s)
+        joules = (work.flops * self._matrix_pj(work.bits) + work.bytes * (8 * self.path_pj_per_bit)) * energy.PICO
+        return priced(constants.launch_s, [(Bound.COMPUTE, computing_s + beside_s), (Bound.MEMORY, reading_s + beside_s)], joules,
+                      self.fidelity)
+
+    def _scaled_gemm(self, operator: Gemm, m: Float64) -> Priced:
+        """Block-scaled operands, or 4-bit ones."""
+        constants = self.kernels.tile("gemm", tile_format(operator))
+        moved = gemm_bytes(operator, m, self.l2_bytes / 2)
+        tiles_s, memory_s, quantised_s = gemm_parts(
+            constants, operator, m, moved, sms=self.sms, flops_per_s=self.peak_flops_per_s(operator.matrix_bits),
+            bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
+        joules = (m * (2.0 * operator.n * operator.k) * self._matrix_pj(operator.matrix_bits)
+                  + moved * (8 * self.path_pj_per_bit)) * energy.PICO
+        return priced(constants.launch_s + quantised_s, [(Bound.COMPUTE, tiles_s), (Bound.MEMORY, memory_s)], joules, self.fidelity)
+
+    def _experts(self, operator: ExpertBlock, m: Float64) -> Priced:
+        constants = self.kernels.tile("experts", tile_format(operator))
+        load = load_of(operator, m)
+        tiles_s, weights_s, stream_s = experts_parts(
+            constants, operator, m, load, sms=self.sms, flops_per_s=self.peak_flops_per_s(operator.matrix_bits),
+            bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
+        flops, weights, moved = (0.0 * m for _ in range(3))
+        for product in (operator.up, operator.down):
+            flops = flops + load.visits * (2.0 * product.n * product.k)
+            weights = weights + load.awake * (product.n * product.k * product.stored_weight_bits / 8)
+            moved = moved + load.visits * ((product.n + product.k) * 2.0)
+        joules = (flops * self._matrix_pj(operator.matrix_bits) + (weights + moved) * (8 * self.path_pj_per_bit)) * energy.PICO
+        found = priced(constants.launch_s + stream_s, [(Bound.MEMORY, tiles_s + weights_s)], joules, self.fidelity)
+        found.bound[(tiles_s > weights_s) & (found.bound == int(Bound.MEMORY))] = int(Bound.COMPUTE)
+        return found
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
         bits = operator.matrix_bits

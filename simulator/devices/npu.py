@@ -19,7 +19,21 @@ from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Priced
 from simulator.devices.systolic import Dataflow, gemm_cycles
 from simulator.devices.traffic import gemm_bytes
-from simulator.model.operators import OUTPUT_BYTES, DecodeAttention, Gemm, Operator, PrefillAttention, Vector, causal_pairs
+from simulator.model.operators import (
+    OUTPUT_BYTES,
+    STATE_BLOCK,
+    DecodeAttention,
+    DecodeState,
+    Gemm,
+    Operator,
+    PrefillAttention,
+    State,
+    Vector,
+    causal_pairs,
+    chunked_flops,
+    seen_keys,
+    seen_pairs,
+)
 from simulator.silicon import energy
 
 Float64 = NDArray[np.float64]
@@ -84,7 +98,7 @@ class NpuDevice:
     kv_bound: Bound = Bound.MEMORY
 
     def fingerprint(self) -> str:
-        return fingerprint_of("npu", 2, self)
+        return fingerprint_of("npu", 3, self)
 
     @cached_property
     def vector_unit(self) -> VectorUnit:
@@ -93,7 +107,7 @@ class NpuDevice:
                           self.vector_op_pj)
 
     def price(self, operator: Operator, *axes: Float64) -> Priced:
-        """See `Device.price`. Prices Gemm, Vector, PrefillAttention and DecodeAttention."""
+        """See `Device.price`. Prices Gemm, Vector, attention and recurrences."""
         shapes = [np.asarray(axis, dtype=np.float64) for axis in axes]
         if isinstance(operator, Gemm):
             return self._gemm(operator, *shapes)
@@ -103,6 +117,8 @@ class NpuDevice:
             return self._prefill(operator, *shapes)
         if isinstance(operator, DecodeAttention):
             return self._decode(operator, *shapes)
+        if isinstance(operator, State):
+            return self._state(operator, np.broadcast_arrays(*shapes)[0])
         raise TypeError(f"an NPU does not run {type(operator).__name__}")
 
     def _gemm(self, operator: Gemm, m: Float64) -> Priced:
@@ -111,7 +127,7 @@ class NpuDevice:
                              self.dataflow, pipelined=self.pipelined_folds, arrays=self.arrays)
         moved = gemm_bytes(operator, m, self.sram_bytes / 2)
         macs = m * (operator.n * operator.k)
-        weight_bytes = operator.n * operator.k * operator.weight_bits / 8
+        weight_bytes = operator.n * operator.k * operator.stored_weight_bits / 8
         tile = min(self.rows * self.columns * operator.weight_bits / 8, weight_bytes)  # before an array can start
         fill_s = tile / self.bandwidth_bytes_per_s
         # every operand passes the scratchpad once per array pass: inputs per column of folds, weights once
@@ -131,6 +147,8 @@ class NpuDevice:
 
     def _prefill(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
         """Flash attention: query rows stay on chip (as many as fit), K and V stream past them once per query tile."""
+        if not operator.plain or operator.expands:
+            return self._prefill_part(operator, chunk, context)
         group = operator.heads // operator.kv_heads
         width = operator.head_dim
         rows = chunk * group  # query rows that share a KV head
@@ -138,12 +156,51 @@ class NpuDevice:
         tiles = np.maximum(1.0, np.ceil(rows / rows_fit))
         pairs = causal_pairs(chunk, context)
         bits = operator.matrix_bits
-        cycles = operator.kv_heads * (self._streamed(pairs * group, rows, tiles, context + chunk, width, bits, True)
-                                      + self._streamed(pairs * group, rows, tiles, context + chunk, width, bits, False))
+        cycles = operator.kv_heads * (
+            self._streamed(pairs * group, rows, tiles, context + chunk, width, bits, True)
+            + self._streamed(pairs * group, rows, tiles, context + chunk, operator.values, bits, False) * bool(operator.values))
         kv = operator.kv_bytes * (context * tiles + chunk * (tiles + 1) / 2)
         if self.kv_bandwidth_bytes_per_s:  # the chunk's own K and V are on the way there
             kv = operator.kv_bytes * (context * tiles + chunk)
         return self._attention(operator, pairs, cycles, kv, operator.query_bytes * chunk)
+
+    def _prefill_part(self, operator: PrefillAttention, chunk: Float64, context: Float64) -> Priced:
+        """Prompts that see a part of the tokens before them, or make a context's keys and values from its latents first: a window's
+        and a run's keys stream past as in full attention; keys that each token picks for itself are stationary for that token's
+        query heads alone, so loading them rules."""
+        group, bits = operator.heads // operator.kv_heads, operator.matrix_bits
+        pairs = seen_pairs(operator, chunk, context)
+        keys = np.minimum((context + chunk) / operator.ratio, operator.most_keys + chunk)
+        one = np.ones_like(chunk)
+        if operator.top_k is not None:
+            rows, loads, stationary = group * one, chunk, pairs / np.maximum(chunk, 1.0)
+            score_rows = stationary * group
+        else:
+            rows, loads, stationary, score_rows = chunk * group, one, keys, pairs * group
+        cycles = operator.kv_heads * loads * (
+            self._streamed(score_rows, rows, one, stationary, operator.head_dim, bits, True)
+            + self._streamed(score_rows, rows, one, stationary, operator.values, bits, False) * bool(operator.values))
+        if operator.expands:
+            cycles = cycles + context * (operator.heads * operator.expands / (self.rows * self.columns * self.arrays))
+        return self._attention(operator, pairs, cycles, operator.kv_bytes * keys, operator.query_bytes * chunk)
+
+    def _state(self, operator: State, first: Float64) -> Priced:
+        """A recurrence: prompts in blocks on the arrays, the state kept on chip as far as it fits; decodes on the vector unit, the
+        state read and written."""
+        if isinstance(operator, DecodeState):
+            operations, cycles, states = first * operator.token_flops, 0.0 * first, first
+        else:
+            macs = first * (chunked_flops(operator) / 2)
+            cycles = macs / (self.rows * self.columns * self.arrays) + np.ceil(first / STATE_BLOCK) * (self.rows + self.columns)
+            operations, states = first * (8.0 * operator.heads * operator.head_dim), np.ones_like(first)
+        spilled = max(operator.state_bytes - self.sram_bytes / 2, 0.0)
+        blocks = 0.0 * first if isinstance(operator, DecodeState) else np.ceil(first / STATE_BLOCK)
+        moved = first * operator.token_bytes + 2 * states * operator.state_bytes + 2 * blocks * spilled
+        joules = (cycles * (self.rows * self.columns * self.arrays * self._array_pj(16)) + operations * self.vector_op_pj
+                  + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
+        return priced(self.launch_s, [(Bound.COMPUTE, cycles / self.clock_hz),
+                                      (Bound.VECTOR, operations / (self.vector_lanes * self.clock_hz)),
+                                      (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
 
     def _streamed(self, score_rows: Float64, rows: Float64, tiles: Float64, keys: Float64, width: int, bits: int,
                   scores: bool) -> Float64:
@@ -165,13 +222,14 @@ class NpuDevice:
         or on the vector unit, whichever is faster for the shape."""
         group = operator.heads // operator.kv_heads
         bits = operator.matrix_bits
+        context = seen_keys(operator, context)
         pairs = sequences * context
         rows = sequences * group
         one = np.ones_like(rows)
         cycles = operator.kv_heads * sequences * (
             self._streamed(context * group, group * one, one, context, operator.head_dim, bits, True)
-            + self._streamed(context * group, group * one, one, context, operator.head_dim, bits, False))
-        on_lanes = pairs * (2 * operator.heads * operator.head_dim / self.vector_lanes)
+            + self._streamed(context * group, group * one, one, context, operator.values, bits, False) * bool(operator.values))
+        on_lanes = pairs * (operator.heads * (operator.head_dim + operator.values) / self.vector_lanes)
         kv = pairs * operator.kv_bytes
         return self._attention(operator, pairs, np.minimum(cycles, on_lanes), kv, operator.query_bytes * sequences)
 
@@ -179,7 +237,7 @@ class NpuDevice:
                    kv: Float64, moved: Float64) -> Priced:
         """`pairs` of query and key per head, `cycles` of matrix work, bytes of `kv` and of queries and results."""
         softmax_ops = pairs * (operator.heads * SOFTMAX_OPS)
-        macs = pairs * (2 * operator.heads * operator.head_dim)
+        macs = pairs * (operator.heads * (operator.head_dim + operator.values))
         bits = operator.matrix_bits
         sram_bits = macs / self.columns * bits  # K and V past the query rows
         joules = (macs * self._array_pj(bits) + softmax_ops * self.vector_op_pj + sram_bits * self.sram_pj_per_bit

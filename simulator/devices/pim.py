@@ -4,6 +4,9 @@ How work lies on the channels (`mapping`): `head`, every KV head of every reques
 request's KV heads on one channel; `sequence`, every KV head's tokens over all channels, partial results gathered. The
 busiest channel sets the time. Contexts of a batch differ, so it is priced at its mean context, on the mean of the
 row-packing staircase.
+
+Latent decode is MQA: all query heads of the rank repeat their MAC commands on the open rows of the one latent head, so MACs bind,
+not rows: with 128 query heads bank units multiply 128 times what they read. A window's or a run's tokens alone are read.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Priced
 from simulator.devices.newton import NEWTON_CLOCK_S, NewtonChannel, request_line
 from simulator.devices.pim_timing import PimTiming, Unit, head_line, host_share, mac_bytes_per_s
-from simulator.model.operators import OUTPUT_BYTES, DecodeAttention, Operator
+from simulator.model.operators import OUTPUT_BYTES, DecodeAttention, Operator, seen_keys
 from simulator.silicon import energy
 
 Float64 = NDArray[np.float64]
@@ -45,7 +48,7 @@ class PimDevice:
     newton: NewtonChannel | None = None  # Newton-style commands instead of `timing`
 
     def fingerprint(self) -> str:
-        return fingerprint_of("pim", 2, self)
+        return fingerprint_of("pim", 3, self)
 
     @property
     def host_share(self) -> float:
@@ -57,6 +60,7 @@ class PimDevice:
         if not isinstance(operator, DecodeAttention):
             raise TypeError(f"PIM does not run {type(operator).__name__}")
         sequences, context = (np.asarray(axis, dtype=np.float64) for axis in axes)
+        context = seen_keys(operator, context)
         head_s, token_s = self._line(operator)
         if self.mapping == "sequence":
             share = token_s * context / (self.channels * self.sharers)
@@ -74,7 +78,8 @@ class PimDevice:
         """Seconds below which no batch can run: every query head of a group multiplies its keys and values once, at the
         MAC commands' own rate on all channels, without row openings, refresh, imbalance or transfers."""
         group = operator.heads // operator.kv_heads
-        return sequences * context * operator.kv_bytes * group / (self.channels * self._mac_bytes_per_s)
+        multiplied = operator.kv_heads * (operator.head_dim + operator.values) * operator.kv_bits / 8
+        return sequences * seen_keys(operator, context) * multiplied * group / (self.channels * self._mac_bytes_per_s)
 
     @property
     def _mac_bytes_per_s(self) -> float:
@@ -106,23 +111,28 @@ class PimDevice:
         """Seconds of one KV head of one request in one channel: (constant, per token)."""
         if self.newton is not None:
             group = operator.heads // operator.kv_heads
-            request, token = request_line(self.newton, operator.kv_heads, group, operator.head_dim)
+            width = (operator.head_dim + operator.values) // 2
+            request, token = request_line(self.newton, operator.kv_heads, group, width)
             return request / operator.kv_heads * NEWTON_CLOCK_S, token / operator.kv_heads * NEWTON_CLOCK_S
-        head, token = head_line(self.timing, self.unit, power_limited=self.power_limited, head_dim=operator.head_dim,
-                                element_bytes=operator.kv_bits / 8, group=operator.heads // operator.kv_heads)
+        # keys and values are half of the line each: a latent is read once for scores and once, without its rope part, for values
+        head, token = (sum(parts) / 2 for parts in zip(*(
+            head_line(self.timing, self.unit, power_limited=self.power_limited, head_dim=width, element_bytes=operator.kv_bits / 8,
+                      group=operator.heads // operator.kv_heads) if width else (0.0, 0.0)
+            for width in (operator.head_dim, operator.values)), strict=True))
         return head * self.timing.clock_s, token * self.timing.clock_s
 
     def _gather_s(self, operator: DecodeAttention) -> float:
         """Draining one channel's partial result of every query head of a group over the channel's bus."""
         column_s = self.timing.burst * self.timing.clock_s / self.timing.pseudo_channels
-        group_bytes = operator.heads / operator.kv_heads * operator.head_dim * PARTIAL_BYTES
+        group_bytes = operator.heads / operator.kv_heads * operator.values * PARTIAL_BYTES
         return group_bytes / self.timing.column_bytes * column_s
 
     def _joules(self, operator: DecodeAttention, sequences: Float64, context: Float64) -> Float64:
         group = operator.heads / operator.kv_heads
-        kv_bits = sequences * context * (2 * operator.kv_heads * operator.head_dim * operator.kv_bits)
-        macs = sequences * context * (2 * operator.heads * operator.head_dim)
-        moved_bits = sequences * (operator.heads * operator.head_dim * (operator.activation_bits + 8 * OUTPUT_BYTES))
+        kv_bits = sequences * context * (operator.kv_heads * (operator.head_dim + operator.values) * operator.kv_bits)
+        macs = sequences * context * (operator.heads * (operator.head_dim + operator.values))
+        moved_bits = sequences * (operator.heads * (operator.head_dim * operator.activation_bits
+                                                    + operator.values * 8 * OUTPUT_BYTES))
         read_pj = energy.CELL_ACTIVATE_PJ_PER_BIT + group * energy.pim_read_pj_per_bit(self.unit)
         return (kv_bits * read_pj + macs * (energy.PIM_MAC_PJ * operator.matrix_bits / 16)
                 + moved_bits * energy.LINK_PJ_PER_BIT) * energy.PICO

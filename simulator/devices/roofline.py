@@ -26,11 +26,15 @@ from simulator.model.operators import (
     Attention,
     Collective,
     DecodeAttention,
+    DecodeState,
+    ExpertBlock,
     GroupedGemm,
     Operator,
     PrefillAttention,
+    State,
     Vector,
-    causal_pairs,
+    seen_keys,
+    seen_pairs,
 )
 
 Float64 = NDArray[np.float64]
@@ -47,9 +51,12 @@ class Peaks:
     link_bytes_per_s: float = inf  # per direction
     vector_ops: float | None = None  # operations per second; None where the model does not bound them
     cache_bytes: float = 0.0  # last-level cache; 0 where there is none, or it is a scratchpad
+    matrix_4bit_flops: float | None = None  # where units take 4-bit floating-point operands
 
     def matrix_flops(self, bits: int) -> float:
         """Of operands whose wider one has `bits`."""
+        if bits <= 4 and self.matrix_4bit_flops is not None:
+            return self.matrix_4bit_flops
         return self.matrix_8bit_flops if bits <= 8 else self.matrix_16bit_flops
 
 
@@ -88,7 +95,7 @@ def peaks(hardware: Hardware) -> Peaks:
     gpu = hardware.gpu
     assert gpu is not None
     return Peaks(gpu.peak_bf16, max(gpu.peak_fp8 or 0.0, gpu.peak_int8 or 0.0, gpu.peak_bf16), pins, link,
-                 cache_bytes=gpu.l2_bytes)
+                 cache_bytes=gpu.l2_bytes, matrix_4bit_flops=gpu.peak_fp4)
 
 
 def stream_bytes_per_s(hardware: Hardware) -> float:
@@ -106,11 +113,19 @@ def work(operator: Operator, *axes: Float64) -> Work[Float64]:
     """
     if isinstance(operator, PrefillAttention):
         chunk, context = axes
-        return attention_work(operator, causal_pairs(chunk, context), context + chunk, chunk)
+        read = np.minimum((context + chunk) / operator.ratio, operator.most_keys + chunk)
+        return attention_work(operator, seen_pairs(operator, chunk, context), read, chunk)
     if isinstance(operator, DecodeAttention):
         sequences, context = axes
-        return attention_work(operator, sequences * context, sequences * context, sequences)
+        keys = seen_keys(operator, context)
+        return attention_work(operator, sequences * keys, sequences * keys, sequences)
+    if isinstance(operator, State):
+        return _state_work(operator, *np.broadcast_arrays(*axes))
     (m,) = axes
+    if isinstance(operator, ExpertBlock):
+        parts = [work(part, m) for part in (operator.up, operator.down)]
+        return Work(parts[0].flops + parts[1].flops, parts[0].resident_bytes + parts[1].resident_bytes,
+                    parts[0].streamed_bytes + parts[1].streamed_bytes, operator.matrix_bits)
     if isinstance(operator, Vector):
         operations = m * operator.width * (operator.flops_per_element + operator.exps_per_element)
         return Work(operations, np.zeros_like(m), m * (operator.read_bytes_per_row + operator.write_bytes_per_row), 16)
@@ -121,14 +136,20 @@ def work(operator: Operator, *axes: Float64) -> Work[Float64]:
     matrices, rows = np.ones_like(m), m
     if isinstance(operator, GroupedGemm):
         matrices, rows = awake(operator, m), m * (operator.per_token * operator.experts / operator.of)
-    weights = matrices * (operator.n * operator.k * operator.weight_bits) / 8
-    streamed = (rows * operator.k * operator.activation_bits + rows * operator.n * 8 * OUTPUT_BYTES) / 8
+    weights = matrices * (operator.n * operator.k * operator.stored_weight_bits) / 8
+    streamed = (rows * operator.k * operator.stored_activation_bits + rows * operator.n * 8 * OUTPUT_BYTES) / 8
     return Work(2.0 * rows * operator.n * operator.k, weights, streamed, operator.matrix_bits)
+
+
+def _state_work(operator: State, first: Float64, _: Float64) -> Work[Float64]:
+    """A recurrence reads and writes the state once per chunk or new token; its flops are the recurrent form's, the least."""
+    states = first if isinstance(operator, DecodeState) else np.ones_like(first)
+    return Work(first * operator.token_flops, 2 * states * operator.state_bytes, first * operator.token_bytes, 16)
 
 
 def attention_work(operator: Attention, pairs: Values, kv_tokens: Values, queries: Values) -> Work[Values]:
     """From query-key pairs per head, tokens whose K and V are read, and query tokens."""
-    return Work(4.0 * operator.heads * operator.head_dim * pairs, operator.kv_bytes * kv_tokens,
+    return Work(operator.flops_per_pair * pairs, operator.kv_bytes * kv_tokens,
                 operator.query_bytes * queries, operator.matrix_bits, attends=True)
 
 

@@ -19,8 +19,8 @@ def gemm_bytes(operator: Gemm, m: Float64, budget_bytes: float) -> Float64:
     inputs resident (weights read again per piece of the inputs), weights resident (the reverse), outputs resident (both
     read again per row or column of output tiles). Exact when the smallest operand fits: everything moves once.
     """
-    weights = operator.n * operator.k * operator.weight_bits / 8
-    inputs = m * (operator.k * operator.activation_bits / 8)
+    weights = operator.n * operator.k * operator.stored_weight_bits / 8
+    inputs = m * (operator.k * operator.stored_activation_bits / 8)
     outputs = m * (operator.n * OUTPUT_BYTES)
     inputs_resident = inputs + weights * np.ceil(inputs / budget_bytes)
     weights_resident = weights + inputs * np.ceil(weights / budget_bytes)

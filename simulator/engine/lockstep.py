@@ -23,7 +23,8 @@ from simulator.pricing.step import StepCosts, check_costs
 from simulator.pricing.step_time import StepTables, step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
-from simulator.scheduler.requests import Batch, Request
+from simulator.scheduler.kv_cache import hash_unit
+from simulator.scheduler.requests import Batch, Request, requests_of
 from simulator.scheduler.scheduler import Scheduler
 from simulator.workload.block_identities import block_identities
 from simulator.workload.trace import Int64, Trace
@@ -62,6 +63,9 @@ class Engines:
     def pool(self) -> Engines:
         return self
 
+    def held(self) -> list[int]:
+        return [sum(of_group) for of_group in zip(*(part.held() for part in self.parts), strict=True)]
+
     @property
     def users(self) -> range:
         return range(sum(len(part.pool.users) for part in self.parts))
@@ -84,10 +88,8 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, gathered_ns: In
     assert config.pipeline_parallel_size == 1 and not trace.concurrency
     tables = step_tables(costs)
     outputs = limits.served_outputs(trace, config)
-    identities = block_identities(trace, outputs, config.block_size) if config.enable_prefix_caching else None
-    priorities = [0] * len(trace) if trace.priority is None else trace.priority.tolist()
-    requests = [Request(*columns) for columns in zip(
-        range(len(trace)), trace.arrival_ns.tolist(), trace.prompt_tokens.tolist(), outputs.tolist(), priorities, strict=True)]
+    identities = block_identities(trace, outputs, hash_unit(config)) if config.enable_prefix_caching else None
+    requests = requests_of(trace, outputs)
     arrivals = deque(request for request in requests if request.wanted)
     group = Engines([Scheduler(config, identities) for _ in range(engines)])
     whole = replace(config, max_num_batched_tokens=config.max_num_batched_tokens * engines,
@@ -151,8 +153,9 @@ def _time(batches: Sequence[Batch], tables: StepTables, gathered_ns: Int64, capt
     shared = int(gathered_ns[sum(rows)])
     sums = {name: sum(getattr(part, name) for part in parts) for name in (
         "decode_ns", "prefill_ns", "tokens", "decodes", "decode_context", "chunks", "chunk_tokens", "chunk_context",
-        "chunk_pairs")}
+        "chunk_pairs", "checked")}
     return StepTime(host_ns=max(part.host_ns for part in parts), stage_ns=[max(own) + shared],
-                    blocks_ns=max(part.blocks_ns for part in parts) + shared, **sums)
+                    blocks_ns=max(part.blocks_ns for part in parts) + shared, draft_ns=max(part.draft_ns for part in parts),
+                    **sums)
 
 

@@ -22,8 +22,9 @@ from simulator.pricing.step import StepCosts, check_costs
 from simulator.pricing.step_time import StepTables, step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.kv_cache import hash_unit
 from simulator.scheduler.policies.registry import SCHEDULERS
-from simulator.scheduler.requests import Batch, Entry, Request
+from simulator.scheduler.requests import Batch, Entry, requests_of
 from simulator.scheduler.scheduler import Scheduler
 from simulator.workload.block_identities import BlockIdentities, block_identities
 from simulator.workload.trace import Trace
@@ -55,11 +56,8 @@ def run(
     limits.check_trace(trace)
     tables = step_tables(costs)
     outputs = limits.served_outputs(trace, config)
-    identities = block_identities(trace, outputs, config.block_size) if config.enable_prefix_caching else None
-    priorities = [0] * len(trace) if trace.priority is None else trace.priority.tolist()
-    requests = [Request(*columns) for columns in zip(
-        range(len(trace)), trace.arrival_ns.tolist(), trace.prompt_tokens.tolist(), outputs.tolist(), priorities,
-        strict=True)]
+    identities = block_identities(trace, outputs, hash_unit(config)) if config.enable_prefix_caching else None
+    requests = requests_of(trace, outputs)
     arrivals = deque(request for request in requests if request.wanted)
     chosen = (scheduler or SCHEDULERS[config.scheduler])(config, identities, tables.channels)
     record = Recorder(len(trace), config, log, gaps)

@@ -5,21 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from functools import lru_cache
 
-from simulator.design.records.layers import (
-    BesideAttention,
-    BlockSparseAttention,
-    CompressedAttention,
-    DenseMlp,
-    ExpertsMlp,
-    LatentAttention,
-    LayerType,
-    SoftmaxAttention,
-    StateAttention,
-)
+from simulator.design.records.layers import DenseMlp, ExpertsMlp, LayerType, SoftmaxAttention
 from simulator.design.records.model import Architecture
-
-_STATE_NAMES = {"mamba": "Mamba", "mamba2": "Mamba-2", "gated_delta_net": "gated delta net", "kda": "Kimi delta attention",
-                "lightning": "lightning attention", "short_conv": "short convolutions"}
 
 
 @lru_cache(maxsize=512)
@@ -48,42 +35,3 @@ def _flat_types(arch: Architecture) -> tuple[LayerType, LayerType]:
                      shared_width=arch.shared_intermediate)
     return dense, LayerType(name="experts", attention=attention, mlp=mlp)
 
-
-def untimed(arch: Architecture) -> list[str]:
-    """What of a model no device has operators for yet, in words of the field; empty where all of it can be timed."""
-    if arch.layer_types is None:
-        return []
-    found: dict[str, None] = {}
-    for kind in arch.layer_types:
-        for name in _unusual(kind):
-            found[name] = None
-    return list(found) or ["layers that differ in their attention or MLP"]
-
-
-def _unusual(kind: LayerType) -> list[str]:
-    names = []
-    match kind.attention:
-        case SoftmaxAttention(kind="window"):
-            names.append("sliding-window attention")
-        case SoftmaxAttention(kind="chunk"):
-            names.append("chunked attention")
-        case SoftmaxAttention() as attention:
-            if attention.output_gate:
-                names.append("attention with an output gate")
-            if attention.keys_are_values or attention.shares_kv or attention.value_dim not in (None, attention.head_dim):
-                names.append("keys and values of different shapes")
-        case LatentAttention(indexer=None):
-            names.append("latent attention (MLA)")
-        case LatentAttention():
-            names.append("sparse latent attention (indexer and top-k)")
-        case CompressedAttention():
-            names.append("compressed attention (DeepSeek-V4)")
-        case BlockSparseAttention():
-            names.append("block-sparse attention (indexer and top blocks)")
-        case StateAttention(kind=state):
-            names.append(f"state layers ({_STATE_NAMES[state]})")
-        case BesideAttention(state=state):
-            names.append(f"state layers ({_STATE_NAMES[state.kind]})")
-    if isinstance(kind.mlp, ExpertsMlp) and (kind.mlp.latent or kind.mlp.dense_width):
-        names.append("experts on a latent stream" if kind.mlp.latent else "a dense MLP beside the experts")
-    return names

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.devices.device import Device, Fidelity, Priced
-from simulator.model.operators import DecodeAttention, Operator, PrefillAttention
+from simulator.model.operators import AXES, Operator
 
 Float64 = NDArray[np.float64]
 
@@ -27,8 +27,7 @@ _LEAST = 1e-30  # seconds or joules that count as none
 def price(device: Device, operator: Operator, axes: tuple[Float64, ...]) -> Priced:
     """Prices at `axes` (canonical knots: a first axis ascending from 1, and contexts) from few calls' worth of shapes."""
     first = axes[0].ravel()
-    known: dict[type, tuple[int, ...]] = {PrefillAttention: _CHUNKS, DecodeAttention: _BATCHES}
-    knots = known.get(type(operator), _ROWS)
+    knots = {"chunk": _CHUNKS, "sequences": _BATCHES}.get(AXES[type(operator)][0], _ROWS)
     sizes = np.array([k for k in knots if k < first[-1]] + [first[-1]], dtype=np.float64)
     if len(axes) == 1:
         found = device.price(operator, sizes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.devices.device import Device, Fidelity, Priced
 from simulator.devices.experts import WithExperts
-from simulator.model.operators import DecodeAttention, NamedOperator, Operator, PrefillAttention
+from simulator.model.operators import AXES, NamedOperator, Operator
 from simulator.pricing import coarse, grids
 from simulator.pricing.cache import CostCache, key_of
 
@@ -93,9 +93,9 @@ def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCa
 def _axes(kind: type, max_rows: int, max_sequences: int) -> tuple[tuple[Float64, ...], tuple[int, ...]]:
     """The canonical shapes of a kind of operator, and the shape of its prices."""
     axes: tuple[Float64, ...] = (grids.row_knots(max_rows),)
-    if kind is PrefillAttention:
+    if AXES[kind][0] == "chunk":
         axes = (grids.chunk_knots()[:, None], grids.context_knots()[None, :])
-    elif kind is DecodeAttention:
+    elif AXES[kind][0] == "sequences":
         axes = (grids.batch_knots(max_sequences)[:, None], grids.context_knots()[None, :])
     return axes, np.broadcast_shapes(*(a.shape for a in axes))
 

@@ -14,7 +14,7 @@ import numpy as np
 from simulator.design.engine_defaults.graphs import GraphCover
 from simulator.devices.device import Bound, Fidelity
 from simulator.devices.measured.table import OperatorTable
-from simulator.model.operators import Collective, DecodeAttention, NamedOperator
+from simulator.model.operators import Collective, DecodeAttention, DecodeState, NamedOperator
 from simulator.pricing.cuda_graphs import graphless
 from simulator.pricing.curves import Curve
 
@@ -29,7 +29,7 @@ def kernel_gaps(ops: list[NamedOperator], table: OperatorTable, graphs: GraphCov
     if table.meta.get("time") != "CUDA kernels":
         return []
     block = [op for op in ops if op.part in ("before", "attention", "after", "gathered")
-             and not isinstance(op.operator, Collective | DecodeAttention)]
+             and not isinstance(op.operator, Collective | DecodeAttention | DecodeState)]
     gap_s = np.where(graphless(knots.astype(np.int64), graphs), STREAM_GAP_S, GRAPH_GAP_S)
     layers = max(op.repeats for op in block)
     seconds = gap_s * sum(op.repeats for op in block) / layers

@@ -114,17 +114,19 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     curves = price_all(ops, functools.partial(_device_of, devices), cache, max_tokens, max_sequences)
     extras = attention_extras(devices.decode, ops, max_sequences, grids.context_knots())
     launch_s = devices.attention_launch_s if extras is None else extras.launch_s
-    curves = split_off_launch(curves, launch_s, max_tokens)
+    curves = split_off_launch(curves, _sharing_launch(ops), launch_s, max_tokens)
     if table is not None:
         curves += kernel_gaps(ops, table, graphs, grids.row_knots(max_tokens))
-    decode = next(op.operator for op in ops if isinstance(op.operator, DecodeAttention))
-    channels = devices.channel_costs(decode) if devices.channel_costs is not None else None
+    decodes = [op.operator for op in ops if isinstance(op.operator, DecodeAttention)]
+    channels = None  # layers that differ have no one line per channel: their table at the mean context serves
+    if devices.channel_costs is not None and arch.layer_types is None:
+        channels = devices.channel_costs(decodes[0])
     beside = None
     if devices.beside_pim is not None and hardware.pim.sub_batches != "never":
         slowed = dataclasses.replace(devices, compute=devices.beside_pim)
         blocks = [op for op in ops if op.part in ("before", "after")]
         beside = [*price_all(blocks, functools.partial(_device_of, slowed), cache, max_tokens, max_sequences),
-                  curves[-1]]  # and the attention launch
+                  *(curve for curve in curves if curve.name == "attention_launch")]
     names = ["link" if isinstance(op.operator, Collective)
              else "pim" if isinstance(op.operator, DecodeAttention) and hardware.attention_on_pim else "device" for op in ops]
     names += ["device"] * (len(curves) - len(names))
@@ -146,6 +148,12 @@ def _scheduler(design: Design, memory: KvMemory) -> SchedulerConfig:
         async_scheduling=serving.async_scheduling, preemption=serving.preemption,
         pipeline_parallel_size=design.parallelism.pipeline,
         scheduler_reserve_full_isl=serving.scheduler_reserve_full_isl, watermark=serving.watermark)
+
+
+def _sharing_launch(ops: list[NamedOperator]) -> set[str]:
+    """Attention operators whose prompts and decodes run in one launch."""
+    return {op.name for op in ops if isinstance(op.operator, PrefillAttention | DecodeAttention)
+            and op.operator.kind in ("full", "window")}
 
 
 def _device_of(devices: Devices, named: NamedOperator) -> Device:

@@ -36,7 +36,7 @@ class Sums:
     embed: Float64
     send: Float64
     head: Float64
-    decode: Curve
+    decode_ns: Float64  # [batch knots, context knots]
     prefill_ns: Float64
     dense_tables: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -46,9 +46,9 @@ def sums(curves: list[Curve], rows: Float64, beside: list[Curve] | None) -> Sums
     halves of an interleaved batch take."""
     before, after = _sum(curves, "before", rows), _sum(curves, "after", rows)
     half_before, half_after = (before, after) if beside is None else (_sum(beside, part, rows) for part in ("before", "after"))
-    prefill = _attention(curves, decode=False)
+    decode, prefill = (_attention_ns(curves, decode=decode) for decode in (True, False))
     return Sums(rows, before, after, half_before, half_after, _sum(curves, "embed", rows), _sum(curves, "send", rows),
-                _sum(curves, "head", rows), _attention(curves, decode=True), prefill.seconds * prefill.repeats * 1e9)
+                _sum(curves, "head", rows), decode, prefill)
 
 
 def step_costs(sums: Sums, hardware: Hardware, stage_layers: Sequence[int], host: Host, max_tokens: int,
@@ -79,7 +79,7 @@ def step_costs(sums: Sums, hardware: Hardware, stage_layers: Sequence[int], host
             _dense(sums.rows, half, by_tokens.rows / 2) for half in (sums.half_before, sums.half_after)])
     return StepCosts(
         linear_ns=by_tokens.linear_ns,
-        decode_ns=_kept(sums, ("decode", max_sequences), lambda: _per_batch(sums.decode, max_sequences)),
+        decode_ns=_kept(sums, ("decode", max_sequences), lambda: _per_batch(sums.decode_ns, max_sequences)),
         decode_spread_ns=np.zeros(max_sequences + 1) if extras is None else extras.spread_s * layers * 1e9,
         channels=channels[0] if channels else 0,
         channel_request_ns=channels[1] * layers * 1e9 if channels else 0.0,
@@ -161,16 +161,18 @@ def _dense(rows: Float64, seconds: Float64, at: Float64) -> Int64:
     return ns
 
 
-def _attention(curves: list[Curve], *, decode: bool) -> Curve:
-    found = [c for c in curves if c.part == "attention" and (c.name.startswith("decode") == decode)]
-    assert len(found) == 1, [c.name for c in curves]
-    return found[0]
+def _attention_ns(curves: list[Curve], *, decode: bool) -> Float64:
+    """All layers' attention and recurrences of decodes, or of prefill chunks, over the canonical grid."""
+    found = [c.seconds * c.repeats * 1e9 for c in curves if c.part == "attention" and c.name.startswith("decode") == decode]
+    if not found:  # a model without attention: nothing, at any shape
+        batches, chunks = len(grids.batch_knots(1)), len(grids.chunk_knots())
+        return np.zeros((batches if decode else chunks, len(grids.context_knots())))
+    return np.asarray(sum(found[1:], found[0]))
 
 
-def _per_batch(decode: Curve, max_sequences: int) -> Float64:
+def _per_batch(table: Float64, max_sequences: int) -> Float64:
     """Decode attention in ns at every batch 0..max_sequences and context knot, interpolated between batch knots."""
     knots = grids.batch_knots(max_sequences)
-    table = decode.seconds * decode.repeats * 1e9
     b = np.arange(1, max_sequences + 1, dtype=float)
     right = np.clip(np.searchsorted(knots, b), 1, len(knots) - 1)
     share = ((b - knots[right - 1]) / (knots[right] - knots[right - 1]))[:, None]

@@ -58,9 +58,10 @@ def _of_run(prices: OperatorPrices, result: EngineResult) -> tuple[Float64, Floa
         weight = grids.spread(rows.knots, histogram) * rows.repeats
         seconds[rows.at] = (rows.seconds * weight).sum(axis=1)
         joules[rows.at] = (rows.joules * weight).sum(axis=1)
+    shares = _shares(prices.curves, result)
     for i, curve in enumerate(prices.curves):
         if curve.part == "attention":
-            seconds[i], joules[i], _ = _attention(curve, result)
+            seconds[i], joules[i], _ = _attention(curve, result, shares[i])
     return seconds, joules
 
 
@@ -73,30 +74,56 @@ def breakdown(prices: OperatorPrices, result: EngineResult, host_s: float) -> li
         split = np.stack([np.where(rows.bound == bound, times, 0.0).sum(axis=1) for bound in Bound], axis=1)
         bounds |= {i: {name: float(part) for name, part in zip(_BOUND_NAMES, parts, strict=True) if part > 0}
                    for i, parts in zip(rows.at, split, strict=True)}
+    shares = _shares(prices.curves, result)
     for i, curve in enumerate(prices.curves):
         if curve.part == "attention":
-            seconds, _, bound = _attention(curve, result)
+            seconds, _, bound = _attention(curve, result, shares[i])
             bounds[i] = {bound: seconds} if seconds else {}
     found = [OperatorTime(curve.name, prices.device_names[i], float(all_s[i]), float(all_j[i]), bounds[i],
                           curve.fidelity.name.lower()) for i, curve in enumerate(prices.curves)]
     return [*found, OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic")]
 
 
-def _attention(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
-    return (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
+def _attention(curve: Curve, result: EngineResult, share: float) -> tuple[float, float, str]:
+    """(seconds, joules, bound) of an attention operator that takes `share` of the time of its phase."""
+    seconds, joules, bound = (_decode if curve.name.startswith("decode") else _prefill)(curve, result)
+    return seconds * share, joules, bound
+
+
+def _shares(curves: Sequence[Curve], result: EngineResult) -> dict[int, float]:
+    """Of each attention operator in the time of its phase (the engine sums one time for each), at the mean shape of the run."""
+    found: dict[int, float] = {}
+    for decode in (True, False):
+        members = [i for i, c in enumerate(curves) if c.part == "attention" and c.name.startswith("decode") == decode]
+        if len(members) == 1:
+            found[members[0]] = 1.0
+            continue
+        at = [curves[i].seconds[_mean_shape(curves[i], result)] * curves[i].repeats for i in members]
+        total = sum(at)
+        found |= {i: float(value / total) if total else 0.0 for i, value in zip(members, at, strict=True)}
+    return found
+
+
+def _mean_shape(curve: Curve, result: EngineResult) -> tuple[int, int]:
+    """The grid's shape at or above the run's mean batch, or chunk, and context."""
+    if curve.name.startswith("decode"):
+        steps = max(int(result.steps_by_tokens.sum()), 1)
+        knots = grids.knots_of_size(grids.batch_knots, 1024, len(curve.seconds))
+        mean, context = result.decode_sequences / steps, result.decode_context_tokens / max(result.decode_sequences, 1)
+    else:
+        knots, chunks = grids.chunk_knots(), max(result.prefill_chunks, 1)
+        mean, context = result.prefill_tokens / chunks, result.prefill_context_tokens / chunks
+    return _knot(knots, mean), _knot(grids.context_knots(), context)
 
 
 def _decode(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
     """Time as the engine summed it; energy and bound at the mean batch and context (both are close to affine in them)."""
     if result.decode_sequences == 0:
         return 0.0, 0.0, ""
-    steps = max(int(result.steps_by_tokens.sum()), 1)
-    batch = result.decode_sequences / steps
     context = result.decode_context_tokens / result.decode_sequences
+    i, j = _mean_shape(curve, result)
     knots = grids.knots_of_size(grids.batch_knots, 1024, len(curve.seconds))
-    i = _knot(knots, batch)
     joules = float(np.interp(context, grids.context_knots(), curve.joules[i])) / knots[i] * result.decode_sequences
-    j = _knot(grids.context_knots(), context)
     return result.decode_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
 
 
@@ -104,11 +131,8 @@ def _prefill(curve: Curve, result: EngineResult) -> tuple[float, float, str]:
     """Time as the engine summed it; energy per query-key pair and bound at the mean chunk and context."""
     if result.prefill_chunks == 0 or result.prefill_pairs == 0:
         return 0.0, 0.0, ""
-    chunk = result.prefill_tokens / result.prefill_chunks
-    context = result.prefill_context_tokens / result.prefill_chunks
-    chunks, contexts = grids.chunk_knots(), grids.context_knots()
-    i, j = _knot(chunks, chunk), _knot(contexts, context)
-    pairs = float(causal_pairs(chunks[i], contexts[j]))
+    i, j = _mean_shape(curve, result)
+    pairs = float(causal_pairs(grids.chunk_knots()[i], grids.context_knots()[j]))
     joules = float(curve.joules[i, j]) / pairs * result.prefill_pairs
     return result.prefill_ns / 1e9, joules * curve.repeats, _BOUND_NAMES[int(curve.bound[i, j])]
 

@@ -95,12 +95,14 @@ def split(trace: Trace, replicas: int) -> list[Trace]:
     if replicas == 1:
         return [trace]
     parts = []
+    number = np.arange(len(trace)) if trace.number is None else trace.number
     replicas = min(replicas, trace.concurrency or replicas)  # fewer clients than replicas leave some idle
     for r in range(min(replicas, len(trace))):
         pick = slice(r, None, replicas)
         priority = None if trace.priority is None else trace.priority[pick]
         parts.append(Trace(trace.arrival_ns[pick], trace.prompt_tokens[pick], trace.output_tokens[pick], priority,
-                           concurrency=_clients(trace, replicas, r), **_content(trace, np.arange(r, len(trace), replicas))))
+                           concurrency=_clients(trace, replicas, r), number=number[pick],
+                           **_content(trace, np.arange(r, len(trace), replicas))))
     return parts
 
 

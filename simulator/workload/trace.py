@@ -53,6 +53,7 @@ class Trace:
     prompt_ids: Int32 | None = None
     prompt_id_offsets: Int64 | None = None
     concurrency: int = 0  # clients of a closed loop, whose arrivals are all 0; 0: open loop
+    number: Int64 | None = None  # of each request in the whole trace, where this is a part of one; None: counted from 0
 
     def __len__(self) -> int:
         return len(self.arrival_ns)

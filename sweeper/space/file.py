@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from simulator.analysis.rate_search import DEFAULT_SEEDS, Target, default_target, limits_of, parse_share
-from simulator.design.load import CONFIGS, apply_overrides, as_input_error, expand, find_config, validate
+from simulator.design.load import apply_overrides, as_input_error, expand, find_config, validate
 from simulator.design.units import unit_dimension, unit_scale
 from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.shipped import shipped_folder
 from simulator.inputs.yaml_file import load_yaml
 from simulator.results.metrics import ALL_METRICS, CAPACITY_METRICS
 from simulator.silicon.money import BASIS_WORD, same_basis
@@ -25,7 +26,7 @@ from sweeper.space.parameters import Parameter, domain
 from sweeper.space.schema import CapacitySpec, ObjectiveSpec, ParameterSpec, SpaceFile
 from sweeper.space.space import QUESTION, Baseline, Space, reads
 
-SPACES = CONFIGS.parent / "search_spaces"
+SPACES = shipped_folder("sweeper", "search_spaces")
 MONEY = "[money]"  # the dimension of amounts
 _SHORT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 

@@ -135,11 +135,10 @@ def test_a_gpu_without_fp8_units_runs_weight_only():
     assert activations_of(design(integers, hardware="a100-80gb")) == (8, 8, 8)
 
 
-def test_fp4_activations_are_weight_only_where_there_is_no_unit_and_not_timed_where_there_is():
+def test_fp4_activations_are_weight_only_where_there_is_no_unit():
     fp4 = {"quant_algo": "NVFP4"}
     assert activations_of(design({}, fp4, "h100-sxm")) == (4, 16, 16)
-    with pytest.raises(InputError, match="cannot be timed yet: matrix units for nvfp4"):
-        activations_of(design({}, fp4, "b200"))
+    assert activations_of(design({}, fp4, "b200")) == (4, 4, 16)
     assert activations_of(design({"weights": "nvfp4", "activations": "bf16"}, fp4, "b200")) == (4, 16, 16)
 
 

@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from simulator.engine import lockstep, reference
 from tests.engine.builders import affine_costs, config, trace
+from tests.engine.feature_scenarios import feature_scenarios
 from tests.engine.scenarios import outcome, scenarios
 
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -22,7 +24,7 @@ def one_stage(scenario):
 
 
 @QUICK
-@given(scenarios(preemptions=("recompute",)).map(one_stage))
+@given(st.one_of(scenarios(preemptions=("recompute",)), feature_scenarios()).map(one_stage))
 def test_one_engine_is_the_reference_engine(scenario):
     free = np.zeros(scenario.config.max_num_batched_tokens + 1, np.int64)
     alone = outcome(reference.run, scenario, log=True)
@@ -30,7 +32,8 @@ def test_one_engine_is_the_reference_engine(scenario):
     if isinstance(alone, str):
         assert group == alone
         return
-    for name in ("first_scheduled_ns", "first_token_ns", "finish_ns", "preemptions", "cached_tokens", "steps"):
+    for name in ("first_scheduled_ns", "first_token_ns", "finish_ns", "preemptions", "cached_tokens", "steps", "checked_drafts",
+                 "accepted_drafts", "draft_ns"):
         assert np.array_equal(getattr(group, name), getattr(alone, name)), name
     for field in dataclasses.fields(alone.log):
         assert np.array_equal(getattr(group.log, field.name), getattr(alone.log, field.name)), field.name

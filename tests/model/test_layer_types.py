@@ -1,5 +1,6 @@
-"""Models of several kinds of layers, written by hand from their published dimensions: sizes by part, and what is not timed."""
+"""Models of several kinds of layers, written by hand from their published dimensions: sizes by part, and what their operators do."""
 
+import numpy as np
 import pytest
 
 from simulator.design.load import resolve
@@ -14,12 +15,14 @@ from simulator.design.records.layers import (
     StateAttention,
 )
 from simulator.design.records.model import Architecture, PartPrecision, Precision
+from simulator.devices.roofline import work
 from simulator.inputs.errors import InputError
 from simulator.model.caches import Cache, caches, kv_bytes_per_token, state_bytes
 from simulator.model.checks import split_violations
 from simulator.model.layer_types import counted
 from simulator.model.layers import operators
-from simulator.model.memory import activation_bytes, parameters, weight_bytes
+from simulator.model.memory import parameters, weight_bytes
+from simulator.model.operators import AXES, Collective, Vector
 from simulator.model.parts import model_parts
 
 # DeepSeek-V3 technical report, section 4.2; two norms of the stream and two of latents a layer
@@ -100,12 +103,36 @@ def test_ranks_share_experts_and_heads_and_repeat_the_rest():
     assert eighth == pytest.approx(2 * (repeated + (parts.text - repeated) / 8), rel=1e-9)
 
 
-def test_what_has_no_operators_says_so_in_one_line():
-    with pytest.raises(InputError, match=r"cannot be timed yet: latent attention \(MLA\)"):
-        operators(DEEPSEEK_V3, Precision(), 8)
-    with pytest.raises(InputError, match="cannot be timed yet: sliding-window attention"):
-        operators(GPT_OSS, Precision(), 1)
-    assert activation_bytes(DEEPSEEK_V3, 8, 8192, 256) > 0
+def flops_per_token(found, context):
+    """Multiply-adds x 2 of one decoded token on one rank, attention over `context` tokens included."""
+    total = 0.0
+    for named in found:
+        axes = [np.array([1.0])] if len(AXES[type(named.operator)]) == 1 else [np.array([1.0]), np.array([float(context)])]
+        if isinstance(named.operator, Collective | Vector) or AXES[type(named.operator)][0] == "chunk":
+            continue
+        total += named.repeats * work(named.operator, *axes).flops[0]
+    return total
+
+
+def test_a_token_of_deepseek_multiplies_its_active_parameters_and_latents():
+    """DeepSeek-V3 report: 37 billion active parameters; absorbed attention: 61 layers x 128 heads x (576 + 512) multiply-adds a
+    token of context."""
+    found = operators(DEEPSEEK_V3, Precision(), 1)
+    assert flops_per_token(found, 0) == pytest.approx(2 * 37e9, rel=0.02)
+    assert flops_per_token(found, 1000) - flops_per_token(found, 0) == pytest.approx(61 * 128 * 2 * (576 + 512) * 1000)
+
+
+def test_half_of_gpt_oss_layers_see_a_window_of_128_tokens():
+    """Attention of 24 layers, 64 heads of 64: 12 of them over all 1,000 tokens, 12 over 128."""
+    found = operators(GPT_OSS, Precision(), 1)
+    at = [flops_per_token(found, context) for context in (0, 1000)]
+    assert at[1] - at[0] == pytest.approx(64 * 4 * 64 * 12 * (1000 + 128))
+
+
+def test_layers_in_16_bits_are_priced_as_such():
+    kept = Precision(mlp=PartPrecision(weights="nvfp4", activations="nvfp4", kept_layers=(0,)))
+    gate_up = [named for named in operators(DEEPSEEK_V3, kept, 1) if named.name.startswith("gate_up")]
+    assert sorted((named.repeats, named.operator.matrix_bits) for named in gate_up) == [(1, 16), (2, 4)]
 
 
 def test_cuts_that_do_not_divide_are_named():

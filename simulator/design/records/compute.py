@@ -129,6 +129,7 @@ class Gpu(Record):
     quantise_s: Seconds = Field(default="3.2 us", alias="quantise", validate_default=True)  # kernel before 8-bit GEMMs
     sglang: GpuKernels | None = None
     trtllm: GpuKernels | None = None
+    operators: str = "usual"  # entry of configs/kernels, or a file: kernels of all frameworks for other kinds of layers
     energy: GpuEnergyGiven | None = None
     price_usd: Dollars | None = Field(default=None, alias="price")
     power_w: Watts | None = Field(default=None, alias="power")
@@ -142,11 +143,6 @@ class Gpu(Record):
         if self.kernels != "vllm" and getattr(self, self.kernels) is None:
             raise ValueError(f"kernels is '{self.kernels}' but this GPU has no section '{self.kernels}'")
         return self
-
-    @property
-    def has_fp4(self) -> bool:
-        """Whether matrix units take 4-bit floating-point operands; elsewhere such weights are widened."""
-        return self.peak_fp4 is not None
 
     @property
     def chosen(self) -> tuple[GpuAttention, float]:

@@ -136,6 +136,8 @@ def identity_of(operator: Operator, name: str = "") -> tuple[str, Identity]:
         return "vector", (name, operator.width)
     if isinstance(operator, Collective):
         return "collective", (operator.kind, operator.ranks)
+    if not isinstance(operator, PrefillAttention | DecodeAttention) or operator.kind != "full":
+        return "other", (repr(operator),)  # no table has kinds of their own for these yet: the datasheet's model prices them
     kind = "prefill_attention" if isinstance(operator, PrefillAttention) else "decode_attention"
     return kind, attention_identity(operator)
 
