@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Priced
-from simulator.devices.systolic import Dataflow, gemm_cycles
+from simulator.devices.systolic import Dataflow, filling, gemm_cycles
 from simulator.devices.traffic import gemm_bytes
 from simulator.model.operators import OUTPUT_BYTES, DecodeAttention, Gemm, Operator, PrefillAttention, Vector, causal_pairs
 from simulator.silicon import energy
@@ -84,7 +84,7 @@ class NpuDevice:
     kv_bound: Bound = Bound.MEMORY
 
     def fingerprint(self) -> str:
-        return fingerprint_of("npu", 2, self)
+        return fingerprint_of("npu", 4, self)
 
     @cached_property
     def vector_unit(self) -> VectorUnit:
@@ -118,8 +118,12 @@ class NpuDevice:
         sram_bytes = m * (operator.k * operator.activation_bits / 8 * -(-operator.n // self.columns)) + 2 * weight_bytes
         joules = (macs * self._array_pj(bits) + sram_bytes * (8 * self.sram_pj_per_bit)
                   + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
-        return priced(self.launch_s + fill_s, [(Bound.COMPUTE, cycles / self.clock_hz),
-                                               (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+        found = priced(self.launch_s + fill_s, [(Bound.COMPUTE, cycles / self.clock_hz),
+                                                (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+        fills = filling(m, operator.n, -(-operator.k // self._macs(bits)), self.rows, self.columns, self.dataflow,
+                        pipelined=self.pipelined_folds, arrays=self.arrays)
+        found.bound[fills & (found.bound == int(Bound.COMPUTE))] = int(Bound.ARRAY_FILL)
+        return found
 
     def _macs(self, bits: int) -> int:
         """MACs that one processing element does per cycle on operands of `bits`."""
@@ -173,7 +177,11 @@ class NpuDevice:
             + self._streamed(context * group, group * one, one, context, operator.head_dim, bits, False))
         on_lanes = pairs * (2 * operator.heads * operator.head_dim / self.vector_lanes)
         kv = pairs * operator.kv_bytes
-        return self._attention(operator, pairs, np.minimum(cycles, on_lanes), kv, operator.query_bytes * sequences)
+        found = self._attention(operator, pairs, np.minimum(cycles, on_lanes), kv, operator.query_bytes * sequences)
+        matrix = found.bound == int(Bound.COMPUTE)
+        found.bound[matrix & (on_lanes < cycles)] = int(Bound.VECTOR)
+        found.bound[matrix & (on_lanes >= cycles) & (group < self.rows)] = int(Bound.ARRAY_FILL)  # fewer rows than a tile loads in
+        return found
 
     def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, cycles: Float64,
                    kv: Float64, moved: Float64) -> Priced:
