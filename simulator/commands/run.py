@@ -13,6 +13,7 @@ from rich.table import Table
 
 from simulator.analysis.confidence import half_widths, mean_metrics, shown
 from simulator.analysis.evidence import evidence
+from simulator.analysis.ports import binding_port
 from simulator.design.design import Design
 from simulator.design.engine_defaults.resolve import settings
 from simulator.design.load import load_design, parse_override
@@ -153,6 +154,8 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
     _print_settings(design, console)
     shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in result.bound_s.items())
     console.print(f"time by bound: {shares}")
+    if port := binding_port(design.hardware, result.bound_s):
+        console.print(port)
 
 
 def _print_settings(design: Design, console: Console) -> None:

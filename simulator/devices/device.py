@@ -15,12 +15,19 @@ from simulator.model.operators import Operator
 class Bound(IntEnum):
     """What limits an operator's time."""
 
-    COMPUTE = 0  # matrix unit
+    COMPUTE = 0  # MACs of the matrix unit
     VECTOR = 1  # vector unit
     MEMORY = 2  # device DRAM
     PIM = 3
     NETWORK = 4
-    LAUNCH = 5  # dispatch and host
+    LAUNCH = 5  # dispatch of operators
+    ARRAY_FILL = 6  # loading what stays in a systolic array: weights, or keys and values
+    HOST = 7  # the engine's CPU time
+
+    @property
+    def label(self) -> str:
+        """As reports name it."""
+        return self.name.lower().replace("_", " ")
 
 
 class Fidelity(IntEnum):

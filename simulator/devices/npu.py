@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from simulator.devices.compose import fingerprint_of, priced
 from simulator.devices.device import Bound, Priced
-from simulator.devices.systolic import Dataflow, gemm_cycles
+from simulator.devices.systolic import Dataflow, filling, gemm_cycles
 from simulator.devices.traffic import gemm_bytes
 from simulator.model.operators import (
     OUTPUT_BYTES,
@@ -98,7 +98,7 @@ class NpuDevice:
     kv_bound: Bound = Bound.MEMORY
 
     def fingerprint(self) -> str:
-        return fingerprint_of("npu", 3, self)
+        return fingerprint_of("npu", 4, self)
 
     @cached_property
     def vector_unit(self) -> VectorUnit:
@@ -134,8 +134,12 @@ class NpuDevice:
         sram_bytes = m * (operator.k * operator.activation_bits / 8 * -(-operator.n // self.columns)) + 2 * weight_bytes
         joules = (macs * self._array_pj(bits) + sram_bytes * (8 * self.sram_pj_per_bit)
                   + moved * (8 * self.dram_pj_per_bit)) * energy.PICO
-        return priced(self.launch_s + fill_s, [(Bound.COMPUTE, cycles / self.clock_hz),
-                                               (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+        found = priced(self.launch_s + fill_s, [(Bound.COMPUTE, cycles / self.clock_hz),
+                                                (Bound.MEMORY, moved / self.bandwidth_bytes_per_s)], joules)
+        fills = filling(m, operator.n, -(-operator.k // self._macs(bits)), self.rows, self.columns, self.dataflow,
+                        pipelined=self.pipelined_folds, arrays=self.arrays)
+        found.bound[fills & (found.bound == int(Bound.COMPUTE))] = int(Bound.ARRAY_FILL)
+        return found
 
     def _macs(self, bits: int) -> int:
         """MACs that one processing element does per cycle on operands of `bits`."""
@@ -231,7 +235,11 @@ class NpuDevice:
             + self._streamed(context * group, group * one, one, context, operator.values, bits, False) * bool(operator.values))
         on_lanes = pairs * (operator.heads * (operator.head_dim + operator.values) / self.vector_lanes)
         kv = pairs * operator.kv_bytes
-        return self._attention(operator, pairs, np.minimum(cycles, on_lanes), kv, operator.query_bytes * sequences)
+        found = self._attention(operator, pairs, np.minimum(cycles, on_lanes), kv, operator.query_bytes * sequences)
+        matrix = found.bound == int(Bound.COMPUTE)
+        found.bound[matrix & (on_lanes < cycles)] = int(Bound.VECTOR)
+        found.bound[matrix & (on_lanes >= cycles) & (group < self.rows)] = int(Bound.ARRAY_FILL)  # fewer rows than a tile loads in
+        return found
 
     def _attention(self, operator: PrefillAttention | DecodeAttention, pairs: Float64, cycles: Float64,
                    kv: Float64, moved: Float64) -> Priced:

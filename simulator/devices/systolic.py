@@ -50,6 +50,20 @@ def gemm_cycles(m: Float64, n: int, k: int, rows: int, columns: int, dataflow: D
     Several arrays share the folds, or share the streamed dimension of every fold, or both: the fastest split counts.
     Partial sums of different arrays meet in the accumulator memory as they drain (as in NeuPIMs' core): no extra time.
     """
+    cycles, _ = _splits(m, n, k, rows, columns, dataflow, pipelined, arrays)
+    return np.asarray(cycles.min(axis=0))
+
+
+def filling(m: Float64, n: int, k: int, rows: int, columns: int, dataflow: Dataflow, *, pipelined: bool,
+            arrays: int = 1) -> NDArray[np.bool_]:
+    """Where loading the operand that stays takes longer than streaming the other past it, shape of m."""
+    cycles, loads = _splits(m, n, k, rows, columns, dataflow, pipelined, arrays)
+    return np.take_along_axis(loads, cycles.argmin(axis=0)[None], axis=0)[0]
+
+
+def _splits(m: Float64, n: int, k: int, rows: int, columns: int, dataflow: Dataflow, pipelined: bool,
+            arrays: int) -> tuple[Float64, NDArray[np.bool_]]:
+    """Cycles of every split over the arrays, and whether loading is the longer part there."""
     laid = folds(m, n, k, rows, columns, dataflow)
     ways = np.reshape(stream_splits(arrays), (-1, *(1,) * m.ndim))
     per_array, streamed = np.ceil(laid.count / (arrays // ways)), np.ceil(laid.streamed / ways)
@@ -57,7 +71,7 @@ def gemm_cycles(m: Float64, n: int, k: int, rows: int, columns: int, dataflow: D
         cycles = per_array * np.maximum(laid.preload, streamed) + laid.skew
     else:
         cycles = per_array * (laid.preload + streamed + laid.skew)
-    return np.asarray(cycles.min(axis=0))
+    return cycles, np.broadcast_to(laid.preload > streamed, cycles.shape)
 
 
 def stream_splits(arrays: int) -> list[int]:

@@ -21,7 +21,7 @@ from simulator.pricing.price import OperatorPrices
 
 Float64 = NDArray[np.float64]
 
-_BOUND_NAMES = [bound.name.lower() for bound in Bound]
+_BOUND_NAMES = [bound.label for bound in Bound]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def breakdown(prices: OperatorPrices, result: EngineResult, host_s: float) -> li
             bounds[i] = {bound: seconds} if seconds else {}
     found = [OperatorTime(curve.name, prices.device_names[i], float(all_s[i]), float(all_j[i]), bounds[i],
                           curve.fidelity.name.lower()) for i, curve in enumerate(prices.curves)]
-    return [*found, OperatorTime("host", "host", host_s, 0.0, {Bound.LAUNCH.name.lower(): host_s}, "analytic")]
+    return [*found, OperatorTime("host", "host", host_s, 0.0, {Bound.HOST.label: host_s}, "analytic")]
 
 
 def _attention(curve: Curve, result: EngineResult, share: float) -> tuple[float, float, str]:

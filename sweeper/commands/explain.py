@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.analysis.evidence import evidence
+from simulator.analysis.ports import binding_port
 from simulator.analysis.roofline_view import Position, positions
 from simulator.design.units import show_seconds
 from simulator.result import Infeasible
@@ -48,6 +49,8 @@ def explain(args: Namespace) -> int:
     _print_head(console, space, trial)
     if roofline:
         _print_roofline(console, roofline)
+        if port := binding_port(trial_design(space, trial).hardware, _by_bound(roofline)):
+            console.print(port, highlight=False)
     _print_knobs(console, space, trial, knobs)
     if other is not None:
         _print_differences(console, space, trial, other)
@@ -81,11 +84,16 @@ def _print_head(console: Console, space: Space, trial: Trial) -> None:
             say(f"  {o.label}: {shown(trial, o.name)}" + (f" (95 %, {space.replicates} replicates)" if trial.replicates else ""))
 
 
-def _print_roofline(console: Console, rows: list[Position]) -> None:
+def _by_bound(rows: list[Position]) -> dict[str, float]:
     bounds: dict[str, float] = {}
     for row in rows:
         for name, seconds in row.bound_s.items():
             bounds[name] = bounds.get(name, 0.0) + seconds
+    return bounds
+
+
+def _print_roofline(console: Console, rows: list[Position]) -> None:
+    bounds = _by_bound(rows)
     total = sum(bounds.values()) or 1.0
     shares = ", ".join(f"{n} {s / total:.0%}" for n, s in sorted(bounds.items(), key=lambda i: -i[1]))
     console.print(f"\nbottleneck: {rows[0].name}, {rows[0].share:.0%} of busy time; bound by {shares}", highlight=False)

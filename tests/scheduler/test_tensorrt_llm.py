@@ -30,6 +30,13 @@ def test_case_26_prompts_and_decodes_share_an_iteration(chunked, first):
     assert steps[1:3] == [{"decodes": 100}, first | {"decodes": 100}]
 
 
+def test_case_26_vllm_gives_the_second_prompt_what_is_left_to_the_token():
+    vllm = {"scheduler": "vllm_v1", "enable_chunked_prefill": True}
+    result = serve(*[(0, 10, 50)] * 100, (150, 5000, 2), (150, 4000, 2), seqs=200, tokens=8192, **vllm)
+    step = batches(result)[2]
+    assert (step[100], step[101], sum(k < 100 for k in step)) == (5000, 3092, 100)
+
+
 def test_case_27_every_running_request_reserves_blocks_for_all_its_outputs():
     """1,000 blocks of 32, prompts of 1,000 with 1,000 outputs, 63 blocks each: 15 run; vLLM starts the 16th."""
     limits = {"num_gpu_blocks": 1_001, "max_model_len": 4096, "seqs": 64, "tokens": 32_768}

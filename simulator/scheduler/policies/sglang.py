@@ -241,7 +241,7 @@ class Admission:
         if new <= 0:
             return False
         self.half_done = request if new < missing else None
-        self._take(request, new, 0 if new < missing else min(request.wanted - request.outputs, self.clip))
+        self._take(request, new, last=new == missing)
         return True
 
     def admit(self, request: Request) -> Answer:
@@ -263,7 +263,7 @@ class Admission:
             return "stop"
         self._start(request, pages)
         self.memory.start(request, pages, node)
-        self._take(request, new, outputs if new == missing else 0)
+        self._take(request, new, last=new == missing)
         if new < missing:
             self.half_done = request
         if self.tokens_left <= 0:
@@ -275,8 +275,9 @@ class Admission:
         request.cached = request.computed if request.cached < 0 else request.cached
         self.of.channels.place(request)
 
-    def _take(self, request: Request, new: int, outputs: int) -> None:
-        paged = -(-new // self.page) * self.page
+    def _take(self, request: Request, new: int, *, last: bool) -> None:
+        """last: the prompt ends with it. All outputs are then spoken for, of a retracted request too (`_update_prefill_budget`)."""
+        paged, outputs = -(-new // self.page) * self.page, min(request.wanted, self.clip) if last else 0
         self.spoken_for += paged + outputs + self.page
         self.prompts_left -= paged
         if self.chunk_left is not None:

@@ -1,7 +1,7 @@
 // Charts. Colours follow the page's theme; a chart is drawn when it first comes into view.
 const theme = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const COLOUR = { infeasible: "#d9705f", baseline: "#e08a00", dominated: "#9aa7b4", selected: "#d6249f",
-  bounds: { compute: "#4c78c8", memory: "#0a9d86", network: "#e08a00", launch: "#a05fc0", idle: "#c3ccd4" } };
+  bounds: { compute: "#4c78c8", "array fill": "#8fb1e8", vector: "#c8559b", memory: "#0a9d86", pim: "#6b9c2f", network: "#e08a00", launch: "#a05fc0", host: "#7a5a3a", idle: "#c3ccd4" } };
 const drawn = new Map();
 
 function chart(id, option) {
