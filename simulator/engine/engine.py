@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.engine.clock import check_totals
 from simulator.engine.kernel.advance import compiled
 from simulator.engine.kernel.records import Requests
 from simulator.engine.replica import Replica
@@ -34,7 +35,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
         replica.extend(requests)
         replica.advance()
         sizes = replica.log_sizes()
-    result = replica.result()
+    result = check_totals(replica.result(), trace, limits.served_outputs(trace, config), config)
     return result if kept is None else _with_rejected(result, kept, len(trace))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.engine.clock import END_NS, beyond_the_clock
 from simulator.engine.kernel import advance as kernel
 from simulator.engine.kernel.allocate import new_memory, new_run, table_parts
 from simulator.engine.kernel.records import EMPTY, NEVER, SLOT_BITS, STEP, TOTALS, Requests, State
@@ -79,12 +80,14 @@ class Replica:
 
     def advance(self, until_ns: int = NEVER) -> bool:
         """Serves until every given request is finished, or stops before the first decision at or after `until_ns`. Returns whether
-        every one is. Raises RuntimeError where the scheduler cannot go on."""
+        every one is. Raises RuntimeError where the scheduler cannot go on, InputError at the end of the clock."""
         end = kernel.call(until_ns, State(**self._memory), self._tables)
         if end == kernel.LIVELOCK:
             raise RuntimeError("the scheduler is in a livelock: requests preempt each other and nobody gets a token")
         if end == kernel.STUCK:
             raise RuntimeError("deadlock: no waiting request can be scheduled")
+        if end == kernel.PAUSED and until_ns >= END_NS:
+            raise beyond_the_clock()
         return end == kernel.FINISHED
 
     def snapshot(self) -> dict[str, Any]:
