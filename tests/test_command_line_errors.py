@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shlex
 from pathlib import Path
@@ -146,9 +147,39 @@ def test_a_disk_that_cannot_be_written_is_one_line(capsys, number, said):
     assert capsys.readouterr().err == f"error: runs/x/pareto.csv.new: {said}\n"
 
 
-def test_other_errors_of_the_system_are_bugs():
+@pytest.mark.parametrize(("error", "code", "words"), [
+    (OSError(errno.EBADF, "Bad file descriptor"), 2, "Bad file descriptor"),
+    (OSError(errno.ENAMETOOLONG, "x", "n" * 300), 2, "File name too long"),
+    (ZeroDivisionError("division by zero"), 2, "leaves the range of arithmetic"),
+    (OverflowError("Python int too large to convert to C int"), 2, "leaves the range of arithmetic"),
+    (FloatingPointError("overflow"), 2, "leaves the range of arithmetic"),
+    (RecursionError("deep"), 2, "leaves the range"), (MemoryError(), 2, "not enough memory"),
+    (TypeError("a bug"), 1, "this is a bug: set SWEEPER_TRACEBACK=1"),
+])
+def test_no_error_passes_the_border_as_a_traceback(error, code, words, capsys, monkeypatch):
     def command():
-        raise OSError(errno.EBADF, "Bad file descriptor")
+        raise error
 
-    with pytest.raises(OSError, match="Bad file"):
+    assert guarded(command) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and printed.count("\n") == 1 and words in printed
+    monkeypatch.setenv("SWEEPER_TRACEBACK", "1")
+    with pytest.raises(type(error)):
         guarded(command)
+
+
+@pytest.mark.parametrize("main", [simulator, sweeper])
+@pytest.mark.parametrize("name", ["a\0b", "a\udcffb"])
+def test_a_name_that_is_no_text_is_one_line(main, name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["run", name])
+    assert end.value.code == 2
+    assert "is not text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_still_gets_every_line(encoding, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding))
+    assert guarded(lambda: print("128 \u2192 256 \u00b1 1 \u2500")) == 0
+    assert raw.getvalue().startswith(b"128 ? 256 ")
