@@ -25,7 +25,7 @@ DESIGNS = [
     ({"hardware": "{base: npu-base, npu: {clock: 1 GB}}"}, "hardware.npu.clock: '1 GB' has the wrong unit"),
     ({"hardware": "{base: npu-pim, pim: {stacks_per_npus: 2}}"}, "hardware.pim.stacks_per_npus: unknown key; did you mean 'stacks_per_npu'?"),
     ({"hardware": "{base: npu-base, memory: {kind: HBM9}}"}, "hardware.memory.kind: 'HBM9' is not one of HBM2, HBM2E"),
-    ({"hardware": "{base: h100-sxm, tables: nope.parquet}"}, "no such operator table: nope.parquet"),
+    ({"hardware": "{base: h100-sxm, tables: nope.parquet}"}, "nope.parquet: hardware.tables: no such operator table"),
     ({"parallelism": "{tenser: 2}"}, "parallelism.tenser: unknown key; did you mean 'tensor'?"),
     ({"parallelism": "{tensor: 3}"}, "32 attention heads do not divide over tensor parallel 3"),
     ({"parallelism": "{tensor: true}"}, "parallelism.tensor: expected a whole number, got True"),

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from simulator.design import units
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import is_there
+from simulator.inputs.secrets import HIDDEN
 from simulator.pricing import cache
 from simulator.pricing.cache import Snapshot
 from simulator.version import simulator_version
@@ -20,12 +22,13 @@ from sweeper.run.ladder.auto_ladder import resolve
 from sweeper.run.progress import SLOW_ENGINE, Progress
 from sweeper.run.warm_start import warm_start
 from sweeper.search.auto_sampler import Choice, choose
-from sweeper.sinks.mlflow_runs import check_uri
+from sweeper.sinks.mlflow_runs import check_uri, default_uri
 from sweeper.sinks.optuna_storage import check_storage
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.sampler_names import check_name
 from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
+from sweeper.study import private
 from sweeper.study.folder import COSTS_FILE
 from sweeper.study.ledger import Ledger
 from sweeper.study.settings import SweepSettings, settings_of
@@ -75,6 +78,8 @@ def new_study(folder: Path, space: Space, options: Options, progress: Progress) 
     """A plan for a new study in `folder`. Raises InputError where an option is wrong or the folder holds a study."""
     costs = cache.load(Path(options.cache)) if options.cache else cache.empty()
     settings, taken, notes = resolved(space, options, progress)
+    if settings.tracking_uri is None:
+        default_uri(folder)  # which refuses folders that cannot hold the store
     ledger = study_folder.create(folder, space, settings)
     for trial in taken:
         ledger.append(trial)
@@ -90,21 +95,22 @@ def resumed_study(folder: Path, options: Options) -> Plan:
     space, ledger = study_folder.reopen(folder)
     try:
         check_address(options.address)
+        given = replace(ledger.header, settings=private.with_secrets(folder, ledger.header.settings))
         settings = replace(
-            settings_of(ledger.header, trials=_positive(options.trials, "--trials"),
+            settings_of(given, trials=_positive(options.trials, "--trials"),
                         workers=_positive(options.workers, "--workers"),
                         trial_timeout_s=_seconds(options.trial_timeout, "--trial-timeout"),
                         tracking_uri=None if options.tracking_uri is None else check_uri(options.tracking_uri),
                         storage=None if options.storage is None else check_storage(options.storage)),
             timeout_s=_seconds(options.timeout, "--timeout"))
-        files = [*([folder / COSTS_FILE] if (folder / COSTS_FILE).exists() else []),
-                 *([Path(options.cache)] if options.cache else [])]
-        costs = cache.merge([cache.load(file) for file in files])
+        _check_whole_urls(settings)
+        own, notes = _own_costs(folder / COSTS_FILE)
+        costs = cache.merge([own, *([cache.load(Path(options.cache))] if options.cache else [])])
     except BaseException:
         ledger.close()
         raise
     other = ledger.header.code_version != simulator_version()
-    notes = ("note: earlier trials of this study were simulated by another version of the simulator",) if other else ()
+    notes += ("note: earlier trials of this study were simulated by another version of the simulator",) if other else ()
     return Plan(folder, space, ledger, settings, costs, options.address, _elastic(options), notes)
 
 
@@ -140,6 +146,23 @@ def resolved(space: Space, options: Options, progress: Progress) -> tuple[SweepS
     settings = replace(settings, trials=settings.trials + len(warm.taken), seeds=tuple(warm.seeds),
                        ladder=None if rungs is None else asdict(rungs))
     return settings, warm.taken, tuple(notes)
+
+
+def _own_costs(path: Path) -> tuple[Snapshot, tuple[str, ...]]:
+    """The study's operator prices; none, with a note, where their file is damaged: they are computed again."""
+    if not is_there(path):
+        return cache.empty(), ()
+    try:
+        return cache.load(path), ()
+    except InputError as error:
+        return cache.empty(), (f"note: {error.within(file=str(path))}; operator prices are computed again",)
+
+
+def _check_whole_urls(settings: SweepSettings) -> None:
+    """Raises InputError where a URL's password was masked and is not in the folder any more (a copied study)."""
+    for url, option in ((settings.tracking_uri, "--tracking-uri"), (settings.storage, "--storage")):
+        if url is not None and HIDDEN in url:
+            raise InputError(f"'{url}' has no password here (private.json is not in the folder): give the URL again", key=option)
 
 
 def _choice(space: Space, trials: int, workers: int, progress: Progress, *, fixed: bool) -> Choice:

@@ -55,7 +55,7 @@ def result_of(trial: Trial, columns: Mapping[str, str]) -> dict[str, float]:
     """Objectives first (MLflow's charts start with them), then all metrics in base units, with the ends of their intervals."""
     found = at_step(trial, columns)
     for name, value in trial.metrics.items():
-        column = ALL_METRICS[name].column
+        column = ALL_METRICS[name].column if name in ALL_METRICS else name
         found.setdefault(column, value)
         if name in trial.half_widths:
             found |= _ends(column, value, trial.half_widths[name])
