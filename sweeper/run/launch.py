@@ -20,7 +20,8 @@ from sweeper.study.ending import Ending
 from sweeper.study.folder import restore
 from sweeper.study.ledger import RemovedError
 from sweeper.workers.cluster import connected
-from sweeper.workers.evaluator import SimEvaluator, load_traces, warm
+from sweeper.workers.evaluator import SimEvaluator, load_traces, warm, warm_evaluator
+from sweeper.workers.in_process import InProcess
 from sweeper.workers.pool_errors import PoolError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def launch(plan: Plan, progress: Progress) -> Ending:
             progress.say(note)
         try:
             return Sweep(plan.folder, plan.space, plan.ledger, plan.settings, progress).run(
-                partial(ray_workers, plan, progress), plan.costs)
+                partial(ray_workers if plan.settings.workers else in_process, plan, progress), plan.costs)
         except PoolError as error:
             raise InputError(f"{error}; fix that, then continue with `python -m sweeper resume {plan.folder}`") from error
         except RemovedError as error:
@@ -48,6 +49,14 @@ def launch(plan: Plan, progress: Progress) -> Ending:
             raise InputError(f"cannot be written: {os.strerror(error.errno)}; every finished trial is in {plan.ledger.path}; "
                              f"fix that, then `python -m sweeper resume {plan.folder}` completes the study",
                              file=str(error.filename or plan.folder)) from error
+
+
+@contextmanager
+def in_process(plan: Plan, progress: Progress) -> Iterator[InProcess]:
+    """This process as the only worker."""
+    with progress.explained(SLOW_ENGINE):
+        evaluator = warm_evaluator(plan.space)
+    yield InProcess(evaluator, plan.costs)
 
 
 @contextmanager

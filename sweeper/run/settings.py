@@ -98,7 +98,7 @@ def resumed_study(folder: Path, options: Options) -> Plan:
         given = replace(ledger.header, settings=private.with_secrets(folder, ledger.header.settings))
         settings = replace(
             settings_of(given, trials=_positive(options.trials, "--trials"),
-                        workers=_positive(options.workers, "--workers"),
+                        workers=_workers(options),
                         trial_timeout_s=_seconds(options.trial_timeout, "--trial-timeout"),
                         tracking_uri=None if options.tracking_uri is None else check_uri(options.tracking_uri),
                         storage=None if options.storage is None else check_storage(options.storage)),
@@ -119,7 +119,8 @@ def resolved(space: Space, options: Options, progress: Progress) -> tuple[SweepS
     spec, notes = space.study, []
     sampler = spec.sampler if options.sampler is None else check_name(options.sampler, "--sampler")
     trials = _positive(options.trials, "--trials") or spec.trials
-    workers = _positive(options.workers, "--workers") or spec.workers or len(os.sched_getaffinity(0))
+    workers = _workers(options)
+    workers = spec.workers or len(os.sched_getaffinity(0)) if workers is None else workers
     settings = SweepSettings(
         trials, workers, _seed(options.seed, spec.seed), sampler, options.deterministic,
         timeout_s=_seconds(spec.timeout if options.timeout is None else options.timeout, "--timeout"),
@@ -174,11 +175,20 @@ def _choice(space: Space, trials: int, workers: int, progress: Progress, *, fixe
     if not open_question or plugged(space):  # another package's device is not called in this process
         return choose(space, trials=trials, seconds_per_trial=None)
     with progress.explained(SLOW_ENGINE):
-        return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
+        return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / max(workers, 1))
 
 
 def _elastic(options: Options) -> bool:
     return options.address is not None and options.workers is None
+
+
+def _workers(options: Options) -> int | None:
+    """0: this process is the only worker, without Ray."""
+    if options.workers is not None and options.workers < 0:
+        raise InputError(f"must be 0 (in this process, without Ray) or more, got {options.workers}", key="--workers")
+    if options.workers == 0 and options.address is not None:
+        raise InputError("0 workers are this process, and no cluster's: leave one of them out", key="--address")
+    return options.workers
 
 
 def _seed(wanted: int | None, default: int) -> int:

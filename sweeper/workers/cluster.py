@@ -25,6 +25,7 @@ from sweeper.workers import guardian
 PROBE_SECONDS = 5.0  # for a node of a cluster to take a connection
 OBJECT_STORE_BYTES = 256 * 1024 * 1024  # snapshots and traces are tens of MB; more would count against the 2 GB goal
 
+LOOK_SECONDS = 1.0  # between two looks at the raylet
 START_ATTEMPTS = 3  # of a local cluster
 LONGEST_ROOT = 40  # characters of the temporary folder: a socket's path may have 107, and Ray's own part takes 60
 _NO_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0, the default there: a node's address is 127.0.0.1, and it listens on no other
@@ -98,8 +99,26 @@ def _private_cluster(workers: int, if_lost: str) -> Iterator[None]:
                 if attempt + 1 == START_ATTEMPTS:
                     raise InputError(_join_hint(None, str(error))) from error
         watch()
-        with _running(handlers):
+        with _running(handlers), _ended_with_its_raylet():
             yield
+
+
+@contextmanager
+def _ended_with_its_raylet() -> Iterator[None]:
+    """Without its raylet a driver waits for ever, or Ray ends it minutes later: it ends at once, and the guardian says so."""
+    raylets = [one for one in guardian.descendants(os.getpid()) if guardian.name(one) == "raylet"]
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            if any(guardian.identity(int(one.split()[0])) != one for one in raylets):
+                os._exit(1)
+
+    threading.Thread(target=look, daemon=True, name="raylet").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 @contextmanager

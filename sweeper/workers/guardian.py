@@ -22,7 +22,15 @@ def identity(pid: int) -> str:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return f"{pid} {fields[19]}"
+    return f"{pid} {fields[19]}" if fields[0] not in "ZX" else ""  # a zombie has ended
+
+
+def name(one: str) -> str:
+    """The program's name of a process, given its identity; '' where it is gone."""
+    try:
+        return Path(f"/proc/{one.split()[0]}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def descendants(pid: int) -> list[str]:
