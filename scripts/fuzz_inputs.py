@@ -69,7 +69,8 @@ STEPS = "ctx_tokens,ctx_requests,ctx_kv_tokens,decode_requests,decode_kv_tokens,
     f"{i % 3 * 100},{i % 3},0,{i},{i * 200},{10 + i}\n" for i in range(12))
 CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 2048, "num_hidden_layers": 16,
           "head_dim": 64, "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 8192, "vocab_size": 128256,
-          "hidden_act": "silu", "max_position_embeddings": 131072, "tie_word_embeddings": True, "torch_dtype": "bfloat16", "mlp_bias": False,
+          "hidden_act": "silu", "max_position_embeddings": 131072, "tie_word_embeddings": True, "torch_dtype": "bfloat16",
+          "mlp_bias": False,
           "rms_norm_eps": 1e-5, "quantization_config": {"quant_method": "fp8"}}
 
 
@@ -127,16 +128,19 @@ def kinds(study: Study) -> list[Kind]:
             Kind("space", SPACE.encode, "s.yaml", ("validate", "FILE"), sweeper),
             Kind("space run", SPACE.encode, "s.yaml",
                  ("run", "FILE", "--workers", "0", "--out", "DIR/o", "--trials", "3", "--quiet"), sweeper),
-            Kind("config.json", json.dumps(CONFIG, indent=1).encode, "config.json", (*run, "model=FILE", "--set", "workload.requests=3")),
+            Kind("config.json", json.dumps(CONFIG, indent=1).encode, "config.json", (*run, "model=FILE", "--set",
+                 "workload.requests=3")),
             Kind("config.json", json.dumps(CONFIG).encode, "config.json", (*run, "model=FILE", "--set", "workload.requests=3")),
             Kind("steps", STEPS.encode, "steps.csv", ("calibrate", "FILE", "--model", "qwen3-32b", "--hardware", "b300")),
             Kind("parquet", table.getvalue, "t.parquet", ("import", "parquet", "FILE", "DIR/tables")),
             Kind("CSV table", lambda: b"kind,n,k,rows,seconds\ngemm,64,64,1,1e-5\ngemm,64,64,2,2e-5\n", "t.csv",
                  ("import", "parquet", "FILE", "DIR/tables")),
             Kind("cost cache", (study.folder / "costs.npz").read_bytes, "c.npz",
-                 ("run", "DIR/good.yaml", "--workers", "0", "--trials", "2", "--quiet", "--out", "DIR/o", "--cache", "FILE"), sweeper),
+                 ("run", "DIR/good.yaml", "--workers", "0", "--trials", "2", "--quiet", "--out", "DIR/o", "--cache",
+                 "FILE"), sweeper),
             Kind("storage", lambda: b'{"op_code": 0, "worker_id": "x", "study_name": "s", "directions": [1, 2]}\n', "journal.log",
-                 ("run", "DIR/good.yaml", "--workers", "0", "--trials", "2", "--quiet", "--out", "DIR/o", "--storage", "FILE"), sweeper)]
+                 ("run", "DIR/good.yaml", "--workers", "0", "--trials", "2", "--quiet", "--out", "DIR/o", "--storage",
+                 "FILE"), sweeper)]
 
 
 def mutated(good: bytes, rng: random.Random) -> bytes:
@@ -207,7 +211,8 @@ def special(path: Path, rng: random.Random) -> None:
 def case(kind: Kind, folder: Path, study: Study, rng: random.Random) -> list[str]:
     """Writes the files of a case into `folder`; its command."""
     if kind.file in ("trials.jsonl", "space.yaml", "summary.json", "costs.npz"):
-        shutil.copytree(study.folder / "out", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("best", "mlflow*", "report*"))
+        shutil.copytree(study.folder / "out", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("best", "mlflow*",
+        "report*"))
     (folder / "good.yaml").write_text(SPACE)
     path = folder / kind.file
     path.unlink(missing_ok=True)

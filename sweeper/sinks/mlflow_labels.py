@@ -82,7 +82,8 @@ def comparison(run_ids: Sequence[str], experiment_id: str) -> str:
 
 def note(space: Space) -> str:
     """Markdown: what the space asks and under what conditions."""
-    lines = [space.description.strip(), ""] if space.description.strip() else []
+    said = space.description.strip().replace("<", "&lt;")  # no markup of a file's author on MLflow's page
+    lines = [said, ""] if said else []
     lines += [f"- {o.direction} `{objective_column(o)}` = {o.expression.text}" for o in space.objectives]
     lines += [f"- subject to `{c.expression.text}`" for c in space.constraints]
     lines += ["", "Child runs are the Pareto front (`sweeper.kind` = `pareto`) and the baselines; the step of a chart here is the "
