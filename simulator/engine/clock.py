@@ -30,7 +30,8 @@ def check_totals(result: EngineResult, trace: Trace, outputs: Int64, config: Sch
     outputs: tokens that each request of `trace` was to get.
     """
     tokens = np.where(outputs > 0, trace.prompt_tokens.astype(np.float64) + outputs, 0.0)
-    blocks = min(float(np.sum(np.ceil(tokens / config.block_size) + (outputs > 0))), float(config.num_gpu_blocks))
+    each = sum(np.sum(np.ceil(tokens / group.block_size) + (outputs > 0)) for group in config.groups)
+    blocks = min(float(each), float(config.num_gpu_blocks))
     if result.makespan_ns * max(blocks, float(len(trace))) >= 2.0**63:
         raise beyond_the_clock()
     return result

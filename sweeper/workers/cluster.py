@@ -123,17 +123,16 @@ def _ended_with_its_raylet() -> Iterator[None]:
 
 @contextmanager
 def _loopback() -> Iterator[None]:
-    """What makes the processes of a local cluster listen on 127.0.0.1 alone, and ask for this process's token."""
+    """What makes the processes of a local cluster listen on 127.0.0.1 alone, and ask for this process's token.
+
+    Ray reads the first when it is imported: a program that imported it before has its cluster on every interface, behind the token.
+    """
     found = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", _NO_CLUSTER)}
     os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
     os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token(), _NO_CLUSTER: "0"})
-    from ray._private import ray_constants  # reads the variable when it is imported, which may have been before
-
-    several_nodes, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = several_nodes
         for name, value in found.items():
             if value is None:
                 os.environ.pop(name, None)
