@@ -104,7 +104,7 @@ def _of_trial(parser: ArgumentParser) -> None:
 def _machine_options(parser: ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="designs to evaluate in all, baselines included")
     parser.add_argument("--workers", type=int, metavar="N", help="simulators in parallel (default: one per core; with "
-                        "--address one per CPU of the cluster, also of nodes that join)")
+                        "--address one per CPU of the cluster, also of nodes that join; 0: in this process, without Ray)")
     parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster (default: a private local one)")
     parser.add_argument("--timeout", metavar="TIME", help="stop after this wall time, e.g. '30 min'")
     parser.add_argument("--trial-timeout", metavar="TIME", help="give a design up after this wall time and replace its worker "

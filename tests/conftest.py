@@ -31,7 +31,7 @@ def ray_cluster() -> Iterator[None]:
     started = contextlib.ExitStack()
 
     @contextlib.contextmanager
-    def shared(workers: int, address: str | None) -> Iterator[None]:
+    def shared(workers: int, address: str | None, **_: str) -> Iterator[None]:
         import ray
 
         if not ray.is_initialized():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shlex
 from pathlib import Path
@@ -24,7 +25,7 @@ DESIGNS = [
     ({"hardware": "{base: npu-base, npu: {clock: 1 GB}}"}, "hardware.npu.clock: '1 GB' has the wrong unit"),
     ({"hardware": "{base: npu-pim, pim: {stacks_per_npus: 2}}"}, "hardware.pim.stacks_per_npus: unknown key; did you mean 'stacks_per_npu'?"),
     ({"hardware": "{base: npu-base, memory: {kind: HBM9}}"}, "hardware.memory.kind: 'HBM9' is not one of HBM2, HBM2E"),
-    ({"hardware": "{base: h100-sxm, tables: nope.parquet}"}, "no such operator table: nope.parquet"),
+    ({"hardware": "{base: h100-sxm, tables: nope.parquet}"}, "nope.parquet: hardware.tables: no such operator table"),
     ({"parallelism": "{tenser: 2}"}, "parallelism.tenser: unknown key; did you mean 'tensor'?"),
     ({"parallelism": "{tensor: 3}"}, "32 attention heads do not divide over tensor parallel 3"),
     ({"parallelism": "{tensor: true}"}, "parallelism.tensor: expected a whole number, got True"),
@@ -75,7 +76,8 @@ SWEEPER = [
     ("run quick --output x", "does not take '--output x'; did you mean '--out'?"),
     ("run quick --ladder maybe", "--ladder: 'maybe'; one of: auto, off, on"),
     ("run quick --trials 0", "--trials: must be at least 1, got 0"),
-    ("run quick --workers 0", "--workers: must be at least 1, got 0"),
+    ("run quick --workers -1", "--workers: must be 0 (in this process, without Ray) or more, got -1"),
+    ("run quick --workers 0 --address 127.0.0.1:1", "--address: 0 workers are this process"),
     ("run quick --seed -1", "--seed: must be 0 or more, got -1"),
     ("run quick --tracking-uri ''", "--tracking-uri"),
     ("run quick --timeout ''", "--timeout"),
@@ -146,9 +148,39 @@ def test_a_disk_that_cannot_be_written_is_one_line(capsys, number, said):
     assert capsys.readouterr().err == f"error: runs/x/pareto.csv.new: {said}\n"
 
 
-def test_other_errors_of_the_system_are_bugs():
+@pytest.mark.parametrize(("error", "code", "words"), [
+    (OSError(errno.EBADF, "Bad file descriptor"), 2, "Bad file descriptor"),
+    (OSError(errno.ENAMETOOLONG, "x", "n" * 300), 2, "File name too long"),
+    (ZeroDivisionError("division by zero"), 2, "leaves the range of arithmetic"),
+    (OverflowError("Python int too large to convert to C int"), 2, "leaves the range of arithmetic"),
+    (FloatingPointError("overflow"), 2, "leaves the range of arithmetic"),
+    (RecursionError("deep"), 2, "leaves the range"), (MemoryError(), 2, "not enough memory"),
+    (TypeError("a bug"), 1, "this is a bug: set SWEEPER_TRACEBACK=1"),
+])
+def test_no_error_passes_the_border_as_a_traceback(error, code, words, capsys, monkeypatch):
     def command():
-        raise OSError(errno.EBADF, "Bad file descriptor")
+        raise error
 
-    with pytest.raises(OSError, match="Bad file"):
+    assert guarded(command) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and printed.count("\n") == 1 and words in printed
+    monkeypatch.setenv("SWEEPER_TRACEBACK", "1")
+    with pytest.raises(type(error)):
         guarded(command)
+
+
+@pytest.mark.parametrize("main", [simulator, sweeper])
+@pytest.mark.parametrize("name", ["a\0b", "a\udcffb"])
+def test_a_name_that_is_no_text_is_one_line(main, name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["run", name])
+    assert end.value.code == 2
+    assert "is not text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_still_gets_every_line(encoding, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding))
+    assert guarded(lambda: print("128 \u2192 256 \u00b1 1 \u2500")) == 0
+    assert raw.getvalue().startswith(b"128 ? 256 ")

@@ -53,6 +53,9 @@ meter = [length] = m
 percent = 0.01 = pct
 """.strip().splitlines()
 
+# Names and a leading 1, multiplied and divided, each to a power of one digit at most; parentheses without a power.
+_UNIT = re.compile(r"""(?: [A-Za-zµμ_]+(?![A-Za-zµμ_]) (?:\ ?\*\*\ ?-?[1-9](?![0-9])(?!\ ?\*\*))?
+                       | (?<![A-Za-z0-9_*])1(?=\ ?/) | \((?!\)) | \)(?!\ ?\*\*) | (?<!\*)\*(?!\*) | / | \  )*""", re.VERBOSE)
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)\s*$", re.DOTALL)
 
 
@@ -70,8 +73,8 @@ def unit_scale(unit: str) -> tuple[float, str]:
     import pint
 
     text = _spelled(unit)
-    if not re.fullmatch(r"[A-Za-zµμ0-9_*/ ().-]*", text) or len(text) > 64:
-        raise InputError(f"'{unit[:40]}' is not a unit")
+    if len(text) > 64 or not _UNIT.fullmatch(text):  # pint computes with what it is given: 9**9**9**9 never ends
+        raise InputError(f"'{unit[:40]}' is not a unit (examples: ms, GHz, GB/s, TFLOP/s, GiB, tokens/s, $/h)")
     try:
         quantity = registry().Quantity(1.0, text or "dimensionless").to_base_units()
     except (pint.errors.PintError, ValueError, TypeError, AttributeError, SyntaxError, ZeroDivisionError,

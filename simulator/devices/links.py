@@ -153,6 +153,9 @@ class LinkDevice:
         if kind == "p2p":
             yield 1, on_wire(size) * self._links_to_peers(), on_wire(size)
             return
+        if n == 1:  # alone in its node: nothing to exchange
+            yield 0, np.zeros_like(size), np.zeros_like(size)
+            return
         if kind == "all_to_all":
             steps, load = self._all_to_all(n, size)
             yield steps, load, load
@@ -183,7 +186,7 @@ class LinkDevice:
         """Links among which a device's bandwidth is divided; a message to one peer has one of them."""
         if self.dimensions:
             return 2 * self.dimensions
-        return self.wired_devices - 1 if self.wired_devices else 1
+        return max(self.wired_devices - 1, 1)
 
     def _all_to_all(self, n: int, size: Float64) -> tuple[int, Float64]:
         """(steps, bytes on a device's links). On a switch peers exchange directly, one after the other where the library

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from simulator.engine import reference
+from simulator.engine.clock import check_totals
 from simulator.engine.kernel.advance import compiled
 from simulator.engine.kernel.records import Requests
 from simulator.engine.replica import Replica, is_dense
@@ -53,7 +54,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
         replica.extend(requests, kept)
         replica.advance()
         sizes = replica.log_sizes()
-    result = replica.result()
+    result = check_totals(replica.result(), trace, limits.served_outputs(trace, config), config)
     return result if kept is None else _with_rejected(result, kept, len(trace))
 
 

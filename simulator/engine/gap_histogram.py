@@ -16,7 +16,7 @@ _BELOW = (1022 + MANTISSA_BITS) << MANTISSA_BITS  # leading bits of a double, le
 
 
 def gap_bin(gap_ns):  # type: ignore[no-untyped-def]
-    """The bin of a gap in ns (below 2^53, 104 days). Runs in plain Python and compiled."""
+    """The bin of a gap in ns (below 2^62, which `engine.clock` sees to). Runs in plain Python and compiled."""
     if gap_ns < 1 << MANTISSA_BITS:
         return gap_ns
     return (np.float64(gap_ns).view(np.int64) >> (52 - MANTISSA_BITS)) - _BELOW

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from simulator.engine.batch_time import StepTime, step_time
+from simulator.engine.clock import END_NS, beyond_the_clock, check_totals
 from simulator.engine.record import Recorder
 from simulator.engine.result import EngineResult
 from simulator.pricing.step import StepCosts, check_costs
@@ -67,6 +68,8 @@ def run(
     clock = 0
     clients = trace.concurrency or len(trace)  # of a closed loop, those that wait for nothing
     while True:
+        if clock >= END_NS:
+            raise beyond_the_clock()
         while arrivals and arrivals[0].arrival_ns <= clock and clients:
             chosen.enqueue(arrivals.popleft())
             clients -= 1
@@ -101,4 +104,4 @@ def run(
         elif chosen.running or chosen.waiting:
             raise RuntimeError(f"the scheduler leaves {len(chosen.waiting)} requests waiting for ever")
         else:
-            return record.result(requests)
+            return check_totals(record.result(requests), trace, outputs, config)

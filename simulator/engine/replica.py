@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.engine.clock import END_NS, beyond_the_clock
 from simulator.engine.dense import advance as dense_kernel
 from simulator.engine.dense import allocate as dense_memory
 from simulator.engine.dense.records import State as DenseState
@@ -104,7 +105,7 @@ class Replica:
 
     def advance(self, until_ns: int = NEVER) -> bool:
         """Serves until every given request is finished, or stops before the first decision at or after `until_ns`. Returns whether
-        every one is. Raises RuntimeError where the scheduler cannot go on."""
+        every one is. Raises RuntimeError where the scheduler cannot go on, InputError at the end of the clock."""
         if self._dense:
             end = dense_kernel.call(until_ns, DenseState(**self._memory), self._tables)
         else:
@@ -113,6 +114,8 @@ class Replica:
             raise RuntimeError("the scheduler is in a livelock: requests preempt each other and nobody gets a token")
         if end == kernel.STUCK:
             raise RuntimeError("deadlock: no waiting request can be scheduled")
+        if end == kernel.PAUSED and until_ns >= END_NS:
+            raise beyond_the_clock()
         return end == kernel.FINISHED
 
     def snapshot(self) -> dict[str, Any]:

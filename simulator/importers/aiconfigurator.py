@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from simulator.devices.measured.arrow_files import read_parquet
 from simulator.devices.measured.lattice import LATTICE, META
 from simulator.devices.measured.table import OperatorTable
 from simulator.importers.rows import Columns, join, part
@@ -123,12 +123,7 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _read(path: Path) -> Columns:
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise InputError("no such file; this package version has another layout", file=str(path)) from error
-    except Exception as error:  # pyarrow raises its own kinds
-        raise InputError("cannot be read as parquet", file=str(path)) from error
+    table = read_parquet(path, missing="no such file; this package version has another layout")
     return {name: _plain(table.column(name)) for name in table.column_names}
 
 

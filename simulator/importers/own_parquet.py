@@ -6,16 +6,15 @@ metadata is the file's own, or that of a `meta.yaml` (text values) next to it.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.csv
-import pyarrow.parquet as pq
 
+from simulator.devices.measured.arrow_files import metadata_of, read_csv, read_parquet
 from simulator.devices.measured.table import COLUMNS, NOISE, OperatorTable, from_columns
 from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.files import parse_json
 from simulator.inputs.yaml_file import load_yaml
 
 
@@ -28,12 +27,7 @@ def read_files(source: Path) -> dict[str, OperatorTable]:
 
 
 def _read(path: Path) -> OperatorTable:
-    try:
-        arrow = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
-    except FileNotFoundError as error:
-        raise InputError("no such file", file=str(path)) from error
-    except Exception as error:  # pyarrow raises its own kinds
-        raise InputError("cannot be read as parquet or CSV", file=str(path)) from error
+    arrow = read_csv(path) if path.suffix == ".csv" else read_parquet(path, otherwise="cannot be read as parquet or CSV")
     known = (*COLUMNS, *NOISE)
     for name in arrow.column_names:
         if name not in known:
@@ -52,9 +46,9 @@ def _read(path: Path) -> OperatorTable:
 
 
 def _meta(path: Path, arrow: Any) -> dict[str, str]:
-    held = (arrow.schema.metadata or {}).get(b"meta")
+    held = metadata_of(arrow, path).get("meta")
     meta = path.parent / "meta.yaml"
-    found = json.loads(held) if held else load_yaml(meta) if meta.is_file() else {}
+    found = parse_json(held, file=str(path), key="meta") if held else load_yaml(meta) if meta.is_file() else {}
     if not isinstance(found, dict):
         raise InputError("is not a list of 'name: text'", file=str(meta))
     return {str(key): str(value) for key, value in found.items()}

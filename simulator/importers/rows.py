@@ -7,23 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.csv
 from numpy.typing import NDArray
 
+from simulator.devices.measured import arrow_files
 from simulator.devices.measured.table import TEXT, OperatorTable, from_columns
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import open_lines
 
 Columns = dict[str, NDArray[Any]]
 
 
 def read_csv(path: Path, wanted: Sequence[str], optional: Sequence[str] = ()) -> Columns:
     """The wanted columns of a CSV file, and those of the optional that it has. Raises InputError naming file and column."""
-    try:
-        table = pyarrow.csv.read_csv(path)
-    except FileNotFoundError as error:
-        raise InputError("no such file", file=str(path)) from error
-    except Exception as error:  # pyarrow raises its own kinds
-        raise InputError(f"cannot be read as CSV: {error}", file=str(path)) from error
+    table = arrow_files.read_csv(path)
     missing = [name for name in wanted if name not in table.column_names]
     if missing:
         raise InputError(f"has no column '{missing[0]}' (it has {', '.join(table.column_names)})", file=str(path))
@@ -33,11 +29,8 @@ def read_csv(path: Path, wanted: Sequence[str], optional: Sequence[str] = ()) ->
 
 def read_header(path: Path) -> list[str]:
     """The column names of a CSV file. Raises InputError where there is no such file."""
-    try:
-        with path.open() as file:
-            return file.readline().strip().split(",")
-    except OSError as error:
-        raise InputError("no such file", file=str(path)) from error
+    with open_lines(path) as lines:
+        return next(lines, "").strip().split(",")
 
 
 def part(kind: str, seconds: NDArray[Any], fixed: Mapping[str, object], **axes: NDArray[Any]) -> Columns:

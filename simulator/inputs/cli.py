@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from simulator.inputs.errors import InputError, nearest
 
 # Of a disk that is full, read-only or failing, and of files that are not this user's.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+TRACEBACK = "SWEEPER_TRACEBACK"  # environment variable: set, an unexpected error shows where it came from
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +54,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """As argparse's; a word that nobody takes is answered with the nearest option of the command it was given to."""
+        for word in sys.argv[1:] if args is None else args:
+            if not _text(word):
+                self.error(f"{word[:60]!r} is not text (a name holds a NUL or bytes that are not UTF-8)")
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             chosen = getattr(parsed, self._command_dest, "")
@@ -60,29 +68,59 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
 
-def guarded(command: Callable[[], int | None]) -> int:
-    """Runs a command; bad input becomes one line on stderr and exit code 2, so does a disk that cannot be
-    written; a closed pipe ends quietly."""
+def _text(word: str) -> bool:
     try:
-        code = command() or 0
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in word
+
+
+def guarded(command: Callable[[], int | None]) -> int:
+    """Runs a command and returns its exit code. This is the border: nothing that a user can cause passes it as a traceback.
+
+    2 and one line on stderr: bad input, what the system refuses (a disk, a file, memory), and a design whose numbers leave the
+    range of arithmetic wherever that happens. 1 and one line with the way to a traceback: any other error, which is a bug. 130:
+    interrupted. A closed pipe ends quietly.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors="replace")  # a terminal that has no arrow gets a question mark
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=RuntimeWarning, module=r"(simulator|sweeper)\.")  # numpy's overflows
+            code = command() or 0
         sys.stdout.flush()
         return code
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # of the disk, and a closed pipe
-        return _ended_by(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def _ended_by(error: OSError) -> int:
-    """The exit code. Raises what is neither a closed pipe nor the disk's."""
-    if isinstance(error, BrokenPipeError):
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if error.errno not in DISK_ERRORS:
-        raise error
-    print(f"error: {f'{error.filename}: ' if error.filename else ''}{os.strerror(error.errno)}", file=sys.stderr)
-    return 2
+    except Exception as error:
+        if os.environ.get(TRACEBACK) and not isinstance(error, InputError):
+            raise
+        print(f"error: {_said(error)}", file=sys.stderr)
+        return 2 if isinstance(error, _CAUSED_BY_INPUT) else 1
+
+
+# RuntimeWarning: numpy's, of an overflow; RecursionError and MemoryError: what a file or a design asks for is too much
+_CAUSED_BY_INPUT = (InputError, OSError, ArithmeticError, RuntimeWarning, RecursionError, MemoryError)
+
+
+def _said(error: Exception) -> str:
+    """One line for any error."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        file = f"{str(error.filename)[:200]}: " if error.filename else ""
+        return f"{file}{os.strerror(error.errno) if error.errno else text}"
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{where.name}, {Path(where.filename).name}:{where.lineno}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({place}); ask for less: fewer requests, smaller limits"
+    if isinstance(error, _CAUSED_BY_INPUT):
+        return f"a number of this input leaves the range of arithmetic ({text}, {place}); look for an implausible value"
+    return f"unexpected {type(error).__name__}: {text} ({place}); this is a bug: set {TRACEBACK}=1 to see where, and report it"

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import read_text
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 40
@@ -40,20 +41,8 @@ def load_yaml(path: Path) -> Any:
 
     Raises InputError naming the file, and the line where there is one.
     """
-    name = str(path)
-    try:
-        if path.is_dir():
-            raise InputError("is a folder, expected a YAML file", file=name)
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"is larger than {MAX_BYTES // 1024 // 1024} MiB", file=name)
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        raise InputError("no such file", file=name) from error
-    except UnicodeDecodeError as error:
-        raise InputError("is not a text file (UTF-8 expected)", file=name) from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", file=name) from error
-    return parse_yaml(text, name)
+    text = read_text(path, most=MAX_BYTES)
+    return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, name: str) -> Any:

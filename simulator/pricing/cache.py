@@ -8,7 +8,9 @@ four flat arrays: workers map it zero-copy from the Ray object store and look ke
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,10 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import MIB, opened
 
 Float64 = NDArray[np.float64]
 T = TypeVar("T")
 
+MOST_FILE = 512 * MIB  # of a file; what a sweep shares, and so saves, ends at 64 MiB
 MAX_SHARED = 128  # results of `CostCache.shared` that are kept, some 300 kB each
 
 
@@ -87,18 +91,44 @@ def save(snapshot: Snapshot, path: Path) -> None:
 
 def load(path: Path) -> Snapshot:
     """Reads a snapshot; raises InputError where the file is absent or not a cost cache."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            snapshot = Snapshot(*(data[name] for name in ("hashes", "offsets", "values", "seconds")))
-    except FileNotFoundError as error:
-        raise InputError("no such cost cache", file=str(path)) from error
-    except Exception as error:  # numpy raises a dozen kinds for a file that is no archive
-        raise InputError("is not a cost cache (expected the costs.npz of a study folder)", file=str(path)) from error
-    n = len(snapshot.hashes)
-    ordered = n < 2 or bool(np.all(snapshot.hashes[1:] > snapshot.hashes[:-1]))
-    if len(snapshot.offsets) != n + 1 or len(snapshot.seconds) != n or not ordered or snapshot.offsets[-1] != len(snapshot.values):
+    names = ("hashes", "offsets", "values", "seconds")
+    with opened(path, most=MOST_FILE, missing="no such cost cache") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:  # sizes are looked at before anything is unpacked
+                sizes = {info.filename: info.file_size for info in archive.infolist()}
+                if sum(sizes.values()) > MOST_FILE:
+                    raise InputError(f"unpacks to more than {MOST_FILE // MIB:,} MiB, the most that is read", file=str(path))
+                arrays = [_column(archive, f"{name}.npy") for name in names]
+        except InputError:
+            raise
+        except Exception as error:  # zipfile and numpy raise a dozen kinds for a file that is no archive
+            raise InputError("is not a cost cache (expected the costs.npz of a study folder)", file=str(path)) from error
+    if not _consistent(*arrays):
         raise InputError("is a damaged cost cache; delete it", file=str(path))
-    return snapshot
+    return Snapshot(*arrays)
+
+
+def _column(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """One array of an archive, no more of it than its directory entry says. No pickles."""
+    size = archive.getinfo(name).file_size
+    with archive.open(name) as member:
+        data = member.read(size + 1)
+    if len(data) != size:
+        raise ValueError("the size is wrong")
+    found: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    return found
+
+
+def _consistent(hashes: NDArray[Any], offsets: NDArray[Any], values: NDArray[Any], seconds: NDArray[Any]) -> bool:
+    """Whether the arrays are a snapshot: types, shapes, ascending hashes, offsets that cut `values` in order."""
+    kinds = (np.uint64, np.int64, np.float64, np.float64)
+    if not all(a.ndim == 1 and a.dtype == kind for a, kind in zip((hashes, offsets, values, seconds), kinds, strict=True)):
+        return False
+    n = len(hashes)
+    if len(offsets) != n + 1 or len(seconds) != n or offsets[0] != 0 or offsets[-1] != len(values):
+        return False
+    return bool(np.all(hashes[1:] > hashes[:-1]) and np.all(offsets[1:] >= offsets[:-1]) and np.all(np.isfinite(values))
+                and np.all(seconds >= 0))
 
 
 @dataclass

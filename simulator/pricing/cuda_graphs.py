@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from simulator.design.design import Design
 from simulator.design.engine_defaults.graphs import GraphCover, graph_cover
 from simulator.design.engine_defaults.situation import situation_of
+from simulator.pricing.longest_step import whole_ns
 
 LARGEST = 512
 
@@ -60,7 +61,7 @@ def exposed_launches_ns(linear_ns: NDArray[np.int64], stage_layers: Sequence[int
         return np.zeros((len(stage_layers), len(linear_ns)), dtype=np.int64)
     layers = np.asarray(stage_layers, dtype=float)[:, None]
     exposed = np.maximum(layers * layer_s * 1e9 - linear_ns * (layers / layers.sum()), 0.0)
-    return np.rint(np.where(graphless(np.arange(len(linear_ns)), graphs), exposed, 0.0)).astype(np.int64)
+    return whole_ns(np.where(graphless(np.arange(len(linear_ns)), graphs), exposed, 0.0))
 
 
 def graphless(rows: NDArray[np.int64], graphs: GraphCover) -> NDArray[np.bool_]:

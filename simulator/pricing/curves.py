@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.devices.device import Device, Fidelity, Priced
 from simulator.devices.experts import WithExperts
+from simulator.inputs.errors import InputError
 from simulator.model.operators import AXES, NamedOperator, Operator
 from simulator.pricing import coarse, grids
 from simulator.pricing.cache import CostCache, key_of
@@ -78,7 +79,8 @@ def _price(named: NamedOperator, device: Device, fingerprint: str, cache: CostCa
 
     def compute() -> Float64:
         able = device if getattr(device, "prices_experts", False) else WithExperts(device)
-        priced = coarse.price(able, op, axes) if slow else able.price(op, *axes)
+        with np.errstate(all="ignore"):  # what overflows is named below
+            priced = coarse.price(able, op, axes) if slow else able.price(op, *axes)
         _check(priced, named, shape)
         return np.concatenate([priced.seconds.ravel(), priced.joules.ravel(), priced.bound.ravel().astype(float),
                                [float(priced.fidelity)]])
@@ -111,6 +113,6 @@ def _check(priced: Priced, named: NamedOperator, shape: tuple[int, ...]) -> None
     for field in ("seconds", "joules", "bound"):
         values = getattr(priced, field)
         if values.shape != shape:
-            raise ValueError(f"{named.name}: device returned {field} of shape {values.shape}, expected {shape}")
+            raise InputError(f"{named.name}: device returned {field} of shape {values.shape}, expected {shape}")
     if not (np.isfinite(priced.seconds).all() and (priced.seconds >= 0).all()):
-        raise ValueError(f"{named.name}: device returned a time that is negative or not finite")
+        raise InputError(f"{named.name}: device returned a time that is negative or not finite", key="hardware")

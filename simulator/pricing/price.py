@@ -36,6 +36,7 @@ from simulator.pricing.step import StepCosts
 from simulator.pricing.step_tables import Int64, Sums
 from simulator.scheduler.config import SchedulerConfig
 from simulator.silicon.money import Bill, bill
+from simulator.workload.trace import MAX_TOKENS
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _scheduler(design: Design, memory: KvMemory) -> SchedulerConfig:
     return SchedulerConfig(
         max_num_seqs=serving.max_num_seqs, max_num_batched_tokens=serving.max_num_batched_tokens,
         block_size=serving.block_size, num_gpu_blocks=memory.num_gpu_blocks,
-        max_model_len=kv_memory.longest_sequence(design, memory),
+        max_model_len=min(kv_memory.longest_sequence(design, memory), 2 * MAX_TOKENS),  # no request is longer
         enable_chunked_prefill=serving.enable_chunked_prefill, enable_prefix_caching=serving.enable_prefix_caching,
         long_prefill_token_threshold=serving.long_prefill_token_threshold, policy=serving.policy,
         async_scheduling=serving.async_scheduling, preemption=serving.preemption,

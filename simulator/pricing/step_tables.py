@@ -15,6 +15,7 @@ from simulator.devices.measured.attention import AttentionExtras
 from simulator.pricing import grids
 from simulator.pricing.cuda_graphs import exposed_launches_ns, padded
 from simulator.pricing.curves import Curve
+from simulator.pricing.longest_step import checked, whole_ns
 from simulator.pricing.step import BEST, CONCURRENT, INTERLEAVED, SERIAL, StepCosts
 
 Float64 = NDArray[np.float64]
@@ -41,6 +42,7 @@ class Sums:
     dense_tables: dict[tuple[Any, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # `checked` names what overflows
 def sums(curves: list[Curve], rows: Float64, beside: list[Curve] | None) -> Sums:
     """`curves` added up. beside: `curves` as they are while PIM works in the same memory, where that slows them: what the
     halves of an interleaved batch take."""
@@ -51,6 +53,7 @@ def sums(curves: list[Curve], rows: Float64, beside: list[Curve] | None) -> Sums
                 _sum(curves, "head", rows), decode, prefill)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def step_costs(sums: Sums, hardware: Hardware, stage_layers: Sequence[int], host: Host, max_tokens: int,
                max_sequences: int, channels: tuple[int, float, float] | None, *, extras: AttentionExtras | None = None,
                graphs: GraphCover = NO_GRAPHS, swap_block_s: float = 0.0) -> StepCosts:
@@ -72,12 +75,12 @@ def step_costs(sums: Sums, hardware: Hardware, stage_layers: Sequence[int], host
     stage_sequences = np.zeros((stages, max_sequences + 1), dtype=np.int64)
     stage_sequences[-1] = _kept(sums, ("head", max_sequences), lambda: _dense(
         sums.rows, sums.head, np.arange(max_sequences + 1, dtype=float)))
-    stage_sequences[0, 1:] += _ns(host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1))
+    stage_sequences[0, 1:] += whole_ns(1e9 * (host.device_step_s + host.device_sequence_s * np.arange(1, max_sequences + 1)))
     half_before = half_after = None
     if overlap in (INTERLEAVED, BEST):
         half_before, half_after = _kept(sums, ("halves", max_tokens, graphs), lambda: [
             _dense(sums.rows, half, by_tokens.rows / 2) for half in (sums.half_before, sums.half_after)])
-    return StepCosts(
+    return checked(StepCosts(
         linear_ns=by_tokens.linear_ns,
         decode_ns=_kept(sums, ("decode", max_sequences), lambda: _per_batch(sums.decode_ns, max_sequences)),
         decode_spread_ns=np.zeros(max_sequences + 1) if extras is None else extras.spread_s * layers * 1e9,
@@ -90,15 +93,15 @@ def step_costs(sums: Sums, hardware: Hardware, stage_layers: Sequence[int], host
         stage_layers=np.asarray(stage_layers, dtype=np.int64),
         stage_tokens_ns=stage_tokens,
         stage_sequences_ns=stage_sequences,
-        host_ns=_ns(host.step_s + host.sequence_s * np.arange(max_sequences + 1)),
+        host_ns=whole_ns(1e9 * (host.step_s + host.sequence_s * np.arange(max_sequences + 1))),
         overlap=overlap,
         half_before_ns=half_before,
         half_after_ns=half_after,
         beside_knots=mixed[0],
         beside_ns=mixed[1],
         beside_spread_ns=mixed[2],
-        swap_block_ns=round(swap_block_s * 1e9),
-    )
+        swap_block_ns=int(whole_ns(np.float64(swap_block_s * 1e9))),
+    ), max_tokens)
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,6 @@ def _kept(sums: Sums, key: tuple[Any, ...], compute: Callable[[], T]) -> T:
     return found
 
 
-def _ns(seconds: Float64) -> Int64:
-    return np.rint(seconds * 1e9).astype(np.int64)
-
-
 def _beside(extras: AttentionExtras | None, layers: int) -> tuple[Float64 | None, Float64 | None, Float64 | None]:
     if extras is None or extras.beside_s is None:
         return None, None, None
@@ -149,6 +148,7 @@ def _sum(curves: list[Curve], part: str, rows: Float64) -> Float64:
     return total
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def dense_ns(curves: list[Curve], part: str, rows: Float64, most: int) -> Int64:
     """All operators of a part, repeats included, in ns at every count of rows 0..most; shape [most + 1]."""
     return _dense(rows, _sum(curves, part, rows), np.arange(most + 1, dtype=float))
@@ -156,7 +156,7 @@ def dense_ns(curves: list[Curve], part: str, rows: Float64, most: int) -> Int64:
 
 def _dense(rows: Float64, seconds: Float64, at: Float64) -> Int64:
     """ns at every count in `at` (zero rows cost nothing; below one row, the price of one)."""
-    ns = np.rint(np.interp(at, rows, seconds * 1e9)).astype(np.int64)
+    ns = whole_ns(np.interp(at, rows, seconds * 1e9))
     ns[at == 0] = 0
     return ns
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import is_there, parse_json, read_bytes
 
 
 @dataclass
@@ -31,24 +32,24 @@ def open_journal(path: Path, header: Mapping[str, str]) -> Journal:
 
     A torn last line, of a write that was cut, is dropped. Raises InputError where the file was started with another header.
     """
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    if lines and not lines[-1].endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(sum(len(line) for line in lines[:-1]))
-        lines = lines[:-1]
-    if not lines:
+    lines = read_bytes(path).splitlines(keepends=True) if is_there(path) else []
+    torn = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+    if not lines and not torn:
         _append(path, {"header": dict(header)})
         return Journal(path, dict(header))
     try:
-        records = [json.loads(line) for line in lines]
-        begun = records[0]["header"]
+        records = [parse_json(line) for line in lines]
+        begun = dict(records[0]["header"])
         finished = {record.pop("key"): record for record in records[1:]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (InputError, IndexError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError("is not the journal of a profile; name another folder with --out", file=str(path)) from error
     for name, value in header.items():
         if begun.get(name) != value:
             raise InputError(f"was started with {name} '{begun.get(name)}' but this run uses '{value}'; choose another "
                              "folder with --out", file=str(path), key=name)
+    if torn:  # cut only here, where the file is known to be ours
+        with path.open("r+b") as file:
+            file.truncate(sum(map(len, lines)))
     return Journal(path, begun, finished)
 
 

@@ -10,7 +10,6 @@ cache is read only to be compared with.
 from __future__ import annotations
 
 import csv
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -23,10 +22,13 @@ from numpy.typing import NDArray
 
 from simulator.design.load import CONFIGS
 from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.files import MIB, is_there, parse_json, read_text
+from simulator.inputs.narrowing import int32, whole
 from simulator.workload.trace import Trace
 from simulator.workload.trace_files import read_trace
 
 Float64 = NDArray[np.float64]
+MOST_REQUESTS = 512 * MIB  # of requests.jsonl
 
 # Engine arguments that change what is served in a way not modelled here, and their harmless values.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -62,7 +64,7 @@ class RecordedRun:
 def read_run(folder: Path) -> RecordedRun:
     """The run in `folder`. Raises InputError naming the file that is absent or malformed."""
     meta = _json(folder / "meta.json")
-    cluster = _json(folder / "cluster.json") if (folder / "cluster.json").is_file() else {}
+    cluster = _json(folder / "cluster.json") if is_there(folder / "cluster.json") else {}
     engine = dict(meta.get("engine_kwargs") or {})
     resolved = meta.get("resolved_config") or {}
     for section in _SECTIONS:
@@ -183,8 +185,9 @@ def workload_of(run: RecordedRun, folder: Path, file: Path | None = None) -> Tra
 
 
 def _requests(path: Path) -> tuple[Any, ...]:
+    text = read_text(path, most=MOST_REQUESTS)
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        lines = [parse_json(line) for line in text.splitlines() if line.strip()]
         ends = [str(r["request_id"]).rsplit("-", 1)[-1] for r in lines]
         if not all(end.isdecimal() for end in ends):  # names of somebody's own: requests are in the workload's order
             ends = [str(at) for at in range(len(lines))]
@@ -192,10 +195,8 @@ def _requests(path: Path) -> tuple[Any, ...]:
         records = [r for r, done in zip(lines, served, strict=True) if done]
         number = np.array([int(end) for end, done in zip(ends, served, strict=True) if done])
         queued, first, last = (np.array([float(r[k]) for r in records]) for k in ("queued_ts", "first_token_ts", "last_token_ts"))
-        prompt, output = (np.array([int(r[k]) for r in records], dtype=np.int32) for k in ("input_toks", "output_toks"))
-    except FileNotFoundError as error:
-        raise InputError("no such file", file=str(path)) from error
-    except (KeyError, ValueError, TypeError) as error:
+        prompt, output = (int32([whole(r[k], k, least=0) for r in records], k) for k in ("input_toks", "output_toks"))
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, InputError) as error:
         raise InputError(f"is not a list of recorded requests: {error}", file=str(path)) from error
     if not len(records):
         raise InputError("holds no requests that were served", file=str(path))
@@ -207,23 +208,17 @@ def _requests(path: Path) -> tuple[Any, ...]:
 
 
 def _load(path: Path) -> dict[str, Float64]:
-    if not path.is_file():
+    if not is_there(path):
         return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
     try:
+        rows = list(csv.DictReader(read_text(path).splitlines()))
         return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else {})}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, csv.Error) as error:
         raise InputError(f"is not a table of numbers: {error}", file=str(path)) from error
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError("no such file", file=str(path)) from error
-    except ValueError as error:
-        raise InputError(f"is not JSON: {error}", file=str(path)) from error
+    found = parse_json(read_text(path), file=str(path))
     if not isinstance(found, dict):
         raise InputError("expected an object", file=str(path))
     return found

@@ -22,7 +22,7 @@ Counts = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 BITS = 10  # 1024 bins per octave
 ERROR = 0.5 ** (BITS + 1)  # relative: 0.049 %
-OCTAVES = 53  # up to 2^53 ns, 104 days, above which the engine's times are no longer exact as float64 either
+OCTAVES = 64  # up to 2^63: every int64 has a bin
 BINS = (OCTAVES << BITS) + 1  # bin 0: below 1 ns
 _LOWEST = (1023 << BITS) - 1  # leading bits of 1.0, less its bin
 
@@ -33,7 +33,7 @@ def new_histogram() -> Counts:
 
 
 def add_to_histogram(counts: Counts, values_ns: Float64) -> None:
-    """Counts `values_ns`, float64 from 0 to 2^53."""
+    """Counts `values_ns`, float64 of whole ns from 0 to 2^63."""
     bins = np.maximum((values_ns.view(np.int64) >> (52 - BITS)) - _LOWEST, 0)
     if len(bins):
         found = np.bincount(bins)

@@ -78,7 +78,7 @@ def latency(
     """
     output = trace.output_tokens
     if max_model_len is not None:
-        output = np.minimum(output, max_model_len - trace.prompt_tokens)
+        output = np.minimum(output, max_model_len - trace.prompt_tokens.astype(np.int64))
     n = len(trace)
     targets = np.full(KINDS, np.inf)
     for kind, target_s in ((TTFT, ttft_slo_s), (TPOT, tpot_slo_s), (E2E, e2e_slo_s)):

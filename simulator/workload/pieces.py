@@ -11,12 +11,15 @@ import numpy as np
 
 from simulator.design.records.workload import Workload
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import open_lines
+from simulator.inputs.narrowing import int32
 from simulator.workload.load import clip, time_scale, too_few
 from simulator.workload.synthetic import drawn_pieces
 from simulator.workload.trace import Trace
-from simulator.workload.trace_files import clock_start_ns, open_lines, rows_of
+from simulator.workload.trace_files import clock_start_ns, rows_of
 
 PIECE = 1 << 17  # requests
+_MISSING = "no such trace file"
 _LEAST_LINE = 6  # bytes of a request in any format
 
 
@@ -41,8 +44,8 @@ def exceeds(workload: Workload, requests: int) -> bool:
         return False
     if workload.trace is None:
         return True
-    path = _path(workload.trace)
-    with open_lines(path) as lines:
+    path = Path(workload.trace)
+    with open_lines(path, missing=_MISSING, key="workload.trace") as lines:
         if path.suffix != ".gz" and path.stat().st_size <= _LEAST_LINE * requests:
             return False
         return next(itertools.islice(lines, requests + 1, None), None) is not None
@@ -52,7 +55,7 @@ def has_contents(workload: Workload) -> bool:
     """Whether the trace says what prompts contain, as far as its first request shows."""
     if workload.trace is None:
         return False
-    with open_lines(_path(workload.trace)) as lines:
+    with open_lines(Path(workload.trace), missing=_MISSING, key="workload.trace") as lines:
         return next(rows_of(lines, workload.trace))[1] is not None
 
 
@@ -72,7 +75,7 @@ def _extent(workload: Workload, most: int) -> tuple[int, int, int]:
 
 
 def _file_pieces(name: str, requests: int | None, most: int) -> Iterator[Trace]:
-    with open_lines(_path(name)) as lines:
+    with open_lines(Path(name), missing=_MISSING, key="workload.trace") as lines:
         rows = (row for row, _ in itertools.islice(rows_of(lines, name), requests))
         start_ns = latest_ns = None
         count = 0
@@ -86,15 +89,9 @@ def _file_pieces(name: str, requests: int | None, most: int) -> Iterator[Trace]:
                                  "to fewer", file=name)
             latest_ns = int(arrival[-1])
             count += len(batch)
-            prompt, output, priority = table[:, 1:].T.astype(np.int32)
+            prompt, output, priority = int32(table[:, 1:].T, "priority", file=name)
             yield Trace(arrival - start_ns, prompt, output, priority)
         if start_ns is None:
             raise InputError("holds no requests", file=name)
         if requests is not None and count < requests:
             raise too_few(count, requests, name)
-
-
-def _path(name: str) -> Path:
-    if not Path(name).is_file():
-        raise InputError(f"no such trace file: {name}", key="workload.trace")
-    return Path(name)

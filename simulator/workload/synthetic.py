@@ -37,7 +37,10 @@ def _arrivals(arrivals: Arrivals, first: int, n: int, clock_s: float, rng: np.ra
     mean_s = 1.0 / arrivals.rate_per_s
     if arrivals.process == "poisson":
         gaps = rng.exponential(mean_s, n)
-    elif arrivals.process == "gamma":  # shape 1/cv^2, scale mean*cv^2: mean and coefficient of variation as asked
+    elif arrivals.process == "gamma":
+        if not 1e-6 <= arrivals.cv <= 1e6:
+            raise InputError(f"must be from 1e-6 to 1e6, got {arrivals.cv:g}", key="workload.arrivals.cv")
+        # shape 1/cv^2, scale mean*cv^2: mean and coefficient of variation as asked
         gaps = rng.gamma(1.0 / arrivals.cv**2, mean_s * arrivals.cv**2, n)
     elif arrivals.process == "constant":
         gaps = np.full(n, mean_s)
@@ -47,7 +50,7 @@ def _arrivals(arrivals: Arrivals, first: int, n: int, clock_s: float, rng: np.ra
     gaps[0] += clock_s
     times_s = np.cumsum(gaps)
     times = times_s * 1e9
-    if times[-1] > 2.0**61:
+    if not times[-1] <= 2.0**61:
         raise InputError("the arrivals span more than 73 years", key="workload.arrivals.rate")
     return np.rint(times).astype(np.int64), float(times_s[-1])
 
@@ -61,12 +64,15 @@ def _lengths(lengths: Lengths, n: int, rng: np.random.Generator, key: str) -> np
     elif lengths.distribution == "lognormal":
         # underlying normal: variance ln(1 + cv^2), mean ln(mean) - variance / 2
         mean, cv = float(lengths.mean or 1), float(lengths.cv or 0)
+        if cv > 1e6 or not 1e-6 <= mean <= MAX_TOKENS:
+            raise InputError(f"cv must be at most 1e6 and mean from 1e-6 to {MAX_TOKENS:,}, got {cv:g} and {mean:g}",
+                             key=f"workload.{key}")
         variance = np.log1p(cv**2)
         values = rng.lognormal(np.log(mean) - variance / 2, np.sqrt(variance), n)
     else:
         values = rng.choice(np.asarray(lengths.values, dtype=float), n)
     high = lengths.high if lengths.high is not None else MAX_TOKENS
     low = lengths.low if lengths.low is not None else 1
-    if values.max() > MAX_TOKENS and lengths.high is None:
-        raise InputError(f"draws lengths above {MAX_TOKENS} tokens", key=f"workload.{key}")
+    if low > MAX_TOKENS or (not values.max() <= MAX_TOKENS and not high < MAX_TOKENS):
+        raise InputError(f"draws lengths above {MAX_TOKENS:,} tokens", key=f"workload.{key}")
     return np.clip(np.rint(values), low, high).astype(np.int32)

@@ -52,7 +52,7 @@ def exported(space: Space, trial: Trial, form: str, output: str | None = None) -
     plain: dict[str, Any] = {
         "study": space.name, "trial": trial.number, "status": trial.status, "baseline": trial.baseline,
         "parameters": trial.parameters, "objectives": trial.objectives, "units": {o.name: o.unit for o in space.objectives},
-        "metrics": {ALL_METRICS[name].column: value for name, value in trial.metrics.items()},
+        "metrics": {ALL_METRICS[name].column: value for name, value in trial.metrics.items() if name in ALL_METRICS},
         "cost_basis": design.costs.cost_basis, "evidence": asdict(evidence(design.hardware)),
         "vllm": list(vllm_command(design).arguments) if runs_on_vllm(design) else None,
         "design": portable_plain(design),

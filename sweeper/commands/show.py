@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from simulator.inputs.errors import InputError
+from simulator.inputs.secrets import masked
 from sweeper.explain.rests import remarks, rests
-from sweeper.sinks.mlflow_runs import default_uri
+from sweeper.sinks.mlflow_runs import check_uri, default_uri
 from sweeper.space.space import Space, describe
 from sweeper.study import folder as study_folder
-from sweeper.study import ledger
+from sweeper.study import ledger, private
 from sweeper.study.digest import Digest, digest
 from sweeper.study.front import best_trial
 from sweeper.study.results import write_best, write_results
+from sweeper.study.settings import settings_of
 from sweeper.study.trial import Trial
 
 
@@ -59,7 +62,7 @@ def ui(args: Namespace) -> None:
     (2 processes and 0.4 GB instead of 15 and 1.8 GB)."""
     uri = _tracking_uri(Path(args.folder))
     if uri.startswith(("http://", "https://")):
-        print(f"this study is tracked by the server at {uri}")
+        print(f"this study is tracked by the server at {masked(uri)}")
         return
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     # the pages for training runs, else MLflow opens with those for chat traces; a study's own store has one experiment
@@ -97,7 +100,8 @@ def _tracking_uri(folder: Path) -> str:
         others = ", ".join(str(path.parent) for path in ledgers[1:6])
         print(f"the latest study is {ledgers[0].parent}; others: {others}")
     header = ledger.read_header(ledgers[0])
-    uri = header.settings.get("tracking_uri") or default_uri(ledgers[0].parent)
+    settings = settings_of(replace(header, settings=private.with_secrets(ledgers[0].parent, header.settings)))
+    uri = check_uri(settings.tracking_uri) if settings.tracking_uri else default_uri(ledgers[0].parent)
     if uri == default_uri(ledgers[0].parent) and not (ledgers[0].parent / "mlflow.db").exists():
         raise InputError("MLflow has nothing of this study yet", file=str(ledgers[0].parent))
     return str(uri)

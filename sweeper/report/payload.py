@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from simulator.design.load import validate
+from simulator.inputs.errors import InputError
+from simulator.inputs.files import MIB, parse_json, read_bytes
 from simulator.results.metrics import ALL_METRICS
 from simulator.silicon.money import BASIS_TEXT
 from sweeper.explain.against import Comparison, compared, mixed_prices, said
@@ -190,10 +192,8 @@ def _cache_facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def summary_of(folder: Path) -> dict[str, Any]:
     """What the driver counted; empty where the study has no summary."""
-    import json
-
     try:
-        plain = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        plain = parse_json(read_bytes(folder / SUMMARY_FILE, most=MIB), file=str(folder / SUMMARY_FILE))
+    except (InputError, UnicodeDecodeError):
         return {}
     return plain if isinstance(plain, dict) else {}

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import parse_json, read_text
 from simulator.pricing.cache import code_version
 from sweeper.space.space import Space
-from sweeper.study.trial import Trial, from_json_line
+from sweeper.study.trial import Trial, check_trial, from_json_line
 from sweeper.workers.evaluator import SimEvaluator
 from sweeper.workers.worker import Task, run_task
 
@@ -78,10 +79,12 @@ class Simulations:
     def _read(self) -> dict[str, Trial]:
         """Those of an earlier report; nothing where the file is of another space or code, or damaged."""
         try:
-            head, *lines = self._path.read_text(encoding="utf-8").splitlines()
-            if json.loads(head) != self._head:
+            head, *lines = read_text(self._path).splitlines()
+            if parse_json(head) != self._head:
                 return {}
             trials = [from_json_line(line) for line in lines]
-        except (OSError, ValueError, InputError):
+            for trial in trials:
+                check_trial(trial, [objective.name for objective in self._space.objectives])
+        except (ValueError, InputError):
             return {}
         return {self._space.key(trial.parameters): trial for trial in trials}

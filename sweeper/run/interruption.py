@@ -1,11 +1,14 @@
-"""Ctrl-C and SIGTERM: the first one ends a sweep in order, the second one at once."""
+"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal): the first one ends a sweep in order, the second one at once."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
@@ -20,7 +23,9 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup's SIGHUP stays ignored
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -31,4 +36,5 @@ class Interruption:
         if self.caught:
             raise KeyboardInterrupt
         self.caught = True
-        self._say("stopping ... (once more: at once)")
+        with suppress(OSError):  # the terminal may be gone
+            self._say("stopping ... (once more: at once)")

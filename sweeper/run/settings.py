@@ -12,6 +12,8 @@ from pathlib import Path
 
 from simulator.design import units
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import is_there
+from simulator.inputs.secrets import HIDDEN
 from simulator.pricing import cache
 from simulator.pricing.cache import Snapshot
 from simulator.version import simulator_version
@@ -19,13 +21,14 @@ from sweeper.run.ladder.auto_ladder import resolve
 from sweeper.run.progress import SLOW_ENGINE, Progress
 from sweeper.run.warm_start import warm_start
 from sweeper.search.auto_sampler import Choice, choose
-from sweeper.sinks.mlflow_runs import check_uri
+from sweeper.sinks.mlflow_runs import check_uri, default_uri
 from sweeper.sinks.optuna_storage import check_storage
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.sampler_names import check_name
 from sweeper.space.schedulers import slow_schedulers
 from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
+from sweeper.study import private
 from sweeper.study.folder import COSTS_FILE
 from sweeper.study.ledger import Ledger
 from sweeper.study.settings import SweepSettings, settings_of
@@ -76,6 +79,8 @@ def new_study(folder: Path, space: Space, options: Options, progress: Progress) 
     """A plan for a new study in `folder`. Raises InputError where an option is wrong or the folder holds a study."""
     costs = cache.load(Path(options.cache)) if options.cache else cache.empty()
     settings, taken, notes = resolved(space, options, progress)
+    if settings.tracking_uri is None:
+        default_uri(folder)  # which refuses folders that cannot hold the store
     ledger = study_folder.create(folder, space, settings)
     for trial in taken:
         ledger.append(trial)
@@ -91,21 +96,22 @@ def resumed_study(folder: Path, options: Options) -> Plan:
     space, ledger = study_folder.reopen(folder)
     try:
         check_address(options.address)
+        given = replace(ledger.header, settings=private.with_secrets(folder, ledger.header.settings))
         settings = replace(
-            settings_of(ledger.header, trials=_positive(options.trials, "--trials"),
-                        workers=_positive(options.workers, "--workers"),
+            settings_of(given, trials=_positive(options.trials, "--trials"),
+                        workers=_workers(options),
                         trial_timeout_s=_seconds(options.trial_timeout, "--trial-timeout"),
                         tracking_uri=None if options.tracking_uri is None else check_uri(options.tracking_uri),
                         storage=None if options.storage is None else check_storage(options.storage)),
             timeout_s=_seconds(options.timeout, "--timeout"))
-        files = [*([folder / COSTS_FILE] if (folder / COSTS_FILE).exists() else []),
-                 *([Path(options.cache)] if options.cache else [])]
-        costs = cache.merge([cache.load(file) for file in files])
+        _check_whole_urls(settings)
+        own, notes = _own_costs(folder / COSTS_FILE)
+        costs = cache.merge([own, *([cache.load(Path(options.cache))] if options.cache else [])])
     except BaseException:
         ledger.close()
         raise
     other = ledger.header.code_version != simulator_version()
-    notes = ("note: earlier trials of this study were simulated by another version of the simulator",) if other else ()
+    notes += ("note: earlier trials of this study were simulated by another version of the simulator",) if other else ()
     return Plan(folder, space, ledger, settings, costs, options.address, _elastic(options), notes)
 
 
@@ -114,7 +120,8 @@ def resolved(space: Space, options: Options, progress: Progress) -> tuple[SweepS
     spec, notes = space.study, []
     sampler = spec.sampler if options.sampler is None else check_name(options.sampler, "--sampler")
     trials = _positive(options.trials, "--trials") or spec.trials
-    workers = _positive(options.workers, "--workers") or spec.workers or usable_cores()
+    workers = _workers(options)
+    workers = spec.workers or usable_cores() if workers is None else workers
     settings = SweepSettings(
         trials, workers, _seed(options.seed, spec.seed), sampler, options.deterministic,
         timeout_s=_seconds(spec.timeout if options.timeout is None else options.timeout, "--timeout"),
@@ -144,6 +151,23 @@ def resolved(space: Space, options: Options, progress: Progress) -> tuple[SweepS
     return settings, warm.taken, tuple(notes)
 
 
+def _own_costs(path: Path) -> tuple[Snapshot, tuple[str, ...]]:
+    """The study's operator prices; none, with a note, where their file is damaged: they are computed again."""
+    if not is_there(path):
+        return cache.empty(), ()
+    try:
+        return cache.load(path), ()
+    except InputError as error:
+        return cache.empty(), (f"note: {error.within(file=str(path))}; operator prices are computed again",)
+
+
+def _check_whole_urls(settings: SweepSettings) -> None:
+    """Raises InputError where a URL's password was masked and is not in the folder any more (a copied study)."""
+    for url, option in ((settings.tracking_uri, "--tracking-uri"), (settings.storage, "--storage")):
+        if url is not None and HIDDEN in url:
+            raise InputError(f"'{url}' has no password here (private.json is not in the folder): give the URL again", key=option)
+
+
 def _choice(space: Space, trials: int, workers: int, progress: Progress, *, fixed: bool) -> Choice:
     """What `auto` means here; a simulation is timed only where that decides. fixed: the user gave the number of trials."""
     from sweeper.workers.evaluator import measured_seconds, plugged
@@ -153,11 +177,20 @@ def _choice(space: Space, trials: int, workers: int, progress: Progress, *, fixe
     if not open_question or plugged(space):  # another package's device is not called in this process
         return choose(space, trials=trials, seconds_per_trial=None)
     with progress.explained(SLOW_ENGINE):
-        return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / workers)
+        return choose(space, trials=trials, seconds_per_trial=measured_seconds(space) / max(workers, 1))
 
 
 def _elastic(options: Options) -> bool:
     return options.address is not None and options.workers is None
+
+
+def _workers(options: Options) -> int | None:
+    """0: this process is the only worker, without Ray."""
+    if options.workers is not None and options.workers < 0:
+        raise InputError(f"must be 0 (in this process, without Ray) or more, got {options.workers}", key="--workers")
+    if options.workers == 0 and options.address is not None:
+        raise InputError("0 workers are this process, and no cluster's: leave one of them out", key="--address")
+    return options.workers
 
 
 def _seed(wanted: int | None, default: int) -> int:

@@ -43,7 +43,7 @@ def search_points(space: Space, settings: SweepSettings, trials: Sequence[Trial]
     # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
     seed = resumed_seed(settings.seed, 0 if settings.deterministic else len(done))
     proposals = Proposals(space, seed, rejected, settings.seeds)
-    search = build_search(settings.sampler, space, seed=seed, in_flight=2 * settings.workers, skip=proposals.skip)
+    search = build_search(settings.sampler, space, seed=seed, in_flight=max(2 * settings.workers, 1), skip=proposals.skip)
     loop = Loop(workers, search, proposals, sink)
     if settings.ladder is not None:
         ladder = Ladder(space, Rungs(**settings.ladder))

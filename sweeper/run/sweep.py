@@ -40,7 +40,7 @@ class Sweep:
         self._tally = Tally(space)
         self._numbers: list[int] = []  # of trials that were there before
         self._trials: list[Trial] = []  # the same, for a search, which learns from them
-        for trial in ledger.trials():
+        for trial in ledger.trials([objective.name for objective in space.objectives]):
             self._tally.earlier(trial)
             self._numbers.append(trial.number)
             if not settings.exhaustive:

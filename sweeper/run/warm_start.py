@@ -43,8 +43,9 @@ def warm_start(folders: Sequence[Path], space: Space) -> WarmStart:
     points: dict[str, tuple[Values, Trial]] = {}  # of the new space, by key
     ahead: list[str] = []
     for folder in folders:
-        header, trials = ledger.read(folder / ledger.FILE_NAME)
+        header = ledger.read_header(folder / ledger.FILE_NAME)
         other = load_space(folder / SPACE_FILE)
+        _, trials = ledger.read(folder / ledger.FILE_NAME, [objective.name for objective in other.objectives])
         full = [t for t in trials if not t.rung and t.metrics and t.status != "failed"]
         if header.code_version == simulator_version():
             results.update({t.design_key: t for t in full if t.design_key and _covers(t, space, other)})

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from simulator.inputs.secrets import masked
 from sweeper.study.ending import Ending
 from sweeper.study.trial import Trial
 
@@ -103,4 +104,4 @@ def _first_line(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     text = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {text[:200]}"
+    return masked(f"{type(error).__name__}: {text[:200]}")

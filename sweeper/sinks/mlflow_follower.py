@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from simulator.inputs.secrets import masked
 from sweeper.sinks.follower import StoreFollower
 from sweeper.sinks.mlflow_labels import Labels, at_step
 from sweeper.sinks.mlflow_runs import STEP_METRIC, SweepRun
@@ -24,7 +25,7 @@ class Tracker(StoreFollower):
     """Logs one sweep. tally: the sweep's numbers. earlier: trials of the run that is resumed."""
 
     def __init__(self, uri: str, labels: Labels, tally: Tally, warn: Callable[[str], None], earlier: Sequence[Trial] = ()) -> None:
-        super().__init__("MLflow", f"MLflow at {uri}", "`resume` on this folder brings it up to date", warn)
+        super().__init__("MLflow", f"MLflow at {masked(uri)}", "`resume` on this folder brings it up to date", warn)
         self._uri, self._labels, self._tally = uri, labels, tally
         self._steps = [step_of(trial, labels, {}) for trial in earlier]
         self._sent = 0

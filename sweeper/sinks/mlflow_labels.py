@@ -63,7 +63,7 @@ def result_of(trial: Trial, columns: Mapping[str, str]) -> dict[str, float]:
     """Objectives first (MLflow's charts start with them), then all metrics in base units, with the ends of their intervals."""
     found = at_step(trial, columns)
     for name, value in trial.metrics.items():
-        column = ALL_METRICS[name].column
+        column = ALL_METRICS[name].column if name in ALL_METRICS else name
         found.setdefault(column, value)
         if name in trial.half_widths:
             found |= _ends(column, value, trial.half_widths[name])
@@ -90,7 +90,8 @@ def comparison(run_ids: Sequence[str], experiment_id: str) -> str:
 
 def note(space: Space) -> str:
     """Markdown: what the space asks and under what conditions."""
-    lines = [space.description.strip(), ""] if space.description.strip() else []
+    said = space.description.strip().replace("<", "&lt;")  # no markup of a file's author on MLflow's page
+    lines = [said, ""] if said else []
     lines += [f"- {o.direction} `{objective_column(o)}` = {o.expression.text}" + (f" ({o.basis})" if o.basis else "")
               for o in space.objectives]
     lines += [f"- subject to `{c.expression.text}`" for c in space.constraints]

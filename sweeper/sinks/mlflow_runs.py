@@ -12,8 +12,10 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from simulator.inputs.errors import InputError
+from simulator.inputs.secrets import masked
 from sweeper.sinks.mlflow_labels import Labels, comparison, result_of
 from sweeper.space.parameters import label
 from sweeper.study import ledger
@@ -38,8 +40,13 @@ _ENVIRONMENT = {
 
 
 def default_uri(folder: Path) -> str:
-    """An SQLite file in the study's folder."""
-    return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+    """An SQLite file in the study's folder. Raises InputError for a folder whose name a URL would read otherwise: SQLAlchemy takes
+    what follows `?` for a query and decodes %20, and the store would be somewhere else."""
+    path = str((folder / "mlflow.db").resolve())
+    if "?" in path or unquote(path) != path:
+        raise InputError("has a '?' or '%' in its name, with which MLflow's store cannot be in it; choose another folder with "
+                         "--out, or another store with --tracking-uri", file=str(folder))
+    return f"sqlite:///{path}"
 
 
 def check_uri(uri: str) -> str:
@@ -48,7 +55,7 @@ def check_uri(uri: str) -> str:
     if scheme in ("sqlite", "postgresql", "mysql", "mssql", "http", "https"):
         return uri
     what = "is a file store, which MLflow no longer writes" if scheme in ("", "file") else "has an unknown scheme"
-    raise InputError(f"'{uri}' {what}; use sqlite:///FILE, postgresql://..., or the http:// address of a server",
+    raise InputError(f"'{masked(uri)}' {what}; use sqlite:///FILE, postgresql://..., or the http:// address of a server",
                      key="--tracking-uri")
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import MIB, is_there, opened, parse_json
+from simulator.inputs.secrets import masked
 from sweeper.sinks.follower import StoreFollower
 from sweeper.space.parameters import Choices, label
 from sweeper.space.space import Space
@@ -22,6 +24,7 @@ from sweeper.study.ledger import cut_torn_tail
 from sweeper.study.trial import Trial, from_json_line
 
 DATABASES = ("sqlite", "postgresql", "mysql")
+MOST_RECORD = MIB  # bytes of a journal's first line
 NUMBER = "trial"  # user attribute: the number in the ledger (Optuna numbers trials as they arrive)
 
 
@@ -29,9 +32,28 @@ def check_storage(url: str) -> str:
     """`url` where it is a database, or the file of an Optuna journal. Raises InputError."""
     scheme, separator, _ = url.partition("://")
     if not url or (separator and scheme.split("+", 1)[0].lower() not in DATABASES):
-        raise InputError(f"'{url}' has an unknown scheme; use sqlite:///FILE, postgresql://..., mysql://..., or the path of a "
-                         "journal file", key="--storage")
+        raise InputError(f"'{masked(url)}' has an unknown scheme; use sqlite:///FILE, postgresql://..., mysql://..., or the path "
+                         "of a journal file", key="--storage")
+    if not separator:
+        check_journal(Path(url))
     return url
+
+
+def check_journal(path: Path) -> None:
+    """Raises InputError where `path` is there and no journal of Optuna's: any other file stays as it is."""
+    if not is_there(path):
+        return
+    with opened(path, key="--storage") as file:
+        first = file.readline(MOST_RECORD)
+        if not first:
+            return
+        try:
+            record = parse_json(first)
+        except (InputError, UnicodeDecodeError):
+            record = None
+        if not isinstance(record, dict) or "op_code" not in record:
+            hint = f"; give the database as sqlite:///{path}" if first.startswith(b"SQLite format 3") else ""
+            raise InputError(f"exists and is not a journal of Optuna's{hint}; name another file", file=str(path), key="--storage")
 
 
 def study_name(space: Space, study_id: str) -> str:
@@ -43,7 +65,8 @@ class Mirror(StoreFollower):
     """Copies one ledger. `warn` takes a line of text, from the thread."""
 
     def __init__(self, url: str, space: Space, study_id: str, ledger: Path, warn: Callable[[str], None]) -> None:
-        super().__init__("the Optuna storage", f"the Optuna storage {url}", "`resume` with the same --storage completes it", warn)
+        super().__init__("the Optuna storage", f"the Optuna storage {masked(url)}", "`resume` with the same --storage completes it",
+                         warn)
         self._url, self._space, self._ledger = url, space, ledger
         self._name = study_name(space, study_id)
         self._study: Any = None
@@ -124,6 +147,7 @@ def _journal(path: Path) -> Any:
     """
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+    check_journal(path)
     lock = JournalFileSymlinkLock(str(path))
     lock.acquire()
     try:

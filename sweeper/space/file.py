@@ -12,6 +12,7 @@ from simulator.analysis.rate_search import DEFAULT_SEEDS, Target, default_target
 from simulator.design.load import apply_overrides, as_input_error, expand, find_config, validate
 from simulator.design.units import unit_dimension, unit_scale
 from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.files import is_there
 from simulator.inputs.shipped import shipped_folder
 from simulator.inputs.yaml_file import load_yaml
 from simulator.results.metrics import ALL_METRICS, CAPACITY_METRICS
@@ -59,7 +60,7 @@ def find_space(source: str | Path) -> Path:
         raise InputError(f"'{str(source)[:40]}' is no such file and no name of a search space")
     path = Path(source)
     known = {p.stem: p for p in sorted(SPACES.glob("*.yaml"))}
-    if path.suffix or path.exists() or len(path.parts) > 1:
+    if path.suffix or is_there(path) or len(path.parts) > 1:
         return path
     if path.name in known:
         return known[path.name]

@@ -42,13 +42,14 @@ class Digest:
         """Every trial, by number."""
         return ledger.at_offsets(self.path, self.offsets.tolist())
 
+
 def digest(space: Space, path: Path) -> Digest:
     """Reads the ledger at `path`. Raises InputError where it is damaged."""
     gathered = _Gathered(space)
     numbers: list[int] = []
     offsets: list[int] = []
     replicated = Replicated(space)
-    for offset, trial in ledger.stream(path):
+    for offset, trial in ledger.stream(path, [objective.name for objective in space.objectives]):
         numbers.append(trial.number)
         offsets.append(offset)
         gathered.add(trial)

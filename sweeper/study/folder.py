@@ -4,7 +4,7 @@
     space.yaml      the resolved space      trials.parquet  every trial, all metrics
     costs.npz       priced operators        best/           designs of the front, ready to run
     mlflow.db       MLflow's store          report.html     charts and tables
-    summary.json    how the sweep went
+    summary.json    how the sweep went      private.json    URLs with passwords, mode 0600
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from simulator.version import simulator_version
 from sweeper.space.file import load_space
 from sweeper.space.resolved_yaml import resolved_yaml
 from sweeper.space.space import Space
-from sweeper.study import ledger
+from sweeper.study import ledger, private
 from sweeper.study.ledger import Header, Ledger
 from sweeper.study.settings import SweepSettings
 
@@ -44,7 +44,21 @@ def create(folder: Path, space: Space, settings: SweepSettings) -> Ledger:
         (folder / SPACE_FILE).write_text(resolved_yaml(space), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", file=str(folder)) from error
-    return ledger.create(path, Header(uuid.uuid4().hex, space.hash, simulator_version(), settings.seed, asdict(settings)))
+    private.keep(folder, asdict(settings))
+    said = private.without_secrets(asdict(settings))
+    return ledger.create(path, Header(uuid.uuid4().hex, space.hash, simulator_version(), settings.seed, said))
+
+
+def restore(folder: Path, space: Space, removed: Ledger, settings: SweepSettings) -> None:
+    """Makes again what a running sweep's folder needs to be resumed, after it (or its ledger) was removed. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / SPACE_FILE).exists():
+            (folder / SPACE_FILE).write_text(resolved_yaml(space), encoding="utf-8")
+        private.keep(folder, asdict(settings))
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", file=str(folder)) from error
+    removed.write_again()
 
 
 def reopen(folder: Path) -> tuple[Space, Ledger]:

@@ -16,17 +16,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from simulator.inputs.errors import InputError
-from sweeper.study.trial import Trial, from_json_line
+from simulator.inputs.files import MIB, MOST_LINE, opened, parse_json
+from sweeper.study.trial import Trial, check_trial, from_json_line
 
 SCHEMA = 1
 FILE_NAME = "trials.jsonl"
+MISSING = "no study here (no such file)"
 SYNC_LINES = 32
 SYNC_SECONDS = 1.0
 TAIL_BYTES = 1 << 20  # read at once when looking for the last newline
@@ -44,6 +48,10 @@ class Header:
     schema: int = SCHEMA
 
 
+class RemovedError(InputError):
+    """The ledger's file was removed under a running sweep."""
+
+
 class Ledger:
     """An open, locked ledger."""
 
@@ -53,9 +61,9 @@ class Ledger:
         self._unsynced = 0
         self._last_sync = time.monotonic()
 
-    def trials(self) -> Iterator[Trial]:
-        """The trials written so far, in the order of finishing. Raises InputError at a damaged line."""
-        return (trial for _, trial in stream(self.path))
+    def trials(self, objectives: Collection[str] | None = None) -> Iterator[Trial]:
+        """The trials written so far, in the order of finishing. Raises InputError at a damaged line (see `stream`)."""
+        return (trial for _, trial in stream(self.path, objectives))
 
     def interim(self) -> dict[int, Trial]:
         """Results of short traces, by trial number, also of designs whose verdict has come since."""
@@ -80,14 +88,28 @@ class Ledger:
             self.sync()
 
     def sync(self) -> None:
-        """Everything appended is on the disk afterwards."""
+        """Everything appended is on the disk afterwards. Raises RemovedError where the file is not there any more."""
+        if os.fstat(self._descriptor).st_nlink == 0:
+            raise RemovedError("was removed while the sweep ran", file=str(self.path))
         os.fsync(self._descriptor)
         self._unsynced, self._last_sync = 0, time.monotonic()
 
+    def write_again(self) -> None:
+        """Puts a copy of everything in this ledger, whose file was removed, where it was. Raises InputError where it cannot."""
+        fresh = create(self.path, self.header)
+        try:
+            start = len(os.pread(self._descriptor, MOST_LINE, 0).partition(b"\n")[0]) + 1  # behind the header, which is there
+            while data := os.pread(self._descriptor, TAIL_BYTES, start):
+                _write(fresh._descriptor, self.path, data)
+                start += len(data)
+        finally:
+            fresh.close()
+
     def close(self) -> None:
-        """Syncs and releases the lock; closing twice is harmless."""
+        """Syncs and releases the lock; closing twice is harmless, and so is a file that was removed."""
         if self._descriptor >= 0:
-            self.sync()
+            with suppress(RemovedError):
+                self.sync()
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -109,8 +131,8 @@ def reopen(path: Path) -> Ledger:
     """An existing ledger, locked, its torn tail cut. Raises InputError where it is missing, no ledger, or in use."""
     descriptor = _open_locked(path, 0)
     try:
+        header = read_header(path)  # before anything is cut: it may be somebody else's file
         cut_torn_tail(descriptor)
-        header = read_header(path)
     except BaseException:
         os.close(descriptor)
         raise
@@ -120,29 +142,50 @@ def reopen(path: Path) -> Ledger:
 def read_header(path: Path) -> Header:
     """Without a lock. Raises InputError where the file is missing or no ledger."""
     with _readable(path) as file:
-        return _parse_header(file.readline(), path)
+        return _parse_header(file.readline(MOST_LINE), path)
 
 
-def read(path: Path) -> tuple[Header, list[Trial]]:
+def read(path: Path, objectives: Collection[str] | None = None) -> tuple[Header, list[Trial]]:
     """Header and trials without a lock and without changing the file. For large studies see `stream`."""
-    return read_header(path), [trial for _, trial in stream(path)]
+    return read_header(path), [trial for _, trial in stream(path, objectives)]
 
 
-def stream(path: Path) -> Iterator[tuple[int, Trial]]:
+def stream(path: Path, objectives: Collection[str] | None = None) -> Iterator[tuple[int, Trial]]:
     """(byte offset of the line, trial) in the order of finishing, one at a time; a torn last line is left out, and so are
-    interim results (`Trial.interim`).
+    interim results (`Trial.interim`) and repetitions of a line.
 
-    Raises InputError at a damaged line.
+    objectives: of the study's space, which every trial must fit. Raises InputError at a damaged line, and where a number has two
+    different trials.
     """
-    return ((offset, trial) for offset, trial in _lines(path) if not trial.interim)
+    seen: set[int] = set()
+    for offset, trial in _lines(path):
+        if trial.interim:
+            continue
+        if objectives is not None:
+            try:
+                check_trial(trial, objectives)
+            except InputError as error:
+                raise InputError(f"{error}; restore the file from a copy", file=str(path)) from error
+        if trial.number in seen:
+            first = next(t for _, t in _lines(path) if t.number == trial.number and not t.interim)
+            if first != trial:
+                raise InputError(f"has two different trials {trial.number}; restore the file from a copy", file=str(path))
+            continue
+        seen.add(trial.number)
+        yield offset, trial
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Trial]]:
     with _readable(path) as file:
-        offset = len(file.readline())
-        for number, line in enumerate(file, start=2):
+        offset = len(file.readline(MOST_LINE))
+        number = 1
+        while line := file.readline(MOST_LINE):
+            number += 1
             if line.endswith(b"\n"):
                 yield offset, _parse(line, number, path)
+            elif len(line) == MOST_LINE:
+                raise InputError(f"line {number} is longer than {MOST_LINE // MIB} MiB; restore the file from a copy",
+                                 file=str(path))
             offset += len(line)
 
 
@@ -151,7 +194,7 @@ def at_offsets(path: Path, offsets: Iterable[int]) -> Iterator[Trial]:
     with _readable(path) as file:
         for offset in offsets:
             file.seek(offset)
-            yield _parse(file.readline(), 0, path)
+            yield _parse(file.readline(MOST_LINE), 0, path)
 
 
 def in_use(path: Path) -> bool:
@@ -171,11 +214,14 @@ def in_use(path: Path) -> bool:
 
 def _open_locked(path: Path, flags: int) -> int:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
-    except FileNotFoundError as error:
-        raise InputError("no study here (no such file)", file=str(path)) from error
-    except OSError as error:
-        raise InputError(f"cannot be opened: {error.strerror}", file=str(path)) from error
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | flags, 0o644)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(MISSING, file=str(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"cannot be opened: {getattr(error, 'strerror', None) or error}", file=str(path)[:200]) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError("is a device or a pipe, expected a study's ledger", file=str(path))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -185,13 +231,10 @@ def _open_locked(path: Path, flags: int) -> int:
     return descriptor
 
 
-def _readable(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise InputError("no study here (no such file)", file=str(path)) from error
-        raise InputError(f"cannot be read: {error.strerror}", file=str(path)) from error
+@contextmanager
+def _readable(path: Path) -> Iterator[BinaryIO]:
+    with opened(path, missing=MISSING) as file:
+        yield file
 
 
 def _write(descriptor: int, path: Path, data: bytes) -> None:
@@ -230,15 +273,22 @@ def _parse(line: bytes, number: int, path: Path) -> Trial:
 
 
 def _parse_header(line: bytes, path: Path) -> Header:
+    if not line.endswith(b"\n"):
+        raise InputError("is not a sweep's ledger (no header line); start a new study with --out", file=str(path))
     try:
-        fields = json.loads(line)["ledger"]
+        fields = dict(parse_json(line)["ledger"])
         schema = fields["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (InputError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
         raise InputError("is not a sweep's ledger (no header line); start a new study with --out",
                          file=str(path)) from error
     if schema != SCHEMA:
-        raise InputError(f"was written with ledger schema {schema}, this version reads {SCHEMA}", file=str(path))
-    try:
-        return Header(**fields)
-    except TypeError as error:
-        raise InputError(f"the header line is damaged: {error}", file=str(path)) from error
+        raise InputError(f"was written with ledger schema {str(schema)[:20]}, this version reads {SCHEMA}", file=str(path))
+    for name, value in fields.items():
+        if name not in _HEADER or not isinstance(value, _HEADER[name]) or isinstance(value, bool):
+            raise InputError(f"the header line is damaged: {name} is {str(value)[:40]!r}", file=str(path))
+    if fields.get("seed", 0) < 0 or fields.keys() != _HEADER.keys():
+        raise InputError("the header line is damaged: a field is missing or below 0", file=str(path))
+    return Header(**fields)
+
+
+_HEADER: dict[str, type] = {"study_id": str, "space_hash": str, "code_version": str, "seed": int, "settings": dict, "schema": int}

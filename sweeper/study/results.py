@@ -49,6 +49,17 @@ def write_results(folder: Path, space: Space, found: Digest) -> None:
     write_best(folder / "best", space, found.kept)
 
 
+def _cell(value: object) -> object:
+    """A cell of a CSV file. A text that a spreadsheet would run as a formula is quoted (OWASP, CSV injection)."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
 def write_pareto(path: Path, space: Space, found: Digest) -> None:
     """One row a design: trial number, objectives, parameters, key metrics; units in the column names. With replicates
     also the objectives' half-widths, constraints that may hold as well as not, and trials that the design ties with.
@@ -64,15 +75,15 @@ def write_pareto(path: Path, space: Space, found: Digest) -> None:
     ties = ties_both_ways(found)
     with _replacing(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
+        writer.writerow(map(_cell, header))
         for trial in pareto:
-            writer.writerow([
+            writer.writerow(map(_cell, [
                 trial.number, *(repr(float(trial.objectives[o.name])) for o in objectives.values()),
                 *(label(trial.parameters[p.name]) if p.name in trial.parameters else "" for p in space.parameters),
                 *(repr(float(trial.metrics[m])) if m in trial.metrics else "" for m in metrics),
                 *([*(repr(trial.half_width(o.name)) if o.name in trial.replicates else "" for o in space.objectives),
                    " ".join(map(str, ties.get(trial.number, ()))), ", ".join(trial.unsure)] if space.replicates > 1 else []),
-                trial.design_key])
+                trial.design_key]))
     _replacing(path).replace(path)
 
 

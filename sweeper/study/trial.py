@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from simulator.analysis.confidence import half_width
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import parse_json
+from simulator.inputs.narrowing import whole
 
 Status = Literal["complete", "infeasible", "failed", "pruned"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+MOST_VALUE = 1e30  # of an objective: beyond it hypervolumes of eight overflow, and nothing real is
 BOUND, SHORT = "bound", "short"  # rungs below the full simulation
 
 
@@ -79,13 +83,100 @@ _OF_REPLICATES = ("half_widths", "samples", "replicates", "unsure")  # finite; l
 
 
 def from_json_line(line: str) -> Trial:
-    """The trial in a line written by `to_json_line`. Raises InputError where the line is not one."""
+    """The trial in a line written by `to_json_line`, whose every field has the type it should: a line may be a stranger's.
+
+    Raises InputError where the line is not one. Whether it fits a space is for `check_trial` to say.
+    """
     try:
-        plain = json.loads(line)
-        if not isinstance(plain, dict) or plain.get("status") not in STATUSES:
-            raise ValueError("not a trial")
-        for name in _NUMBERS:
-            plain[name] = {key: float(value) for key, value in plain.get(name, {}).items()}
-        return Trial(**plain)
-    except (ValueError, TypeError, AttributeError) as error:
+        plain = parse_json(line)
+    except InputError as error:
         raise InputError(f"is not a trial's line: {error}") from error
+    if not isinstance(plain, dict):
+        raise InputError("is not a trial's line: expected an object")
+    try:
+        for name in _REQUIRED:
+            if name not in plain:
+                raise ValueError(f"has no '{name}'")
+        return Trial(**{name: _READ[name](value) for name, value in plain.items()})
+    except KeyError as error:
+        raise InputError(f"is not a trial's line: unknown field {error}") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"is not a trial's line: {error}") from error
+
+
+def check_trial(trial: Trial, objectives: Collection[str]) -> None:
+    """Raises InputError where a trial cannot be of a study with these objectives: a complete one has them all, in range."""
+    if unknown := trial.objectives.keys() - objectives:
+        raise InputError(f"trial {trial.number} has an objective '{min(unknown)}' that the space does not")
+    if trial.status == "complete":
+        for name in objectives:
+            value = trial.objectives.get(name, math.nan)
+            if not abs(value) <= MOST_VALUE:
+                raise InputError(f"trial {trial.number} is complete, but its objective '{name}' is {value}")
+    for name, values in trial.replicates.items():
+        if name not in trial.objectives or len(values) < 2:
+            raise InputError(f"trial {trial.number} has replicates of '{name}' that do not fit it")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, got {str(value)[:40]!r}")
+    return value
+
+
+def _status(value: Any) -> Any:
+    if value not in STATUSES:
+        raise ValueError(f"{str(value)[:40]!r} is not a status")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {str(value)[:40]!r}")
+    return value
+
+
+def _number(value: Any) -> float:
+    """A number, or the text of one that JSON has not (see `to_json_line`)."""
+    if isinstance(value, bool) or not (isinstance(value, int | float) or value in ("inf", "-inf", "nan")):
+        raise ValueError(f"expected a number, got {str(value)[:40]!r}")
+    return float(value)
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(number := _number(value)) or number < 0:
+        raise ValueError(f"expected a number of at least 0, got {str(value)[:40]!r}")
+    return number
+
+
+def _whole(value: Any) -> int:
+    return whole(value, "a count", least=0, most=2**53) if isinstance(value, int) else whole(None, "a count", least=0, most=2**53)
+
+
+def _mapping(value: Any, read: Callable[[Any], Any]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, got {str(value)[:40]!r}")
+    return {key: read(item) for key, item in value.items()}
+
+
+def _list(value: Any, read: Callable[[Any], Any]) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list, got {str(value)[:40]!r}")
+    return [read(item) for item in value]
+
+
+def _any(value: Any) -> Any:
+    """A value of a parameter: the space judges it when it makes a design of it."""
+    return value
+
+
+_REQUIRED = ("number", "parameters", "status")
+_READ: dict[str, Callable[[Any], Any]] = {
+    "number": _whole, "status": _status, "attempt": _whole, "cached": _flag, "seconds": _finite,
+    "parameters": lambda value: _mapping(value, _any),
+    **dict.fromkeys(("reason", "design_key", "worker", "baseline", "rung"), _text),
+    **dict.fromkeys(_NUMBERS, lambda value: _mapping(value, _number)),
+    "half_widths": lambda value: _mapping(value, _finite),
+    **dict.fromkeys(("samples", "replicates"), lambda value: _mapping(value, lambda item: _list(item, _number))),
+    "unsure": lambda value: _list(value, _text),
+}

@@ -15,7 +15,7 @@ from sweeper.space.expressions.symbols import Flat, flatten
 from sweeper.space.objectives import Constraint
 from sweeper.space.space import Space
 from sweeper.study.replication import Samples, objective_shares, undecided_constraints
-from sweeper.study.trial import Status
+from sweeper.study.trial import MOST_VALUE, Status
 
 ILLEGAL = "legal_combination"  # the constraint that the schema's own rules stand for
 
@@ -88,7 +88,10 @@ def _judge_values(space: Space, values: Mapping[str, Any]) -> Verdict:
     missing = ""
     for objective in space.objectives:
         try:
-            objectives[objective.name] = objective.value(values)
+            value = objective.value(values)
+            if abs(value) > MOST_VALUE:
+                raise UndefinedError(f"{value:g} is beyond {MOST_VALUE:g}")
+            objectives[objective.name] = value
         except UndefinedError as error:
             missing = missing or f"objective {objective.name} has no value: {error}"
     if reason:

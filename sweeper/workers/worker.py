@@ -49,7 +49,10 @@ class Evaluator(Protocol):
 class SpanEvaluator(Evaluator, Protocol):
     """An evaluator that also knows the space's enumeration."""
 
-    objectives: Sequence[str]  # names, in order
+    @property
+    def objectives(self) -> Sequence[str]:
+        """Names, in order."""
+        ...
 
     def point(self, index: int) -> Mapping[str, Any]:
         """The canonical point of that index."""
@@ -99,28 +102,11 @@ class SimWorker:
 
         costs: Ray references of the shared snapshots, fetched when `version` is new.
         """
-        start_s = time.process_time()
-        evaluator = self._ready(version, costs)
-        trials = [replace(run_task(evaluator, task), worker=self._name) for task in tasks]
-        return Reply(trials, evaluator.cache.take_new(), evaluator.cache.take_counters(),
-                     cpu_s=time.process_time() - start_s)
+        return tasks_reply(self._ready(version, costs), tasks, self._name)
 
     def evaluate_span(self, span: Span, version: int, costs: Sequence[Any]) -> Reply:
         """As `evaluate`, for points given by index; those illegal as written are counted and left out."""
-        evaluator = cast("SpanEvaluator", self._ready(version, costs))
-        start_s, start_cpu_s = time.perf_counter(), time.process_time()
-        rejected: Counter[str] = Counter()
-        trials: list[Trial] = []
-        for index in span.indices():
-            point = evaluator.point(index)
-            rule = evaluator.broken_rule(point)
-            if rule is None:
-                trials.append(replace(run_task(evaluator, Task(span.offset + index, point)), worker=self._name))
-            else:
-                rejected[rule] += 1
-        rows = rows_of(trials, evaluator.objectives, rejected, time.perf_counter() - start_s)
-        return Reply([], evaluator.cache.take_new(), evaluator.cache.take_counters(), rows,
-                     time.process_time() - start_cpu_s)
+        return span_reply(cast("SpanEvaluator", self._ready(version, costs)), span, self._name)
 
     def _ready(self, version: int, costs: Sequence[Any]) -> Evaluator:
         import ray
@@ -133,6 +119,29 @@ class SimWorker:
                 self._evaluator.cache.use(*ray.get(list(costs)))
             self._version = version
         return self._evaluator
+
+
+def tasks_reply(evaluator: Evaluator, tasks: Sequence[Task], name: str) -> Reply:
+    """Tasks evaluated in order. name: of the worker."""
+    start_cpu_s = time.process_time()
+    trials = [replace(run_task(evaluator, task), worker=name) for task in tasks]
+    return Reply(trials, evaluator.cache.take_new(), evaluator.cache.take_counters(), cpu_s=time.process_time() - start_cpu_s)
+
+
+def span_reply(evaluator: SpanEvaluator, span: Span, name: str) -> Reply:
+    """As `tasks_reply`, for points given by index; those illegal as written are counted and left out."""
+    start_s, start_cpu_s = time.perf_counter(), time.process_time()
+    rejected: Counter[str] = Counter()
+    trials: list[Trial] = []
+    for index in span.indices():
+        point = evaluator.point(index)
+        rule = evaluator.broken_rule(point)
+        if rule is None:
+            trials.append(replace(run_task(evaluator, Task(span.offset + index, point)), worker=name))
+        else:
+            rejected[rule] += 1
+    rows = rows_of(trials, evaluator.objectives, rejected, time.perf_counter() - start_s)
+    return Reply([], evaluator.cache.take_new(), evaluator.cache.take_counters(), rows, time.process_time() - start_cpu_s)
 
 
 def run_task(evaluator: Evaluator, task: Task) -> Trial:

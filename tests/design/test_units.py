@@ -1,8 +1,10 @@
 """Quantities: units are required, checked and exact."""
 
+import time
+
 import pytest
 
-from simulator.design.units import parse, show
+from simulator.design.units import parse, show, unit_scale
 from simulator.inputs.errors import InputError
 
 
@@ -33,3 +35,20 @@ def test_anything_else_is_one_clear_error(value, unit, says):
 @pytest.mark.parametrize(("value", "unit"), [(1.4e9, "Hz"), (0.1 + 0.2, "s"), (3.35e12, "B/s"), (2.0**37, "B"), (1 / 3, "W"), (0.0, "s")])
 def test_shown_quantities_read_back_to_the_same_bits(value, unit):
     assert parse(show(value, unit), unit) == value
+
+
+@pytest.mark.parametrize("unit", ["9**9**9**9*Hz", "Hz**9**9**9", "(Hz**9)**9", "((((Hz**9)**9)**9)**9)**9", "Hz**99999999", "2*Hz", "1e9*Hz",
+                                  "Hz**-99", "9/s", "Hz**(9**9**9)", "s**9 ** 9", "Ki" * 40, "Hz**1.5", "()", "Hz*", "**", "s***2", "a" * 60 + "!", "1", "11/s"])
+def test_units_that_compute_are_refused_at_once(unit):
+    start_s = time.monotonic()
+    with pytest.raises(InputError):
+        parse(f"1 {unit}", "Hz")
+    with pytest.raises(InputError):
+        unit_scale(unit)
+    assert time.monotonic() - start_s < 1
+
+
+@pytest.mark.parametrize(("text", "unit", "value"), [("1 1/s", "Hz", 1.0), ("2 kB*Hz", "B/s", 2000.0), ("3 GB s**-1", "B/s", 3e9),
+                                                     ("1 USD/(GB*h)", "USD/B/s", 1e-9 / 3600), ("4 ms^-1", "Hz", 4000.0)])
+def test_products_and_powers_of_units_are_read(text, unit, value):
+    assert parse(text, unit) == pytest.approx(value, rel=1e-12)

@@ -156,3 +156,18 @@ def test_all_reduce_presets_follow_vllm_in_a_graph_and_nccl(system, entry, ranks
                 errors.append(abs(price * 1e6 / float(row["us"]) - 1))
     assert len(errors) >= 20
     assert np.mean(errors) <= 0.15
+
+
+@pytest.mark.parametrize("topology", ["ring", "fully_connected", "switch", "torus_2d", "torus_3d"])
+@pytest.mark.parametrize("kind", ["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "p2p"])
+@pytest.mark.parametrize("node", [1, 2, 4])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("ring_only", [False, True])
+def test_groups_of_every_size_in_nodes_of_every_size_have_a_price(topology, kind, node, ranks, ring_only):
+    """A node of one device exchanges nothing inside: only the way between nodes counts."""
+    protocol = Protocol(1e9, 1e-6, 1e-6)
+    link = LinkDevice(topology, protocol, ring_only=ring_only, wired_devices=node if topology == "fully_connected" else 0,
+                      scale_out=protocol if ranks > node else None, node_devices=node)
+    priced = link.price(Collective(kind, ranks, 1.0), np.array([0.0, 1.0, 1e6]))
+    assert np.isfinite(priced.seconds).all() and (priced.seconds >= 0).all() and (priced.joules >= 0).all()
+    assert ranks == 1 or priced.seconds[2] > 0

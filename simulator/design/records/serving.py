@@ -41,8 +41,9 @@ class Serving(Record):
 
     # vllm_v1, sglang, tensorrt_llm, sarathi, static, orca, vllm_v0 or package:name; with an engine, that engine's own
     scheduler: Annotated[str, AfterValidator(_scheduler)] = "vllm_v1"
-    max_num_seqs: PositiveInt = 256
-    max_num_batched_tokens: PositiveInt = 8192
+    # the tables of a step hold a row for every batch up to these: above, they take more than 1 GB
+    max_num_seqs: Annotated[int, Field(gt=0, le=2**17)] = 256
+    max_num_batched_tokens: Annotated[int, Field(gt=0, le=2**22)] = 8192
     max_model_len: PositiveInt | Literal["auto"] = "auto"
     block_size: PositiveInt = 16
     num_gpu_blocks: PositiveInt | Literal["auto"] = "auto"  # auto: predicted from memory

@@ -9,6 +9,7 @@ Units: seconds, bytes, tokens, bits. A folder holds `tp1.parquet`, `tp2.parquet`
 from __future__ import annotations
 
 import json
+import os
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -16,12 +17,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulator.devices.measured.arrow_files import MOST_FILE, metadata_of, read_parquet
 from simulator.devices.measured.table import COLUMNS, NOISE, TEXT, WHOLE, OperatorTable, from_columns
 from simulator.inputs.errors import InputError
+from simulator.inputs.files import is_there, opened, parse_json
 
 FORMAT, VERSION = "llm-operator-table", "1"
 ANY_DEGREE = "operators.parquet"
 KEY = "hardware.tables"
+MISSING = "no such operator table; write one with `python -m simulator import` or `profile`"
 LATER = ("experts", "per_token", "awake")  # columns that files written before mixtures of experts lack
 
 
@@ -43,7 +47,7 @@ def read_for_degree(path: Path, tensor: int) -> OperatorTable:
 
     Raises InputError where there is none, or where the file is not an operator table.
     """
-    if not path.is_dir():
+    if not (is_there(path) and path.is_dir()):
         return read_table(path)
     for name in (f"tp{tensor}.parquet", ANY_DEGREE):
         if (path / name).is_file():
@@ -55,7 +59,7 @@ def read_for_degree(path: Path, tensor: int) -> OperatorTable:
 
 def content_hash(path: Path) -> str:
     """What stands for a table, or for every table of a folder, in the key of a design."""
-    if not path.is_dir():
+    if not (is_there(path) and path.is_dir()):
         return read_table(path).content_hash
     digest = blake2b(digest_size=16)
     for file in _files(path):
@@ -65,11 +69,8 @@ def content_hash(path: Path) -> str:
 
 def read_table(path: Path) -> OperatorTable:
     """Reads a table. Raises InputError where the file is absent, of another format, or lacks a column."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise InputError(f"no such operator table: {path}; write one with `python -m simulator import` or `profile`",
-                         key=KEY) from error
+    with opened(path, most=MOST_FILE, missing=MISSING, key=KEY) as file:
+        stat = os.fstat(file.fileno())
     return _read(path, stat.st_mtime_ns, stat.st_size)
 
 
@@ -79,26 +80,22 @@ def _files(folder: Path) -> list[Path]:
 
 @lru_cache(maxsize=8)
 def _read(path: Path, _mtime_ns: int, _size: int) -> OperatorTable:
-    try:
-        arrow = pq.read_table(path)
-    except Exception as error:  # pyarrow raises its own kinds
-        raise InputError("is not a parquet file; write one with `python -m simulator import`", file=str(path)) from error
-    metadata = {k.decode(): v.decode(errors="replace") for k, v in (arrow.schema.metadata or {}).items()}
+    arrow = read_parquet(path, missing=MISSING, otherwise="is not a parquet file; write one with `python -m simulator import`")
+    metadata = metadata_of(arrow, path)
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         raise InputError(f"is not an operator table of version {VERSION}; write one with `python -m simulator import`",
                          file=str(path))
     missing = [name for name in COLUMNS if name not in arrow.column_names and name not in LATER]
     if missing:
         raise InputError("is missing; docs/measured-hardware.md lists the columns", file=str(path), key=missing[0])
-    try:
-        meta = json.loads(metadata.get("meta", "{}"))
-    except ValueError as error:
-        raise InputError("is not a JSON object", file=str(path), key="meta") from error
+    meta = parse_json(metadata.get("meta", "{}"), file=str(path), key="meta")
+    if not isinstance(meta, dict):
+        raise InputError("is not a JSON object", file=str(path), key="meta")
     held = [name for name in (*COLUMNS, *NOISE) if name in arrow.column_names]
     try:
         columns = {name: arrow.column(name).to_numpy() for name in held}
         return from_columns(columns, {str(k): str(v) for k, v in meta.items()})
     except InputError as error:
         raise error.within(file=str(path)) from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"has a column of the wrong type ({error})", file=str(path)) from error

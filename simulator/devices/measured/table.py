@@ -103,7 +103,7 @@ def from_columns(columns: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -
     for name in (*COLUMNS, *NOISE):
         dtype = "U32" if name in TEXT else np.int64 if name in (*WHOLE, "repeats") else np.float64
         given = columns.get(name)
-        full[name] = np.zeros(count, dtype=dtype) if given is None else np.asarray(given).astype(dtype)
+        full[name] = np.zeros(count, dtype=dtype) if given is None else _column(np.asarray(given), name, dtype)
         if len(full[name]) != count:
             raise InputError(f"has {len(full[name])} rows, seconds has {count}", key=name)
     seconds, kind = np.asarray(full["seconds"], np.float64), full["kind"]
@@ -117,6 +117,19 @@ def from_columns(columns: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -
         digest.update(name.encode() + b"\0" + full[name].tobytes() + b"\0")
     digest.update(repr(sorted(meta.items())).encode())
     return OperatorTable(full, dict(meta), digest.hexdigest(), _group(full))
+
+
+def _column(given: NDArray[Any], name: str, dtype: Any) -> NDArray[Any]:
+    """A column in its type; nothing is cut or wrapped on the way. Raises InputError, or ValueError for another type."""
+    if name in TEXT:
+        cut = given.astype(dtype)
+        if len(given) and (cut != given.astype(str)).any():
+            raise InputError(f"holds a text of more than {cut.dtype.itemsize // 4} characters", key=name)
+        return cut
+    numbers = given.astype(np.float64)
+    if name in (*WHOLE, "repeats") and not ((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.rint(numbers))).all():
+        raise InputError("every value must be a whole number from 0 to 2^53", key=name)
+    return given.astype(dtype)
 
 
 def at_speed(table: OperatorTable, factor: float) -> OperatorTable:

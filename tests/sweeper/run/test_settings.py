@@ -140,7 +140,7 @@ def test_an_interrupted_study_goes_on_alike(tmp_path: Path, launched: Launched) 
 
 
 @pytest.mark.parametrize(("option", "value"), [
-    ("trials", 0), ("workers", 0), ("seed", -1), ("sampler", "grid"), ("timeout", "0 s"), ("trial_timeout", "soon"),
+    ("trials", 0), ("workers", -1), ("seed", -1), ("sampler", "grid"), ("timeout", "0 s"), ("trial_timeout", "soon"),
     ("tracking_uri", "mlruns"), ("storage", "redis://x"), ("cache", "missing.npz")])
 def test_a_wrong_option_is_refused_alike(option: str, value: Any, tmp_path: Path, launched: Launched,
                                          capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,3 +152,21 @@ def test_columns_tags_and_a_link_to_the_comparison(folder: Path) -> None:
     note = parent["mlflow.note.content"]
     assert note.startswith("asks") and "[Compare the 2 designs of the front](#/compare-runs?runs=%5B%22" in note
     assert children[0][0] not in note and children[1][0] in note and children[2][0] in note
+
+
+@pytest.mark.parametrize("name", ["plain", "odd a#b", "a;b&c=d", "100%", "ä"])
+def test_the_store_is_in_the_folder_whatever_its_name(name, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    folder = tmp_path / name
+    folder.mkdir()
+    client = MlflowClient(tracking_uri=default_uri(folder))
+    client.create_experiment("x", artifact_location=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (folder / "mlflow.db").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["odd a?b#c%20d", "a?b", "c%20d"])
+def test_a_folder_that_cannot_hold_the_store_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match="choose another folder with --out"):
+        default_uri(tmp_path / name)

@@ -145,3 +145,44 @@ def test_a_journal_with_a_torn_last_line_goes_on(tmp_path, space, book):
         book.append(trial)
     assert mirrored(url, space, book)
     assert sorted(t.user_attrs["trial"] for t in study_at(url, space).trials) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("content", [b"a note without a newline", b"a,b\n1,2\n3", b"{\"a\": 1}\ntorn", bytes(5000), b"[1]\nx"])
+def test_a_file_that_is_no_journal_is_refused_and_stays_as_it_is(content, space, book, tmp_path):
+    path = tmp_path / "precious"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a journal of Optuna's"):
+        check_storage(str(path))
+    said: list[str] = []
+    mirror = Mirror(str(path), space, STUDY, book.path, said.append)
+    mirror.start()
+    mirror.close(Ending("complete", None, {}))
+    assert path.read_bytes() == content
+    assert "is not a journal" in said[0]
+
+
+def test_a_database_given_as_a_file_is_refused_and_stays_whole(tmp_path):
+    path = tmp_path / "optuna.db"
+    with sqlite3.connect(path) as database:
+        database.execute("create table a (b)")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="give the database as sqlite:///"):
+        check_storage(str(path))
+    assert path.read_bytes() == before
+
+
+def test_a_journal_of_optunas_is_taken_also_where_its_last_line_is_torn(space, book, tmp_path):
+    url = url_of("journal", tmp_path)
+    study_at_name = optuna.create_study(storage=JournalStorage(JournalFileBackend(url)), study_name="other")
+    with Path(url).open("ab") as file:
+        file.write(b'{"op_code": 4, "torn')
+    assert check_storage(url) == url
+    assert study_at_name.study_name == "other"
+
+
+def test_a_warning_has_no_password(space, book):
+    said: list[str] = []
+    mirror = Mirror("postgresql+psycopg://bob:S3CRETPW@127.0.0.1:1/db", space, STUDY, book.path, said.append)
+    mirror.start()
+    mirror.close(Ending("complete", None, {}))
+    assert said and "S3CRETPW" not in " ".join(said)
