@@ -38,7 +38,9 @@ def is_dense(config: SchedulerConfig) -> bool:
     sizes = {group.block_size for group in config.kv_groups if group.kind != "state"}
     short_states = any(group.kind == "state" and group.block_size < config.max_model_len for group in config.kv_groups)
     in_step = sizes == {config.block_size} and not (short_states or config.enable_prefix_caching)
-    return bool(config.speculation or (config.kv_groups and not (in_step and config.pipeline_parallel_size == 1)))
+    if config.scheduler != "vllm_v1" or config.speculation:
+        return True
+    return bool(config.kv_groups) and not (in_step and config.pipeline_parallel_size == 1)
 
 
 class Replica:
@@ -99,7 +101,7 @@ class Replica:
             run.outputs_recur |= bool(run.by_priority or np.any(recurring > prompts))
         self._resize(lambda column, fill: np.concatenate([column, np.full(more, fill, column.dtype)]) if len(column) else
                      _filled(int(run.requests), fill, column.dtype))
-        if run.by_priority:
+        if run.by_priority or run.listed:
             run.waiter_places += more
             self._memory["queue"] = self.queue._replace(waiters=np.concatenate([self.queue.waiters, np.zeros(more, np.int32)]))
 
@@ -129,12 +131,12 @@ class Replica:
     def under_way(self) -> Int64:
         """Requests, ascending, that the scheduler still refers to: those queued, running or not yet arrived."""
         run = self.run
-        named = self.core.slots.request[self._used_slots()], self.queue.waiters[: run.stack], np.arange(run.head, run.requests)
+        named = self.core.slots.request[self._used_slots()], self._waiting(), np.arange(run.head, run.requests)
         return np.unique(np.concatenate(named).astype(np.int64))
 
     def keep(self, kept: Int64) -> None:
         """Forgets all requests but those `under_way`, which are numbered anew in the same order."""
-        run, used, slots, waiters = self.run, self._used_slots(), self.core.slots, self.queue.waiters[: self.run.stack]
+        run, used, slots, waiters = self.run, self._used_slots(), self.core.slots, self._waiting()
         slots.request[used] = np.searchsorted(kept, slots.request[used])
         waiters[:] = np.searchsorted(kept, waiters)
         self._resize(lambda column, fill: column[kept])
@@ -184,6 +186,9 @@ class Replica:
             arrays = self._memory[part]
             names = [name for name in arrays._fields if name in BY_REQUEST and run[_ONLY_WITH.get(name, "depth")]]
             self._memory[part] = arrays._replace(**{name: change(getattr(arrays, name), BY_REQUEST[name]) for name in names})
+
+    def _waiting(self) -> Any:
+        return self.queue.waiters[self.run.first_waiter:][: self.run.stack]
 
     def _used_slots(self) -> Any:
         if self._dense:

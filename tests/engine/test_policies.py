@@ -43,6 +43,17 @@ def test_a_thousand_random_scenarios_meet_every_feature(scheduler):
         assert met[feature] >= 10, (feature, met)
 
 
+@pytest.mark.slow
+def test_tensorrt_llm_is_the_same_on_the_kernel():
+    preempted = 0
+    for seed in range(1000):
+        scenario, log, gaps = policy_scenario("tensorrt_llm", seed), seed % 3 == 0, seed % 2 == 0
+        both = [run(*scenario, log=log, gaps=gaps) for run in (reference.run, engine.run)]
+        assert difference(*both) is None, (seed, scenario.config, difference(*both))
+        preempted += int(both[0].preemptions.sum())
+    assert preempted >= 500
+
+
 @pytest.mark.parametrize("scheduler", WATCHED)
 def test_the_front_door_serves_what_the_kernel_does_not_know_and_the_same_every_time(scheduler):
     scenario = policy_scenario(scheduler, 7)

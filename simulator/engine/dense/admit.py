@@ -8,6 +8,7 @@ from simulator.engine.dense.chunks import cut
 from simulator.engine.dense.prefix_cache import find_hit, idle_in_hit, is_being_computed, share_hit
 from simulator.engine.dense.records import Core, State
 from simulator.engine.dense.serve import add_entry
+from simulator.engine.dense.start import place_on_channel
 from simulator.engine.dense.tables import lacking_after_hit
 from simulator.engine.kernel.queue import push, take
 from simulator.engine.kernel.records import Int
@@ -91,13 +92,7 @@ def _start(r: Int, cap: Int, served: Int, s: State) -> bool:
         if queue.swapped[r] > hit:
             run.swapped_blocks += blocks_for(np.int64(queue.swapped[r]), core.run) - blocks_for(hit, core.run)
         queue.swapped[r] = 0
-    if run.channels:
-        least = index(0)
-        for c in range(index(1), index(run.channels)):
-            if s.flights.channel_tokens[c] < s.flights.channel_tokens[least]:
-                least = c
-        row.channel = least
-        s.flights.channel_tokens[least] += known
+    place_on_channel(slot, s)
     if run.caching:
         share_hit(slot, hit, core, s.pool)
     add_entry(slot, new, checked, int(checked > 0), s)

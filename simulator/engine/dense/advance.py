@@ -53,7 +53,7 @@ def _entry(version: int) -> Callable[..., int]:
     flight_t, node_t, key_t, step_t = records.FLIGHT, records.NODE, records.KEY, records.STEP
     i64, i32, u32, f64, many = np.int64, np.int32, np.uint32, np.float64, views.MANY
 
-    def kernel(until_ns, run, slots, order, free_slots, groups, kind_groups, kind_starts,  # type: ignore[no-untyped-def]
+    def kernel(until_ns, run, slots, order, free_slots, groups, kind_groups, kind_starts, shares, computing,  # type: ignore[no-untyped-def]
                arrival_ns, prompt, output, priority, identity_offsets, shared, unique, waiters, done, due, swapped,
                thresholds, luck, accepted_at, accepted, proposed_at, proposed, verified, proposals,
                ring, batches, channel_tokens, load, stage_free_ns,
@@ -67,7 +67,8 @@ def _entry(version: int) -> Callable[..., int]:
         r = carray(run, (1,), run_t)[0]
         d, c, seqs, g = r.depth + version * 0, r.channels, r.max_num_seqs, r.kv_groups
         core = rec.Core(r, carray(slots, (many,), slot_t), carray(order, (many,), u32), carray(free_slots, (many,), u32),
-                        carray(groups, (many,), kind_t), carray(kind_groups, (many,), i32), carray(kind_starts, (many,), i32))
+                        carray(groups, (many,), kind_t), carray(kind_groups, (many,), i32), carray(kind_starts, (many,), i32),
+                        carray(shares, (many, 4), i64), carray(computing, (many,), i64))
         drafts = rec.Drafts(carray(thresholds, (r.draft_tokens if r.recorded == 0 else 0,), i64), carray(luck, (many,), u32),
                             carray(accepted_at, (many,), i64), carray(accepted, (many,), i32), carray(proposed_at, (many,), i64),
                             carray(proposed, (many,), i32), carray(verified, (many,), i32), carray(proposals, (many,), i32))

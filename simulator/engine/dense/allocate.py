@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,12 @@ def set_limits(run: Any, config: SchedulerConfig) -> None:
         "lookahead": reads.lookahead, "drafting": reads.drafting, "reads_ahead": reads.reads_ahead, "drops_last": reads.drops_last,
         "recorded": 1 + (acceptance.proposed is not None) if isinstance(acceptance, RecordedAcceptance) else 0,
     }
+    if config.scheduler == "tensorrt_llm":
+        options = config.tensorrt_llm
+        wait = options.batch_wait
+        values |= {"listed": 1, "reserves": options.capacity == "guaranteed_no_evict", "in_turn": options.chunking == "fcfs",
+                   "chunk_unit": options.chunk_unit, "wait_iterations": wait.timeout_iterations,
+                   "wait_tokens": ceil(wait.ratio * config.max_num_batched_tokens)}
     for name, value in values.items():
         run[name] = value
 
@@ -55,7 +62,8 @@ def new_memory(run: Any, config: SchedulerConfig, log: tuple[int, int, int, int]
     held, gone, published = (np.zeros((seqs, groups), i32) for _ in range(3))
     return {
         "core": rec.Core(run, record_array(seqs, rec.SLOT), np.zeros(seqs, u32), np.arange(seqs, dtype=u32), kinds,
-                         np.array(list(chain.from_iterable(members)), i32), np.cumsum([0, *map(len, members)], dtype=i32)),
+                         np.array(list(chain.from_iterable(members)), i32), np.cumsum([0, *map(len, members)], dtype=i32),
+                         np.zeros((2 * seqs + 2 if shape["listed"] else 0, 4), i64), np.zeros(seqs + 1, i64)),
         **common,
         "drafts": rec.Drafts(_thresholds(config), np.zeros(0, u32), np.zeros(1, i64), np.zeros(0, i32), np.zeros(1, i64),
                              np.zeros(0, i32), np.zeros(0, i32), np.zeros(0, i32)),

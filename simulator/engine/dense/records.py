@@ -22,10 +22,11 @@ KIND = record("kind block span most needed")
 
 # A running request. `order`: number of its admission; `known`: prompt and delivered outputs; `goal`: `known` at its end; `last`:
 # decision that held it last, `previous` the one before; `flying`: its tokens in batches in flight; `covered`: tokens that its
-# blocks can hold; `passes`: settled tokens at which it gives a block back; `luck`: see `acceptance.draw`.
+# blocks can hold; `passes`: settled tokens at which it gives a block back; `luck`: see `acceptance.draw`; `context`:
+# tokens that TensorRT-LLM computes before it generates.
 SLOT = record("order last previous", ("request", np.uint32), ("luck", np.uint32), *((name, np.int32) for name in
-              ("computed", "known", "pending", "drafts", "prompt", "goal", "flying", "covered", "passes", "prefilling", "junction",
-               "channel")), size=128)
+              ("computed", "known", "context", "pending", "drafts", "prompt", "goal", "flying", "covered", "passes", "prefilling",
+               "junction", "channel")), size=128)
 
 # A request's part in a batch in flight: `new` tokens after `computed`, of which the last `checked` are drafts (`padded`: dummies).
 # `order`: its admission, by which one that has been preempted since is known; `logged`: its row in the log; `yields`: whether the
@@ -45,6 +46,8 @@ class Core(NamedTuple):
     groups: Array  # KIND [G]
     kind_groups: Array  # int32 [G] groups sorted by kind
     kind_starts: Array  # int32 [kinds + 1] first of each kind among them
+    shares: Array  # int64 [2S + 2, 4] scratch of TensorRT-LLM's pass
+    computing: Array  # int64 [S + 1] its identities of blocks that are being computed
 
 
 class Drafts(NamedTuple):

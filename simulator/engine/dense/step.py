@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulator.engine.dense import tensorrt_llm
 from simulator.engine.dense.admit import admit
 from simulator.engine.dense.prefix_cache import publish
 from simulator.engine.dense.price import draft_time_ns, price_blocks
@@ -26,15 +27,17 @@ def decide(s: State, tables: Tables) -> None:
     run.decided += 1
     run.newest = run.newest + 1 if run.newest + 1 < run.depth else np.int64(0)
     decided_ns, running = run.clock, run.order
-    serve_running(s)
-    if run.preempted == 0 and run.budget > run.drafting and run.running < run.max_num_seqs and waiting_count(core.run) > 0:  # 10
-        admit(s)
+    if run.listed:
+        tensorrt_llm.schedule(s)
+    else:
+        _schedule(s)
     counts = run.entries > 0 or run.preempted > 0
     run.tokens = 0
     if run.entries > 0:
         blocks = price_blocks(core, s.flights, tables)
         pass_stages(blocks, draft_time_ns(core, tables), run.entries, run, s.flights.stage_free_ns, tables.stages)
-        for k in range(run.entries - (run.order - running), run.entries):  # those just admitted
+        new = run.entries if run.listed else run.order - running  # those just admitted, at the end but for TensorRT-LLM
+        for k in range(run.entries - new, run.entries):
             r = index(s.flights.batches[index(run.newest), index(k)].request)
             if s.served.first_scheduled_ns[r] < 0:
                 s.served.first_scheduled_ns[r] = run.start_ns
@@ -47,6 +50,14 @@ def decide(s: State, tables: Tables) -> None:
     flight = s.flights.ring[index(run.newest)]
     flight.end_ns, flight.yields, flight.nonempty = run.end_ns, run.entries, counts
     run.nonempty_in_flight += counts
+
+
+def _schedule(s: State) -> None:
+    """vLLM's pass: running requests first, then admissions if nobody was preempted (10)."""
+    run = s.core.run
+    serve_running(s)
+    if run.preempted == 0 and run.budget > run.drafting and run.running < run.max_num_seqs and waiting_count(run) > 0:
+        admit(s)
 
 
 def _log_step(decided_ns: Int, s: State) -> None:
@@ -83,8 +94,13 @@ def deliver(s: State) -> None:
             row.flying -= entry.new
         if entry.yields:
             checked = np.int64(0) if entry.padded else np.int64(entry.checked)
-            if running:
-                given = _hand_out(index(entry.slot), np.int64(entry.checked), checked, flight.end_ns, s)
+            if running and run.listed:
+                after = np.int64(entry.computed + entry.new)
+                given = _hand_out(index(entry.slot), after, np.int64(0), np.int64(0), flight.end_ns, s)
+            elif run.listed:
+                continue  # of a request that was paused, or has finished, since
+            elif running:
+                given = _hand_out(index(entry.slot), np.int64(0), np.int64(entry.checked), checked, flight.end_ns, s)
             elif s.served.finish_ns[index(entry.request)] < 0:
                 given = _hand_to_waiting(index(entry.request), checked, flight.end_ns, s)
             if given > 0:
@@ -105,9 +121,9 @@ def accepted_drafts(r: Int, luck: Int, outputs: Int, checked: Int, recorded: Int
     return np.int64(accepted_of(number, drafts.thresholds, checked))
 
 
-def _hand_out(slot: Int, drafts: Int, checked: Int, end_ns: Int, s: State) -> Int:
+def _hand_out(slot: Int, tokens: Int, drafts: Int, checked: Int, end_ns: Int, s: State) -> Int:
     """A running request gets one token and one for every accepted draft, up to its end; rejected ones are computed again (S12).
-    Returns how many."""
+    `tokens`: computed at the batch's end. Returns how many it gets."""
     core, run, row, accepted = s.core, s.core.run, s.core.slots[slot], np.int64(0)
     outputs = np.int64(row.known - row.prompt)
     if checked > 0:
@@ -117,7 +133,10 @@ def _hand_out(slot: Int, drafts: Int, checked: Int, end_ns: Int, s: State) -> In
     row.computed -= drafts - accepted
     if run.channels:
         s.flights.channel_tokens[index(row.channel)] += given
-    if run.asynchronous:
+    if run.listed:
+        if run.caching:
+            tensorrt_llm.publish_delivered(slot, tokens, s)
+    elif run.asynchronous:
         row.pending -= drafts - accepted + given
         if run.caching:
             publish(slot, np.int64(row.computed - row.pending), core, s.requests, s.pool)  # 18

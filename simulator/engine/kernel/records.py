@@ -49,7 +49,8 @@ def record(int64: str, *others: tuple[str, Any], size: int = 0) -> np.dtype[Any]
 # Of the dense kernel: KV groups and their kinds, tokens of a hash and of the common boundary, what speculation takes (see
 # `speculation.Reserved`), whether acceptance is recorded (2: and proposals)
 _DENSE = """kv_groups kinds hash_unit unit interval keeps_states max_model_len draft_tokens lookahead drafting reads_ahead
-    drops_last keeps_all recorded junction prefilling checked accepted draft_ns"""
+    drops_last keeps_all recorded junction prefilling checked accepted draft_ns
+    listed reserves in_turn chunk_unit wait_iterations wait_tokens waited first_waiter"""
 
 # The limits (see SchedulerConfig and StepTables), the state of the loop and the totals of one replica.
 RUN = record(f"{_SHAPES} {_LIMITS} {_DENSE} {_COUNTERS} {_TOTALS} logged_entries logged_admissions preemptions",

@@ -26,7 +26,7 @@ SCHEDULERS: dict[str, PolicyFactory] = {
     "orca": Orca,
     "vllm_v0": VllmV0,
 }
-COMPILED = ("vllm_v1",)  # those that the compiled kernel runs too
+COMPILED = ("vllm_v1", "tensorrt_llm")  # those that the compiled kernel runs too
 
 
 def find(name: str) -> PolicyFactory:
