@@ -116,7 +116,7 @@ def _ended_with_its_raylet() -> Iterator[None]:
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
             if any(guardian.identity(int(one.split()[0])) != one for one in raylets):
-                os._exit(1)
+                os.execv("/bin/sh", ["sh", "-c", "exit 1"])  # at once, from this thread
 
     threading.Thread(target=look, daemon=True, name="raylet").start()
     try:
