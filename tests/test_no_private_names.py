@@ -24,11 +24,8 @@ def files() -> list[Path]:
     return [path for program in PROGRAMS for path in sorted((ROOT / program).rglob("*.py")) if not path.name.startswith("fast_")]
 
 
-DOCUMENTED = NAMED_TUPLE | {"_exit"}  # os._exit is the standard library's public name of it
-
-
 def private(name: str) -> bool:
-    return name.startswith("_") and not (name.startswith("__") and name.endswith("__")) and name not in DOCUMENTED
+    return name.startswith("_") and not (name.startswith("__") and name.endswith("__")) and name not in NAMED_TUPLE
 
 
 def found(source: str) -> list[str]:

@@ -89,6 +89,7 @@ def _private_cluster(workers: int, if_lost: str) -> Iterator[None]:
     with _guarded_folder(if_lost) as (folder, watch), _loopback():
         import ray
 
+        before = set(guardian.descendants(os.getpid()))
         for attempt in range(START_ATTEMPTS):
             try:
                 ray.init(address="local", num_cpus=workers, include_dashboard=False, dashboard_host="127.0.0.1",
@@ -96,6 +97,9 @@ def _private_cluster(workers: int, if_lost: str) -> Iterator[None]:
                 break
             except Exception as error:  # a machine under load: its processes did not answer in time
                 ray.shutdown()
+                for one in set(guardian.descendants(os.getpid())) - before:
+                    with contextlib.suppress(OSError):
+                        os.kill(int(one.split()[0]), signal.SIGKILL)
                 if attempt + 1 == START_ATTEMPTS:
                     raise InputError(_join_hint(None, str(error))) from error
         watch()
@@ -112,7 +116,7 @@ def _ended_with_its_raylet() -> Iterator[None]:
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
             if any(guardian.identity(int(one.split()[0])) != one for one in raylets):
-                os._exit(1)
+                os.execv("/bin/sh", ["sh", "-c", "exit 1"])  # at once, from this thread
 
     threading.Thread(target=look, daemon=True, name="raylet").start()
     try:
@@ -125,8 +129,11 @@ def _ended_with_its_raylet() -> Iterator[None]:
 def _loopback() -> Iterator[None]:
     """What makes the processes of a local cluster listen on 127.0.0.1 alone, and ask for this process's token.
 
-    Ray reads the first when it is imported: a program that imported it before has its cluster on every interface, behind the token.
+    Ray reads both when it is imported: a program that imported it before has Ray's own defaults.
     """
+    if "ray" in sys.modules and _token.cache_info().currsize == 0:
+        yield
+        return
     found = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", _NO_CLUSTER)}
     os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
     os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token(), _NO_CLUSTER: "0"})
