@@ -141,7 +141,8 @@ class WatchedTensorRtLlm(TensorRtLlm):
         batch = super().schedule()
         self._check()
         if self.options.capacity == "guaranteed_no_evict":
-            promised = sum(self._blocks(request.prompt + request.wanted) - len(request.blocks) for request in self.running)
+            promised = sum(self._blocks(request.prompt + request.wanted) - len(self.held[request.index].blocks)
+                           for request in self.running)
             assert promised <= self.pool.free and not batch.preempted
         return batch
 
@@ -151,15 +152,16 @@ class WatchedTensorRtLlm(TensorRtLlm):
         return receivers
 
     def _check(self) -> None:
-        held = Counter(block for request in self.running for block in request.blocks)
+        assert self.held.keys() == {request.index for request in self.running}
+        held = Counter(block for one in self.held.values() for block in one.blocks)
         assert held == Counter({block: users for block, users in enumerate(self.pool.users) if users})
         free = [*self.pool.blank, *self.pool.idle]
         assert len(free) == len(set(free)) == len(self.pool.users) - len(held) and not held.keys() & set(free)
-        assert not any(request.blocks for request in self.waiting) and len(self.running) <= self.config.max_num_seqs
+        assert len(self.running) <= self.config.max_num_seqs
         for queue in (self.running, self.waiting):
             assert [request.index for request in queue] == sorted(request.index for request in queue)
         for request in self.running:
-            assert len(request.blocks) >= self._blocks(request.computed)
+            assert len(self.held[request.index].blocks) >= self._blocks(request.computed)
 
 
 WATCHED = {"sglang": WatchedSglang, "tensorrt_llm": WatchedTensorRtLlm}

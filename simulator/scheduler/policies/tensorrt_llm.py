@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.kv_blocks import BlockPool, blocks_for
@@ -16,6 +17,15 @@ from simulator.scheduler.requests import Batch, Entry, Request
 from simulator.workload.block_identities import BlockIdentities
 
 Share = tuple[Request, int]  # of a step: a request and its new tokens
+
+
+@dataclass(slots=True)
+class Held:
+    """What a started request holds."""
+
+    blocks: list[int]
+    published: int  # leading blocks that can be reused
+    context: int  # tokens that it computes before it generates
 
 
 class TensorRtLlm:
@@ -27,7 +37,7 @@ class TensorRtLlm:
         self.channels = Channels(channels)
         self.waiting: list[Request] = []  # not started, or paused
         self.running: list[Request] = []
-        self.context: dict[int, int] = {}  # tokens that a started request computes before it generates
+        self.held: dict[int, Held] = {}  # by started request
         self.hits: dict[int, list[int]] = {}  # cached blocks of waiting requests, as this pass has looked them up
         self.waited = 0  # iterations for which prompts have been held back
         self.swapped_blocks = 0
@@ -77,7 +87,7 @@ class TensorRtLlm:
     def _reserving(self) -> list[Request]:
         """Those that may run when every one keeps blocks for all its tokens (3.2.2). Nothing is ever paused."""
         left, computing = self.pool.free, self._first_blocks_under_way()
-        left -= sum(self._blocks(request.prompt + request.wanted) - len(request.blocks) for request in self.running)
+        left -= sum(self._blocks(request.prompt + request.wanted) - self._has(request) for request in self.running)
         starting = []
         for request in self._active():
             if self._waits_to_reuse(request, computing):
@@ -125,12 +135,12 @@ class TensorRtLlm:
             return 0
         steps = 2 if self.config.async_scheduling else 1
         upto = min(request.computed + steps, max(request.prompt + request.wanted, request.computed + 1))
-        return self._blocks(upto) - len(request.blocks)
+        return self._blocks(upto) - len(self.held[request.index].blocks)
 
     def _has(self, request: Request) -> int:
         """Blocks that a request need not take from the free ones: its own, or cached ones that others use."""
         if request.running:
-            return len(request.blocks)
+            return len(self.held[request.index].blocks)
         hits = self._cached(request)
         return len(hits) - self.pool.idle_among(hits)
 
@@ -146,7 +156,8 @@ class TensorRtLlm:
 
     def _first_blocks_under_way(self) -> set[int]:
         """Identities of the first blocks that prompts under way have not put into the cache yet."""
-        found = (self._first_missing(request, request.published) for request in self.running if self._in_context(request))
+        under_way = [request for request in self.running if self._in_context(request)]
+        found = (self._first_missing(request, self.held[request.index].published) for request in under_way)
         return {first for first in found if first is not None}
 
     def _first_missing(self, request: Request, have: int) -> int | None:
@@ -191,7 +202,7 @@ class TensorRtLlm:
 
     def _missing(self, request: Request) -> int:
         if request.running:
-            return self.context[request.index] - request.computed
+            return self.held[request.index].context - request.computed
         return request.known - len(self._cached(request)) * self.config.block_size
 
     # Single actions
@@ -200,7 +211,7 @@ class TensorRtLlm:
         return blocks_for(tokens, self.config.block_size)
 
     def _in_context(self, request: Request) -> bool:
-        return not request.running or request.computed < self.context[request.index]
+        return not request.running or request.computed < self.held[request.index].context
 
     def _active(self) -> list[Request]:
         """Waiting requests that the engine has taken in: no more than `max_num_seqs` with the running ones."""
@@ -211,42 +222,46 @@ class TensorRtLlm:
         if self.identities is None:
             return []
         if request.index not in self.hits:
-            full = (request.known - 1) // self.config.block_size
-            self.hits[request.index] = self.pool.lookup(self.identities.first(request.index, full))
+            found: list[int] = []
+            for identity in self.identities.first(request.index, (request.known - 1) // self.config.block_size):
+                block = self.pool.cached(identity)
+                if block is None:
+                    break
+                found.append(block)
+            self.hits[request.index] = found
         return self.hits[request.index]
 
     def _start(self, request: Request) -> None:
         hits = self._cached(request)
         self.pool.share(hits)
-        request.blocks, request.published = list(hits), len(hits)
+        self.held[request.index] = Held(list(hits), len(hits), request.known)
         request.computed, request.running = len(hits) * self.config.block_size, True
         request.cached = request.computed if request.cached < 0 else request.cached
-        self.context[request.index] = request.known
         self.channels.place(request)
         self.waiting.remove(request)
         bisect.insort(self.running, request, key=lambda other: other.index)
 
     def _add(self, batch: Batch, request: Request, new: int) -> None:
         """Puts a request into the batch. A prompt takes all its blocks with its first tokens."""
-        after = request.computed + new
-        hold = max(after, self.context[request.index])
-        request.blocks += self.pool.take(max(self._blocks(hold) - len(request.blocks), 0))
-        batch.entries.append(Entry(request, new, request.computed, request.channel, after >= self.context[request.index]))
+        held, after = self.held[request.index], request.computed + new
+        hold = max(after, held.context)
+        held.blocks += self.pool.take(max(self._blocks(hold) - len(held.blocks), 0))
+        batch.entries.append(Entry(request, new, request.computed, request.channel, after >= held.context))
         request.computed = after
 
     def _publish(self, request: Request, tokens: int, *, always: bool) -> None:
         """Full blocks can be reused once the whole prompt is computed, those of outputs at the end."""
-        full = tokens // self.config.block_size
-        if self.identities is None or full <= request.published or not (always or request.outputs == self._first_output(request)):
+        held, full = self.held[request.index], tokens // self.config.block_size
+        if self.identities is None or full <= held.published or not (always or request.outputs == self._first_output(request)):
             return
         identities = self.identities.first(request.index, full)
-        for position in range(request.published, full):
-            self.pool.publish(request.blocks[position], identities[position])
-        request.published = full
+        for position in range(held.published, full):
+            self.pool.publish(held.blocks[position], identities[position])
+        held.published = full
 
     def _first_output(self, request: Request) -> int:
         """Outputs of a request once its prompt, or the one recomputed after a pause, has given its token."""
-        return self.context[request.index] - request.prompt + 1
+        return self.held[request.index].context - request.prompt + 1
 
     def _pause(self, batch: Batch, victim: Request) -> None:
         """Its blocks are freed, it computes prompt and outputs again, and tokens in flight are lost."""
@@ -263,10 +278,10 @@ class TensorRtLlm:
         batch.preempted.append(victim)
 
     def _stop(self, request: Request) -> None:
+        """Gives back what a request holds; the end of a sequence is reused before its head."""
         self.channels.leave(request)
-        self.pool.release(request.blocks)
-        del self.context[request.index]
-        request.blocks, request.published, request.running = [], 0, False
+        self.pool.release(reversed(self.held.pop(request.index).blocks))
+        request.running = False
 
 
 def in_turn(contexts: list[Share], budget: int, unit: int) -> list[Share]:
