@@ -45,7 +45,7 @@ def _best(entries: tuple[Kernel, ...], kind: str, number_format: str, framework:
     same = [entry for entry in entries if entry.kind == kind]
     if not same:
         raise InputError(f"no kernel of kind '{kind}' is known", file=str(FOLDER / f"{USUAL}.yaml"))
-    return max(same, key=lambda entry: (entry.format == number_format, entry.framework == framework))
+    return max(same, key=lambda entry: (entry.format == number_format, not entry.loose, entry.framework == framework))
 
 
 @lru_cache(maxsize=32)
