@@ -7,16 +7,19 @@ N x N, and attention data parallelism over N GPUs of tensor parallel N as N x N 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil, isqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scripts.closed_loop import lengths
 from scripts.e2e_formats import VLLM_RELEASES
-from scripts.published import SkipError, model_of, record_of
+from scripts.published import SkipError, model_of, record_of, rows_of
+from scripts.report import Row, measured, row
 from scripts.shipped_hardware import of_system
 from simulator.design.design import Design
 from simulator.design.load import resolve
@@ -32,11 +35,13 @@ from simulator.workload.trace import Trace
 COLUMNS = ("model_path", "system", "backend", "precision", "isl", "osl", "concurrency", "batch_size", "tp_size",
            "attention_dp_size", "moe_tp_size", "moe_ep_size", "harness", "silicon_ttft_ms", "silicon_tpot_ms")
 MODELS = {"deepseek-v3": "deepseek-r1", "deepseek-v3.1": "deepseek-r1"}  # the same dimensions
+TPOT_BAR, TTFT_BAR, SIGNED_BAR = 15.0, 30.0, 6.0
 ROUNDS = {"inferencemax": 10, "vendor": 10}  # requests a client; a vendor's number is not stated
 LOWEST = {"inferencemax": 0.8, "vendor": 1.0}  # lengths are uniform in this share of the stated ones up to them
 # Prompt tokens of a step: InferenceMAX's scripts (vLLM's default; SGLang's chunk on 180 GB; TensorRT-LLM's max_num_tokens)
 BUDGET = {"vllm": 8192, "sglang": 16384, "trtllm": 16384}
 ROUTED = ("deepseek-r1", "minimax-m2.5", "qwen3.5-397b-a17b")  # NVFP4 checkpoints keep attention in 16 bits
+UNSTATED = {"sglang": (0, 5, 9), "trtllm": (1, 2)}  # what most rows with a version name
 NVFP4 = {"weights": "nvfp4", "activations": "nvfp4"}
 # Between client and first token besides the engine (HTTP, template, tokenising, streaming): of a request, and of each prompt token;
 # settled on half of the InferenceMAX rows of vLLM on B200 with up to 8 clients. Vendors measure inside: as scripts/closed_loop.py.
@@ -86,12 +91,12 @@ def precision_of(model: str, line: dict[str, str]) -> dict[str, Any]:
 
 
 def version_of(line: dict[str, str]) -> tuple[int, ...] | None:
-    """Of the engine: stated, or vLLM's of the month."""
+    """Of the engine: stated, vLLM's of the month, or the usual one."""
     words = line["backend_version"].split(".")
     if words[0].isdigit():
         return tuple(int(word) for word in words[:3] if word.isdigit())
     if line["backend"] != "vllm":
-        return None
+        return UNSTATED[line["backend"]]
     known = [version for month, version in VLLM_RELEASES if month <= line["measured"][:7]]
     return known[-1] if known else None
 
@@ -107,6 +112,48 @@ def design_of(line: dict[str, str], point: Point) -> Design:
         "serving": {"max_num_seqs": slots, "max_num_batched_tokens": _budget(line, slots),
                     "max_model_len": int(line["isl"]) + int(line["osl"]) + 256, "enable_prefix_caching": False},
         "workload": "chat-200"})
+
+
+def is_modern(path: Path) -> bool:
+    """Whether a file has the columns of these points."""
+    first = rows_of(path, ())[0]
+    return all(column in first for column in COLUMNS)
+
+
+def modern_rows(path: Path) -> Iterator[Row]:
+    """All points, and by system and framework, and by model."""
+    lines = [line for line in rows_of(path, COLUMNS) if line["silicon_tpot_ms"] and line["tp_size"]]
+    found = predicted(lines, lambda text: print(text, file=sys.stderr))
+    groups: dict[str, list[int]] = {"": list(range(len(lines)))}
+    for i, line in enumerate(lines):
+        groups.setdefault(f"{line['system']}/{line['backend']}/", []).append(i)
+        groups.setdefault(f"{line['model_path'].rpartition('/')[2].lower()}/", []).append(i)
+        groups.setdefault(f"{line['system']}/", []).append(i)
+    for name, members in groups.items():
+        yield from _group(f"modern/{name}", [lines[i] for i in members], [found[i] for i in members], whole=not name,
+                          judged=name.count("/") == 2)
+    refused: dict[str, int] = {}
+    for one in found:
+        if isinstance(one, str):
+            reason = one.partition(":")[0]
+            refused[reason] = refused.get(reason, 0) + 1
+    yield from (row(f"modern/refused/{reason}", count, "points") for reason, count in sorted(refused.items()))
+
+
+def _group(name: str, lines: list[dict[str, str]], found: list[tuple[float, float] | str], *, whole: bool,
+           judged: bool) -> Iterator[Row]:
+    served = [(line, one) for line, one in zip(lines, found, strict=True) if not isinstance(one, str)]
+    share = 100 * len(served) / len(lines)
+    yield measured(f"{name}expressed_pct", share, "%", ">= 98 %" if whole else "", share >= 98 if whole else None, digits=2)
+    if not served:
+        return
+    off = {at: np.array([one[i] * 1e3 / float(line[f"silicon_{at}_ms"]) - 1 for line, one in served]) * 100
+           for i, at in enumerate(("ttft", "tpot"))}
+    yield row(f"{name}tpot_mape", float(np.abs(off["tpot"]).mean()), "%", TPOT_BAR if whole else None, digits=2)
+    bar = SIGNED_BAR if judged and len(lines) >= 30 else None
+    yield row(f"{name}tpot_median", float(np.median(off["tpot"])), "%", bar, absolute=True, digits=2)
+    yield row(f"{name}ttft_median_abs", float(np.median(np.abs(off["ttft"]))), "%", TTFT_BAR if whole else None, digits=2)
+    yield row(f"{name}points", len(lines), "")
 
 
 def _budget(line: dict[str, str], slots: int) -> int:
