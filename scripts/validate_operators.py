@@ -4,7 +4,8 @@
 
 FILE is a CSV (or .csv.gz) with the columns of GEMM, attention (head_dim 128) or collective measurements: its columns
 tell which. The tables of today's operators (`op_moe.csv.gz`, `op_mla_context.csv.gz`, ... of data/silicon_modern) are told by
-their names; the half of their rows on which nothing was fitted is judged, by table, framework and kernel source. Exits 1 when a bar is missed, 2 when no file has rows of the system.
+their names; the half of their rows on which nothing was fitted is judged, by table, framework and kernel source. Exits 1 when a
+bar is missed, 2 when no file has rows of the system.
 """
 
 from __future__ import annotations
