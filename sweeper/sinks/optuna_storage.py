@@ -112,7 +112,7 @@ def _open(url: str, name: str, space: Space) -> Any:
         warnings.simplefilter("ignore")
         storage = url if "://" in url else optuna.storages.JournalStorage(_journal(Path(url).resolve()))
         study = optuna.create_study(storage=storage, study_name=name, directions=space.directions, load_if_exists=True)
-        study.set_metric_names([f"{o.name} ({o.unit})" if o.unit else o.name for o in space.objectives])
+        study.set_metric_names([o.label for o in space.objectives])
     return study
 
 
