@@ -104,13 +104,14 @@ def version_of(line: dict[str, str]) -> tuple[int, ...] | None:
 def design_of(line: dict[str, str], point: Point) -> Design:
     """The design of one engine of a row. Raises InputError where it cannot be written."""
     slots = max(point.clients, 1)
+    budget, longest = _budget(line, slots), int(line["isl"]) + int(line["osl"]) + 256
     return resolve({
         "model": point.model, "hardware": {"base": of_system(line["system"]), "gpu": {"kernels": line["backend"]}},
-        "engine": record_of(line["backend"], version_of(line)),
+        "engine": _engine(line, slots),
         "parallelism": {"tensor": point.tensor, "expert_parallel": point.expert_parallel and point.data == 1},
         "precision": precision_of(point.model, line),
-        "serving": {"max_num_seqs": slots, "max_num_batched_tokens": _budget(line, slots),
-                    "max_model_len": int(line["isl"]) + int(line["osl"]) + 256, "enable_prefix_caching": False},
+        "serving": {"max_num_seqs": slots, "max_num_batched_tokens": budget, "max_model_len": longest,
+                    "enable_prefix_caching": False, **({"enable_chunked_prefill": True} if longest > budget else {})},
         "workload": "chat-200"})
 
 
@@ -154,6 +155,14 @@ def _group(name: str, lines: list[dict[str, str]], found: list[tuple[float, floa
     yield row(f"{name}tpot_median", float(np.median(off["tpot"])), "%", bar, absolute=True, digits=2)
     yield row(f"{name}ttft_median_abs", float(np.median(np.abs(off["ttft"]))), "%", TTFT_BAR if whole else None, digits=2)
     yield row(f"{name}points", len(lines), "")
+
+
+def _engine(line: dict[str, str], slots: int) -> Any:
+    """The engine's record; TensorRT-LLM as both harnesses configure it: graphs up to the batch, padded (cuda_graph_config)."""
+    name = record_of(line["backend"], version_of(line))
+    if line["backend"] != "trtllm":
+        return name
+    return {"base": name, "graph_padding": True, "graphs": {"largest": [{"value": max(slots, 128)}]}}
 
 
 def _budget(line: dict[str, str], slots: int) -> int:

@@ -3,10 +3,11 @@
     python scripts/validate_operators.py FILE [FILE ...] --system h100_sxm [--hardware h100-sxm] [--json FILE]
 
 FILE is a CSV (or .csv.gz) with the columns of GEMM, attention (head_dim 128) or collective measurements: its columns
-tell which. The tables of today's operators (`op_moe.csv.gz`, `op_mla_context.csv.gz`, ... of data/silicon_modern) are told by
-their names; the half of their rows on which nothing was fitted is judged, by table, framework and kernel source. Where a column `cold` says that operands lay in the cache (0), as they do not while serving, rows are left out and
-counted (`not_cold`); constants of such cards were settled on every second of the others, and `held_out` are the rest. Exits 1
-when a bar is missed, 2 when no file has rows of the system.
+tell which. Where a column `cold` says that operands lay in the cache (0), as they do not while serving, rows are left out and
+counted (`not_cold`); constants of such cards were settled on every second of the others, and `held_out` are the rest. The tables
+of today's operators (`op_moe.csv.gz`, `op_mla_context.csv.gz`, ... of data/silicon_modern) are told by their names; the half of
+their rows on which nothing was fitted is judged, by table, framework and kernel source. Exits 1 when a bar is missed, 2 when no
+file has rows of the system.
 """
 
 from __future__ import annotations
