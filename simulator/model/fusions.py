@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from simulator.design.engine_defaults.fusions import Fused
 from simulator.model.operators import Gemm, NamedOperator
 
 # Whose inputs the operator before writes in their own format, by the site of a fusion
@@ -12,15 +13,6 @@ _AFTER = {"norm_quant": ("qkv", "gate_up", "up", "latents", "queries", "state_pr
           "act_quant": ("down", "shared_down"), "attention_output_quant": ("output",)}
 _AFTER["allreduce_norm_quant"] = _AFTER["norm_quant"]
 NORMS = ("attention_norm", "mlp_norm", "final_norm")
-
-
-@dataclass(frozen=True)
-class Fused:
-    """What is fused. quantised: sites whose quantisation costs nothing of its own. norm_rows: rows of a step up to which norms
-    are part of the all-reduce before them (0: never)."""
-
-    quantised: tuple[str, ...] = ()
-    norm_rows: float = 0.0
 
 
 def with_fused_quantisation(operators: Collection[NamedOperator], fused: Fused) -> list[NamedOperator]:

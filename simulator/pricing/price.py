@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator.design.design import Design
-from simulator.design.engine_defaults.fusions import fused_by
+from simulator.design.engine_defaults.fusions import Fused, fused_by
 from simulator.design.engine_defaults.graphs import GraphCover
 from simulator.design.engine_defaults.host import host_of
 from simulator.devices.build import Devices, build
@@ -24,7 +24,7 @@ from simulator.devices.measured.attention import AttentionExtras
 from simulator.devices.measured.bind import attention_extras, measured_devices
 from simulator.devices.measured.table import OperatorTable, at_speed
 from simulator.model import precision
-from simulator.model.fusions import NORMS, Fused, with_fused_quantisation
+from simulator.model.fusions import NORMS, with_fused_quantisation
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
 from simulator.model.sharding import stage_layers

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 
 from simulator.design.design import Design
 from simulator.design.engine_defaults.situation import capability
-from simulator.model.fusions import Fused
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What is fused. quantised: sites whose quantisation costs nothing of its own. norm_rows: rows of a step up to which norms
+    are part of the all-reduce before them (0: never)."""
+
+    quantised: tuple[str, ...] = ()
+    norm_rows: float = 0.0
 
 
 def fused_by(design: Design) -> Fused:
