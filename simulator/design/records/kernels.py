@@ -48,7 +48,7 @@ class TileKernel(Record):
     sm_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="sm_bandwidth")  # operands from L2 to one SM
     passes: NonNegative  # DRAM passes over the activations that quantising, sorting and summing up take
     host_s: Seconds | None = Field(default=None, alias="host")
-    loose: bool = False  # the form misses this kernel by more than a fifth: serving takes another framework's where there is one
+    loose: bool = False  # the form misses this kernel by more than 22 %: serving takes another framework's where there is one
 
 
 class KernelTable(Record):
