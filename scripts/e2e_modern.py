@@ -157,12 +157,16 @@ def _group(name: str, lines: list[dict[str, str]], found: list[tuple[float, floa
     yield row(f"{name}points", len(lines), "")
 
 
-def _engine(line: dict[str, str], slots: int) -> Any:
-    """The engine's record; TensorRT-LLM as both harnesses configure it: graphs up to the batch, padded (cuda_graph_config)."""
-    name = record_of(line["backend"], version_of(line))
-    if line["backend"] != "trtllm":
+def as_configured(name: str, slots: int) -> Any:
+    """An engine's record; TensorRT-LLM with graphs up to the batch, padded (cuda_graph_config of both harnesses)."""
+    if not name.startswith("trtllm"):
         return name
     return {"base": name, "graph_padding": True, "graphs": {"largest": [{"value": max(slots, 128)}]}}
+
+
+def _engine(line: dict[str, str], slots: int) -> Any:
+    """The engine's record as the harnesses configure it."""
+    return as_configured(record_of(line["backend"], version_of(line)), slots)
 
 
 def _budget(line: dict[str, str], slots: int) -> int:

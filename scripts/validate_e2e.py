@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.closed_loop import answered, lengths
 from scripts.e2e_formats import Harness, harness_of, mapped, row_prefix
 from scripts.e2e_frameworks import FRAMEWORKS, Framework, budget, kv_blocks
-from scripts.e2e_modern import is_modern, modern_rows
+from scripts.e2e_modern import as_configured, is_modern, modern_rows
 from scripts.published import record_of
 from scripts.report import Row, finish, json_option, row
 from scripts.shipped_hardware import of_system, preset
@@ -141,7 +141,7 @@ def _with_harness(point: dict[str, str], harness: Harness, priced: dict[tuple[st
         eight = harness.weights == "fp8"
         design = resolve({
             "model": preset_named(point["model"], "models"), "hardware": of_system(point["system"]),
-            "engine": record_of(family, harness.version),
+            "engine": as_configured(record_of(family, harness.version), harness.slots),
             "parallelism": {"tensor": int(point["tp"]), "pipeline": int(point["pp"])},
             "precision": {"weights": "fp8" if eight else "bf16", "activations": "fp8" if eight else "bf16", "kv": harness.kv},
             "serving": {"max_num_seqs": harness.slots, "max_num_batched_tokens": harness.budget,
