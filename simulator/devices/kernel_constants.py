@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from simulator.design.records.kernels import KernelTable, StreamKernel, TileKernel
 from simulator.inputs.errors import InputError
+from simulator.inputs.shipped import shipped_folder
 from simulator.inputs.yaml_file import load_yaml
 
-FOLDER = Path(__file__).resolve().parents[2] / "configs" / "kernels"
+FOLDER = shipped_folder("simulator", "configs") / "kernels"
 Kernel = TypeVar("Kernel", StreamKernel, TileKernel)
 # Recurrences whose scans nobody timed run like those of the same chunked form (block-diagonal scores, states between blocks)
 LIKE = {"mamba": "gated_delta_net", "mamba2": "gated_delta_net", "lightning": "gated_delta_net"}
