@@ -9,7 +9,8 @@ several times, and a request and its answer each take some milliseconds between 
 over all requests. How it was run is read from harness columns where the file has them (its rows then begin with its name, and
 the engine is a record of configs/engines); else it is taken from `e2e_frameworks.py`. Points that cannot be served are refused
 and counted. `settled` are the configurations on which constants of hosts were settled, `held_out` the others, in files without
-harness columns. Exits 1 when a bar is missed.
+harness columns. Files with a column `harness` (data/silicon_modern/e2e_agg) are run as `e2e_modern.py` says, rows `modern/...`.
+Exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.closed_loop import answered, lengths
 from scripts.e2e_formats import Harness, harness_of, mapped, row_prefix
 from scripts.e2e_frameworks import FRAMEWORKS, Framework, budget, kv_blocks
+from scripts.e2e_modern import as_configured, is_modern, modern_rows
 from scripts.published import record_of
 from scripts.report import Row, finish, json_option, row
 from scripts.shipped_hardware import of_system, preset
@@ -53,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--points", type=Path, metavar="FILE.csv", help="write every point with its prediction")
     args = parser.parse_args(argv)
     try:
+        if is_modern(args.file):
+            return finish(list(modern_rows(args.file)), args.json)
         points = read_points(args.file)
         predicted = predict_all(points)
     except InputError as error:
@@ -138,7 +142,7 @@ def _with_harness(point: dict[str, str], harness: Harness, priced: dict[tuple[st
         eight = harness.weights == "fp8"
         design = resolve({
             "model": preset_named(point["model"], "models"), "hardware": of_system(point["system"]),
-            "engine": record_of(family, harness.version),
+            "engine": as_configured(record_of(family, harness.version), harness.slots),
             "parallelism": {"tensor": int(point["tp"]), "pipeline": int(point["pp"])},
             "precision": {"weights": "fp8" if eight else "bf16", "activations": "fp8" if eight else "bf16", "kv": harness.kv},
             "serving": {"scheduler": "vllm_v1", "max_num_seqs": harness.slots, "max_num_batched_tokens": harness.budget,

@@ -11,7 +11,7 @@ from simulator.devices.measured.table import OperatorTable
 from simulator.model.checks import split_violations
 from simulator.pricing import swap
 from simulator.pricing.cache import CostCache
-from simulator.pricing.kv_memory import KvMemory, longest_sequence, memory_of
+from simulator.pricing.kv_memory import KvMemory, longest_sequence, memory_of, pool_blocks
 from simulator.pricing.price import PricedDesign, price
 from simulator.result import Infeasible, Violation
 from simulator.scheduler.kv_blocks import blocks_for
@@ -83,8 +83,8 @@ def _limit_violations(design: Design, memory: KvMemory) -> list[Violation]:
     wanted = serving.max_model_len
     tokens = serving.block_size if wanted == "auto" else wanted
     blocks = blocks_for(tokens, serving.block_size)
-    if memory.num_gpu_blocks - 1 < blocks:
-        have = max(memory.num_gpu_blocks - 1, 0)
+    have = max(pool_blocks(design, memory) - 1, 0)
+    if have < blocks:
         return [Violation("kv_fit", (blocks - have) / blocks,
                           f"the KV cache holds {have} blocks, one sequence of {tokens} tokens needs {blocks}")]
     if wanted != "auto" and wanted > positions:

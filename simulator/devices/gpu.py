@@ -171,7 +171,10 @@ class GpuDevice:
             bandwidth_bytes_per_s=self.bandwidth_bytes_per_s)
         joules = (m * (2.0 * operator.n * operator.k) * self._matrix_pj(operator.matrix_bits)
                   + moved * (8 * self.path_pj_per_bit)) * energy.PICO
-        return priced(constants.launch_s + quantised_s, [(Bound.COMPUTE, tiles_s), (Bound.MEMORY, memory_s)], joules, self.fidelity)
+        overhead_s = constants.launch_s + quantised_s
+        if operator.quantised:  # one kernel, as a plain GEMM
+            overhead_s = np.full(m.shape, min(self.launch_s, constants.launch_s))
+        return priced(overhead_s, [(Bound.COMPUTE, tiles_s), (Bound.MEMORY, memory_s)], joules, self.fidelity)
 
     def _experts(self, operator: ExpertBlock, m: Float64) -> Priced:
         constants = self.kernels.tile("experts", tile_format(operator))
@@ -194,7 +197,7 @@ class GpuDevice:
         moved = gemm_bytes(operator, m, self.l2_bytes / 2)
         memory_s = moved / self._stream_bytes_per_s + self.tile_overhead_s
         overhead_s = np.full(m.shape, self.launch_s)
-        if bits <= 8:  # activations arrive in 16 bits: one more kernel reads them and writes 8 bits
+        if bits <= 8 and not operator.quantised:  # activations arrive in 16 bits: one more kernel reads them and writes 8 bits
             overhead_s = overhead_s + self.quantise_s + m * (3.0 * operator.k) / self._stream_bytes_per_s
         joules = (m * (2.0 * operator.n * operator.k) * self._matrix_pj(bits)
                   + moved * (8 * self.path_pj_per_bit)) * energy.PICO

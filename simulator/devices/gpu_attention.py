@@ -60,8 +60,10 @@ def decode_s(constants: GpuAttention, operator: DecodeAttention, sequences: Floa
     waves = tasks / sms
     filled = np.where(waves >= SPLIT_BELOW, np.ceil(waves) / np.maximum(waves, SPLIT_BELOW), 1.0)
     streamed = read * filled if constants.whole_waves else read
-    memory_s = ((streamed + sequences * operator.query_bytes)
-                / (bandwidth_bytes_per_s * constants.decode_efficiency))
+    rate = bandwidth_bytes_per_s * constants.decode_efficiency
+    if operator.kv_bits <= 8 and constants.decode_bandwidth_8bit_bytes_per_s is not None:
+        rate = min(rate, constants.decode_bandwidth_8bit_bytes_per_s)
+    memory_s = (streamed + sequences * operator.query_bytes) / rate
     if not split:
         one = operator.kv_bytes / operator.kv_heads
         memory_s = np.maximum(memory_s, np.ceil(waves) * context * (one / constants.block_bandwidth_bytes_per_s))

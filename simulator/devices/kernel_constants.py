@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from simulator.design.records.kernels import KernelTable, StreamKernel, TileKernel
 from simulator.inputs.errors import InputError
+from simulator.inputs.shipped import shipped_folder
 from simulator.inputs.yaml_file import load_yaml
 
-FOLDER = Path(__file__).resolve().parents[2] / "configs" / "kernels"
+FOLDER = shipped_folder("simulator", "configs") / "kernels"
 Kernel = TypeVar("Kernel", StreamKernel, TileKernel)
 # Recurrences whose scans nobody timed run like those of the same chunked form (block-diagonal scores, states between blocks)
 LIKE = {"mamba": "gated_delta_net", "mamba2": "gated_delta_net", "lightning": "gated_delta_net"}
@@ -34,18 +35,19 @@ class Kernels:
         """The kernel that serves `kind`: the framework's own for that format, else its other ones, else another framework's."""
         recurrence, _, phase = kind.rpartition("_")
         kind = f"{LIKE.get(recurrence, recurrence)}_{phase}" if recurrence else kind
-        return _best((*self.table.streams, *self.usual.streams), kind, number_format, self.framework)
+        return _best(self.table.streams, self.usual.streams, kind, number_format, self.framework)
 
     def tile(self, kind: str, number_format: str) -> TileKernel:
         """As `stream`, of matrix products."""
-        return _best((*self.table.tiles, *self.usual.tiles), kind, number_format, self.framework)
+        return _best(self.table.tiles, self.usual.tiles, kind, number_format, self.framework)
 
 
-def _best(entries: tuple[Kernel, ...], kind: str, number_format: str, framework: str) -> Kernel:
-    same = [entry for entry in entries if entry.kind == kind]
+def _best(own: tuple[Kernel, ...], usual: tuple[Kernel, ...], kind: str, number_format: str, framework: str) -> Kernel:
+    same = [(entry, True) for entry in own if entry.kind == kind] + [(entry, False) for entry in usual if entry.kind == kind]
     if not same:
         raise InputError(f"no kernel of kind '{kind}' is known", file=str(FOLDER / f"{USUAL}.yaml"))
-    return max(same, key=lambda entry: (entry.format == number_format, entry.framework == framework))
+    return max(same, key=lambda found: (found[0].format == number_format, found[1], not found[0].loose,
+                                        found[0].framework == framework))[0]
 
 
 @lru_cache(maxsize=32)

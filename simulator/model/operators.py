@@ -27,13 +27,15 @@ Scales = Literal["", "fp8_block", "nvfp4", "mxfp4"]
 
 @dataclass(frozen=True)
 class Gemm:
-    """out[m, n] = in[m, k] @ weights[k, n]; axis: m (rows). scales: the block format of operands below 16 bits."""
+    """out[m, n] = in[m, k] @ weights[k, n]; axis: m (rows). scales: the block format of operands below 16 bits. quantised: whether
+    its input comes in its own format, written so by the operator before (a fused kernel)."""
 
     n: int
     k: int
     weight_bits: int
     activation_bits: int
     scales: Scales = ""
+    quantised: bool = False
 
     @property
     def matrix_bits(self) -> int:

@@ -155,6 +155,17 @@ def logged_tokens(design: Design, memory: KvMemory) -> int:
     return int(_layout(held, model, design.parallelism, serving).max_concurrency(memory.kv_bytes) * longest)
 
 
+def pool_blocks(design: Design, memory: KvMemory) -> int:
+    """Blocks of `block_size` tokens that the scheduler deals out, the null block included.
+
+    The scheduler knows one kind of block. Where several groups of layers share the pool (windows, states) it is given as many as
+    hold the tokens that the groups hold together for requests of the longest context; when it knows groups, this goes.
+    """
+    if memory.num_gpu_blocks <= 1 or design.serving.num_gpu_blocks != "auto" or design.model.layer_types is None:
+        return memory.num_gpu_blocks
+    return logged_tokens(design, memory) // design.serving.block_size + 1
+
+
 def longest_sequence(design: Design, memory: KvMemory) -> int:
     """max_model_len that the design's engine starts with: where it is `auto`, the model's positions or, with an engine, what of
     them fits the cache (and the token budget, where prompts are run whole). 0 where no block fits."""
@@ -170,7 +181,7 @@ def longest_sequence(design: Design, memory: KvMemory) -> int:
 
 def fitting_sequence(design: Design, memory: KvMemory) -> int:
     """Tokens of the longest sequence that an otherwise empty cache holds, no longer than the model's positions."""
-    return min(design.model.max_positions, max(memory.num_gpu_blocks - 1, 0) * design.serving.block_size)
+    return min(design.model.max_positions, max(pool_blocks(design, memory) - 1, 0) * design.serving.block_size)
 
 
 def _logit_bytes(engine: EngineRecord | None) -> int:

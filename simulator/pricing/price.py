@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from simulator.design.design import Design
+from simulator.design.engine_defaults.fusions import Fused, fused_by
 from simulator.design.engine_defaults.graphs import GraphCover
 from simulator.design.engine_defaults.host import host_of
 from simulator.devices.build import Devices, build
@@ -22,6 +25,7 @@ from simulator.devices.measured.attention import AttentionExtras
 from simulator.devices.measured.bind import attention_extras, measured_devices
 from simulator.devices.measured.table import OperatorTable, at_speed
 from simulator.model import precision
+from simulator.model.fusions import NORMS, with_fused_quantisation
 from simulator.model.layers import operators
 from simulator.model.operators import Collective, DecodeAttention, NamedOperator, PrefillAttention, Vector
 from simulator.model.sharding import stage_layers
@@ -89,7 +93,7 @@ def price(design: Design, cache: CostCache, table: OperatorTable | None = None, 
     if table is None and hardware.tables is None and data == 1:
         rows, sequences = serving.max_num_batched_tokens, serving.max_num_seqs
         reach = (len(grids.row_knots(rows)), len(grids.row_knots(max(rows, sequences))), len(grids.batch_knots(sequences)))
-        prices = cache.shared((arch, design.precision, hardware, parallelism, design.costs), reach,
+        prices = cache.shared((arch, design.precision, hardware, parallelism, design.costs), (*reach, fused_by(design)),
                               lambda: _operator_prices(design, cache, None, graphs))
     else:  # gaps between kernels and mixed batches depend on the limits as well
         prices = _operator_prices(design, cache, table, graphs, data)
@@ -106,14 +110,18 @@ def _operator_prices(design: Design, cache: CostCache, table: OperatorTable | No
     arch, hardware, parallelism, serving = design.model, design.hardware, design.parallelism, design.serving
     max_tokens, max_sequences = serving.max_num_batched_tokens * data, serving.max_num_seqs
     devices = build(hardware, parallelism)
-    ops = operators(arch, precision.on(design.precision, hardware), parallelism.tensor, parallelism.pipeline,
-                    expert_parallel=parallelism.expert_parallel, data=data)
+    fused = fused_by(design)
+    ops = with_fused_quantisation(
+        operators(arch, precision.on(design.precision, hardware), parallelism.tensor, parallelism.pipeline,
+                  expert_parallel=parallelism.expert_parallel, data=data), fused)
     if table is None and hardware.tables is not None:
         table = parquet.read_for_degree(Path(hardware.tables), parallelism.tensor)
     if table is not None:
         table = at_speed(table, hardware.kernel_time)
         devices = measured_devices(devices, table, ops)
     curves = price_all(ops, functools.partial(_device_of, devices), cache, max_tokens, max_sequences)
+    if table is None:
+        curves = [_inside_all_reduce(curve, fused) for curve in curves]
     extras = attention_extras(devices.decode, ops, max_sequences, grids.context_knots())
     launch_s = devices.attention_launch_s if extras is None else extras.launch_s
     curves = split_off_launch(curves, _sharing_launch(ops), launch_s, max_tokens)
@@ -148,7 +156,7 @@ def _scheduler(design: Design, memory: KvMemory) -> SchedulerConfig:
         own = {name: value for name, value in said.items() if value is not None}
     return SchedulerConfig(
         max_num_seqs=serving.max_num_seqs, max_num_batched_tokens=serving.max_num_batched_tokens,
-        block_size=serving.block_size, num_gpu_blocks=memory.num_gpu_blocks,
+        block_size=serving.block_size, num_gpu_blocks=kv_memory.pool_blocks(design, memory),
         max_model_len=min(kv_memory.longest_sequence(design, memory), 2 * MAX_TOKENS),  # no request is longer
         enable_chunked_prefill=serving.enable_chunked_prefill, enable_prefix_caching=serving.enable_prefix_caching,
         long_prefill_token_threshold=serving.long_prefill_token_threshold, policy=serving.policy,
@@ -156,6 +164,14 @@ def _scheduler(design: Design, memory: KvMemory) -> SchedulerConfig:
         pipeline_parallel_size=design.parallelism.pipeline,
         scheduler_reserve_full_isl=serving.scheduler_reserve_full_isl, watermark=serving.watermark, scheduler=serving.scheduler,
         **own)
+
+
+def _inside_all_reduce(curve: Curve, fused: Fused) -> Curve:
+    """A norm that costs nothing of its own in steps of so few rows that the all-reduce before it holds it."""
+    if curve.name.partition(".")[0] not in NORMS or not fused.norm_rows:
+        return curve
+    knots = grids.knots_of_size(grids.row_knots, 16384, len(curve.seconds))
+    return dataclasses.replace(curve, seconds=np.where(knots <= fused.norm_rows, 0.0, curve.seconds))
 
 
 def _sharing_launch(ops: list[NamedOperator]) -> set[str]:

@@ -76,7 +76,7 @@ def test_an_engine_takes_its_own_kernels_where_the_gpu_has_them():
     assert resolve({**CHAT, "engine": "trtllm-1.3"}).hardware.gpu.kernels == "trtllm"
     said = {"base": "h100-sxm", "gpu": {"kernels": "vllm"}}
     assert resolve({**CHAT, "hardware": said, "engine": "trtllm-1.3"}).hardware.gpu.kernels == "vllm"
-    assert resolve({**CHAT, "hardware": "b200", "engine": "trtllm-1.3"}).hardware.gpu.kernels == "vllm"
+    assert resolve({**CHAT, "hardware": "l40s", "engine": "trtllm-1.3"}).hardware.gpu.kernels == "vllm"
 
 
 def test_a_sweep_over_engines_and_hardware_resolves_each_design():

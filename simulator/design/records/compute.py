@@ -70,6 +70,8 @@ class GpuAttention(Record):
     # task of its own that one block streams at `block_bandwidth`.
     split_groups: Annotated[tuple[PositiveInt, PositiveInt], Sequence] = (1, 1024)
     block_bandwidth_bytes_per_s: BytesPerSecond = Field(default="24 GB/s", alias="block_bandwidth", validate_default=True)
+    # Most that a cache of 8-bit elements streams at: converting them binds an SM, whatever the DRAM
+    decode_bandwidth_8bit_bytes_per_s: BytesPerSecond | None = Field(default=None, alias="decode_bandwidth_8bit")
     single_task_s: Seconds | None = Field(default=None, alias="single_task")  # task of one query head, where another
 
 

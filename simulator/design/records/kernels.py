@@ -29,6 +29,7 @@ class StreamKernel(Record):
     step_s: Seconds = Field(alias="step")  # least time of one step of the longest block
     exposed: Share  # share of the shorter of computing and reading that does not hide under the longer
     host_s: Seconds | None = Field(default=None, alias="host")
+    loose: bool = False  # as of tiles
 
 
 class TileKernel(Record):
@@ -47,6 +48,7 @@ class TileKernel(Record):
     sm_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="sm_bandwidth")  # operands from L2 to one SM
     passes: NonNegative  # DRAM passes over the activations that quantising, sorting and summing up take
     host_s: Seconds | None = Field(default=None, alias="host")
+    loose: bool = False  # the form misses this kernel by more than 22 %: serving takes another framework's where there is one
 
 
 class KernelTable(Record):
