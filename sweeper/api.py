@@ -153,7 +153,7 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
     ('30 min') or in seconds. address: a Ray cluster (then by default a worker on each of its CPUs, also of nodes that join),
     else a private local one. warm: folders of earlier studies whose results and best designs are taken over
     (`sweeper.run.warm_start`); `trials` counts without them. cache: costs.npz of an earlier study, whose operator prices are
-    reused. ladder: bounds and a short trace before full simulations (`sweeper.run.ladder`). storage: URL of an Optuna
+    reused. ladder: bounds before simulations (`sweeper.run.proofs`). storage: URL of an Optuna
     database, or the path of a journal file, to which finished trials are copied (`sweeper.sinks.optuna_storage`).
     Raises InputError where the folder holds a study already.
     """

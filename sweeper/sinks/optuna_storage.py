@@ -68,7 +68,7 @@ class Mirror(StoreFollower):
                 self._offset += len(line)
 
     def _add(self, trial: Trial) -> None:
-        if not trial.interim and trial.number not in self._known:
+        if trial.number not in self._known:
             self._study.add_trial(frozen(trial, self._space))
             self._known.add(trial.number)
 

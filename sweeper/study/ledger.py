@@ -1,7 +1,6 @@
 """The ledger: `trials.jsonl`, the source of truth of a study.
 
-One header line, then one JSON line per finished trial, in the order of finishing; with a ladder also one for each result
-of a short trace. Durability contract:
+One header line, then one JSON line per finished trial, in the order of finishing. Durability contract:
 
 - A line (or a few finished together) is handed to the operating system whole, before anything else hears of the trial:
   killing the driver (SIGKILL included) loses no finished trial.
@@ -56,10 +55,6 @@ class Ledger:
     def trials(self) -> Iterator[Trial]:
         """The trials written so far, in the order of finishing. Raises InputError at a damaged line."""
         return (trial for _, trial in stream(self.path))
-
-    def interim(self) -> dict[int, Trial]:
-        """Results of short traces, by trial number, also of designs whose verdict has come since."""
-        return {trial.number: trial for _, trial in _lines(self.path) if trial.interim}
 
     def append(self, trial: Trial) -> None:
         """Writes one trial. Raises InputError where the disk is full (the file is left ending in a whole line)."""
@@ -129,15 +124,10 @@ def read(path: Path) -> tuple[Header, list[Trial]]:
 
 
 def stream(path: Path) -> Iterator[tuple[int, Trial]]:
-    """(byte offset of the line, trial) in the order of finishing, one at a time; a torn last line is left out, and so are
-    interim results (`Trial.interim`).
+    """(byte offset of the line, trial) in the order of finishing, one at a time; a torn last line is left out.
 
     Raises InputError at a damaged line.
     """
-    return ((offset, trial) for offset, trial in _lines(path) if not trial.interim)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Trial]]:
     with _readable(path) as file:
         offset = len(file.readline())
         for number, line in enumerate(file, start=2):

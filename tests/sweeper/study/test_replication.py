@@ -193,7 +193,7 @@ def test_ties_reach_files_api_report_and_screens(study, capsys):
     ends = interval_ends(first, {"tpot_p95": "tpot_p95_ms"})
     assert ends["tpot_p95_ms.ci_high"] - ends["tpot_p95_ms.ci_low"] == pytest.approx(2 * first.half_width("tpot_p95"))
     summary = {"trials": 18, "feasible": 9, "infeasible": 9, "failed": 0, "trials_this_run": 18, "seconds": 1.0,
-               "trials_per_s": 18.0, "rejected": {}, "pruned_by_bounds": 0, "pruned_by_short_trace": 0, "cache_hits": 0,
+               "trials_per_s": 18.0, "rejected": {}, "pruned_by_bounds": 0, "cache_hits": 0,
                "cache_misses": 0, "cache_bytes": 0, "cache_computed_s": 0.0, "cache_saved_s": 0.0}
     console = Console(width=140)
     print_ending(console, folder, space, SweepSettings(18, 1, 0, "random"), Ending("complete", found, summary))
