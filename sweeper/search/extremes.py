@@ -1,9 +1,10 @@
-"""The end of a search: neighbours of the best designs, until none is better.
+"""The end of a search: the best design of each objective is improved until no neighbour is better.
 
-A search that follows hypervolume may end one setting away from the best design of an objective. So the last share of the
-trials goes to the neighbours of the best design of each objective and of the compromise between them (`sweeper.study.front.
-knee`), in turns: first every change of one setting, then, every second time, of two. The likeliest come first, by a
-Gaussian process of what is known. When the best designs change, so do the neighbours. What is left over is the sampler's.
+A search that follows hypervolume may end one setting away from the best design of an objective, or in another valley. So
+the last share of the trials goes to the extremes: by turns a neighbour of the best design of an objective or of the
+compromise between them (every change of one setting, then of two), and the design anywhere in the space of which a
+Gaussian process hopes for the best value of one objective. When the best designs change, so do the neighbours. What is
+left over is the sampler's.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from typing import Any
 import numpy as np
 
 from sweeper.search.codes import ABSENT, Coder, Codes, Conditions, Float64
-from sweeper.search.gaussian import fit, length_scales
+from sweeper.search.gaussian import Gaussian, fit, length_scales
 from sweeper.space.space import Space, Values
 from sweeper.study.front import Front, knee, points
 from sweeper.study.trial import Trial
 
 SHARE = 0.25  # of the trials
 LATER = 4  # every so many trials after the planned ones (a study that was given more) is a neighbour, too
-MOST_ROWS = 150  # nearest designs that the process is fitted to
-REFIT = 8  # trials between two fits
-WORST_VIOLATION = 3.0
+MOST_ROWS = 240  # designs that the process is fitted to
+SCALE_ROWS = 100  # of them, that its length scales are fitted to
+REFIT = 8  # results between two fits
+ANYWHERE = 1000  # random designs, besides changes of a few settings of the best ones
+OPTIMISM = (0.5, 1.5, 3.0)  # standard deviations, in turns
+WORST_VIOLATION = 3.0  # a constraint missed by more than 300 % teaches no more than that
+ELSEWHERE = 0  # changes of settings: any
+PENALTY = 10.0  # on a violation that is expected, in standard deviations of an objective
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,13 @@ class Extremes:
         self._rows: list[Codes] = []
         self._costs: list[Float64] = []
         self._violations: list[float] = []
+        self._rng = np.random.default_rng(0)
         self._turn = 0
         self._done: set[tuple[bytes, int]] = set()  # (design, settings changed): every neighbour is known
-        self._queues: dict[tuple[bytes, int, int], list[Codes]] = {}  # the same and the objective: neighbours, likeliest last
+        self._queues: dict[tuple[bytes, int, int], list[Codes]] = {}  # designs to propose, likeliest last
+        self._model: Gaussian | None = None
         self._fitted = -REFIT
+        self._scales = np.ones(len(self._coder.counts))
 
     @staticmethod
     def possible(space: Space) -> bool:
@@ -73,19 +82,23 @@ class Extremes:
             self._front.add(costs, row)
 
     def next(self) -> Values | None:
-        """The next neighbour to evaluate; None where the sampler should propose."""
+        """The next design to evaluate; None where the sampler should propose."""
         if not len(self._front):
             return None
+        if len(self._rows) >= self._fitted + REFIT:
+            self._fit()
         self._turn += 1
-        for changes in (1, 2):
-            if changes == 2 and self._turn % 2:
-                return None
-            for at in range(len(self._targets())):
-                targets = self._targets()
-                column, row = targets[(self._turn + at) % len(targets)]
-                found = self._neighbour(row, column, changes)
-                if found is not None:
-                    return found
+        targets = self._targets()
+        targets = targets[self._turn // 2 % len(targets):] + targets[:self._turn // 2 % len(targets)]
+        near = self._first(targets, 1) if self._turn % 2 else None
+        return near or self._first([t for t in targets if t[0] >= 0], ELSEWHERE) or self._first(targets, 1)
+
+    def _first(self, targets: list[tuple[int, Codes]], changes: int) -> Values | None:
+        """Of the first target that has a new, legal candidate."""
+        for column, row in targets:
+            found = self._candidate(row, column, changes)
+            if found is not None:
+                return found
         return None
 
     def _targets(self) -> list[tuple[int, Codes]]:
@@ -95,39 +108,55 @@ class Extremes:
                 for k in range(table.shape[1])]
         return best if table.shape[1] == 1 else [*best, (-1, self._front.members[knee(table)])]
 
-    def _neighbour(self, row: Codes, column: int, changes: int) -> Values | None:
+    def _candidate(self, row: Codes, column: int, changes: int) -> Values | None:
         if (row.tobytes(), changes) in self._done:
             return None
         key = row.tobytes(), changes, column
-        if key not in self._queues or len(self._rows) >= self._fitted + REFIT:
-            self._queues[key] = self._sorted(self._all(row, changes), row, column)
+        if key not in self._queues:
+            self._queues[key] = self._sorted(self._all(row, changes), column, changes)
         queue = self._queues[key]
         while queue:
             point = self._point(queue.pop())
             if not self._skip(point):
                 return point
-        self._done.add((row.tobytes(), changes))
+        if changes != ELSEWHERE:
+            self._done.add((row.tobytes(), changes))
         return None
 
     def _all(self, row: Codes, changes: int) -> Codes:
-        fill = np.zeros_like(row)
-        near = self._coder.neighbours(row, fill)
-        if changes == 2:
-            near = np.unique(np.vstack([self._coder.neighbours(other, fill) for other in near]), axis=0)
-        return near
+        """Neighbours of a design; ELSEWHERE: those with a few changes, and random ones."""
+        if changes != ELSEWHERE:
+            return self._coder.neighbours(row, np.zeros_like(row))
+        drawn = self._rng.integers(0, self._coder.counts, (2 * ANYWHERE, len(row)))
+        keep = self._rng.random(drawn.shape) < 0.65
+        keep[ANYWHERE:] = False
+        return np.unique(self._coder.canonical(np.where(keep & (row != ABSENT), row, drawn)), axis=0)
 
-    def _sorted(self, near: Codes, row: Codes, column: int) -> list[Codes]:
-        """The neighbours, those last that promise most of the objective (of all, by the sum of scaled logs)."""
-        rows, costs = np.array(self._rows), np.array(self._costs)
-        use = np.argsort((rows != row).sum(axis=1), kind="stable")[:MOST_ROWS]
-        aim = costs[:, column] if column >= 0 else _even(costs).sum(axis=1)
-        outputs = np.column_stack([_even(aim[:, None]), np.array(self._violations)])[use]
+    def _fit(self) -> None:
+        """The process through the best designs of each objective and a random share of the others."""
+        rows, violations = np.array(self._rows), np.array(self._violations)
+        costs = _even(np.array(self._costs))
+        ranked = np.argsort(costs + PENALTY * np.maximum(violations, 0.0)[:, None], axis=0, kind="stable")
+        use = np.unique(ranked[: MOST_ROWS // 2 // costs.shape[1]])
+        others = np.setdiff1d(np.arange(len(rows)), use)
+        use = np.concatenate([use, self._rng.choice(others, min(len(others), MOST_ROWS - len(use)), replace=False)])
+        outputs = np.column_stack([costs, violations])[use]
         features = self._coder.features(rows[use])
-        scales = length_scales(features, outputs, self._coder.owners, np.ones(len(row)), 1)
-        mean, deviation = fit(features, outputs, scales[self._coder.owners]).predict(self._coder.features(near))
+        few = self._rng.choice(len(use), min(len(use), SCALE_ROWS), replace=False)
+        self._scales = length_scales(features[few], outputs[few], self._coder.owners, self._scales)
+        self._model = fit(features, outputs, self._scales[self._coder.owners])
         self._fitted = len(self._rows)
-        hope = mean[:, 0] - 0.5 * deviation[:, 0] + 10.0 * np.maximum(mean[:, 1] - deviation[:, 1], 0.0)
-        return [near[i] for i in np.argsort(-hope, kind="stable")]
+        self._queues.clear()
+
+    def _sorted(self, candidates: Codes, column: int, changes: int) -> list[Codes]:
+        """The candidates, those last that promise most of the objective (-1: of all, by the sum of scaled values)."""
+        assert self._model is not None
+        mean, deviation = self._model.predict(self._coder.features(candidates))
+        hope = mean - OPTIMISM[len(self._rows) // REFIT % 3] * deviation
+        aim = hope[:, column] if column >= 0 else hope[:, :-1].sum(axis=1)
+        aim = aim + PENALTY * np.maximum(hope[:, -1], 0.0)
+        best = np.argsort(aim, kind="stable")[: REFIT if changes == ELSEWHERE else None]
+        return [candidates[i] for i in best[::-1]]
 
     def _point(self, row: Codes) -> Values:
         return self._space.decode({name: value for (name, value), i in zip(self._coder.decode(row).items(), row, strict=True)

@@ -162,7 +162,7 @@ def test_no_option_is_missing_anywhere() -> None:
     assert shell - options == {"command", "run", "space", "out", "overrides", "quiet"}
     resume = inspect.signature(api.Study.resume).parameters.keys() - {"self", "quiet"}
     assert resume == vars(build_parser().parse_args(["resume", "x"])).keys() - {"command", "run", "folder", "quiet"}
-    assert {field.name for field in fields(SweepSettings)} == {case.field for case in CASES} | {"seeds"}
+    assert {field.name for field in fields(SweepSettings)} == {case.field for case in CASES} | {"seeds", "planned"}
 
 
 def test_the_folder_keeps_the_settings(tmp_path: Path, launched: Launched) -> None:
