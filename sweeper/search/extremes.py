@@ -9,6 +9,7 @@ left over is the sampler's.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,10 +26,11 @@ SHARE = 0.25  # of the trials
 LATER = 4  # every so many trials after the planned ones (a study that was given more) is a neighbour, too
 MOST_ROWS = 240  # designs that the process is fitted to
 SCALE_ROWS = 100  # of them, that its length scales are fitted to
-REFIT = 8  # results between two fits
-ANYWHERE = 1000  # random designs, besides changes of a few settings of the best ones
+REFIT = 12  # results between two fits
+ANYWHERE = 500  # random designs, besides changes of a few settings of the best ones
 OPTIMISM = (0.5, 1.5, 3.0)  # standard deviations, in turns
 WORST_VIOLATION = 3.0  # a constraint missed by more than 300 % teaches no more than that
+TIE, BEHIND = 0.01, 0.6  # of the best value: a design that is no better, one too far behind to be improved to it
 ELSEWHERE = 0  # changes of settings: any
 PENALTY = 10.0  # on a violation that is expected, in standard deviations of an objective
 
@@ -58,6 +60,7 @@ class Extremes:
         self._turn = 0
         self._done: set[tuple[bytes, int]] = set()  # (design, settings changed): every neighbour is known
         self._queues: dict[tuple[bytes, int, int], list[Codes]] = {}  # designs to propose, likeliest last
+        self._visits: Counter[tuple[int, bytes]] = Counter()  # (objective, design of a valley)
         self._model: Gaussian | None = None
         self._fitted = -REFIT
         self._scales = np.ones(len(self._coder.counts))
@@ -89,9 +92,15 @@ class Extremes:
             self._fit()
         self._turn += 1
         targets = self._targets()
-        targets = targets[self._turn // 2 % len(targets):] + targets[:self._turn // 2 % len(targets)]
-        near = self._first(targets, 1) if self._turn % 2 else None
-        return near or self._first([t for t in targets if t[0] >= 0], ELSEWHERE) or self._first(targets, 1)
+        single = [t for t in targets if t[0] >= 0]
+        targets, single = _turned(targets, self._turn // 2), _turned(single, self._turn // 4)
+        match self._turn % 4:
+            case 0:
+                return self._first(single, ELSEWHERE)
+            case 2:
+                return self._first(self._valleys(single[0][0]), 1) or self._first(single, ELSEWHERE)
+            case _:
+                return self._first(targets, 1) or self._first(self._valleys(single[0][0]), 1) or self._first(single, ELSEWHERE)
 
     def _first(self, targets: list[tuple[int, Codes]], changes: int) -> Values | None:
         """Of the first target that has a new, legal candidate."""
@@ -107,6 +116,25 @@ class Extremes:
         best = [(k, self._front.members[int(np.lexsort((*np.delete(table, k, axis=1).T, table[:, k]))[0])])
                 for k in range(table.shape[1])]
         return best if table.shape[1] == 1 else [*best, (-1, self._front.members[knee(table)])]
+
+    def _valleys(self, column: int) -> list[tuple[int, Codes]]:
+        """The best designs of an objective with a value that its best design does not have, those tried less first."""
+        rows, feasible = np.array(self._rows), np.array(self._violations) <= 0
+        rows, costs = rows[feasible], np.array(self._costs)[feasible, column]
+        best = costs.min()
+        found: dict[bytes, tuple[int, float, Codes]] = {}
+        for i in range(rows.shape[1]):
+            for value in np.unique(rows[:, i]):
+                having = np.flatnonzero(rows[:, i] == value)
+                at = having[np.argmin(costs[having])]
+                behind = abs(costs[at] - best) / max(abs(best), 1e-12)
+                if TIE < behind < BEHIND:
+                    key = rows[at].tobytes()
+                    found[key] = self._visits[column, key], costs[at], rows[at]
+        ordered = sorted(found.values(), key=lambda valley: valley[:2])
+        if ordered:
+            self._visits[column, ordered[0][2].tobytes()] += 1
+        return [(column, row) for _, _, row in ordered]
 
     def _candidate(self, row: Codes, column: int, changes: int) -> Values | None:
         if (row.tobytes(), changes) in self._done:
@@ -164,6 +192,10 @@ class Extremes:
 
     def _defaults(self) -> dict[str, Any]:
         return self._coder.decode(np.zeros(len(self._coder.counts), dtype=np.int64))
+
+
+def _turned(items: list[Any], by: int) -> list[Any]:
+    return items[by % len(items):] + items[:by % len(items)]
 
 
 def conditions_of(space: Space) -> Conditions:
