@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,10 @@ Written by `python scripts/accuracy.py --out docs/accuracy.md`: every table is w
 bad. Each is run with the command above its table on any data in the same format; `$DATA` is the folder that
 `LLMSIM_SHARED` names. Errors are simulated over measured: `mape` is the mean of absolute errors in per cent, `median` the
 median of signed ones. A cell with a bar says it in brackets; a bar that is missed is bold.
+
+The first table of a section has a line per quantity of the data set: how many rows, the signed median, the mean and the 90th
+percentile of absolute errors, the noise of the data (by how much measurements of the same differ, where any are repeated) and
+the best peer's mean error on the same rows, where one has been published.
 """
 
 # how tests/docs knows that it need not run the command
@@ -79,14 +84,63 @@ def page(found: list[tuple[Section, list[Row]]]) -> str:
         lines.append("")
     for section, rows in found:
         command = " ".join(["python", f"scripts/{section.script}", *_located(section.arguments, "$DATA")])
-        lines += [f"## {section.title}\n", f"{section.about}\n", f"{SKIPPED}\n```sh\n{command}\n```\n", *table(rows), "",
-                  f"{section.why}\n"]
+        judged, others = split(rows)
+        lines += [f"## {section.title}\n", f"{section.about}\n", f"{SKIPPED}\n```sh\n{command}\n```\n"]
+        lines += [*summary(judged), ""] if judged else []
+        zeros, others = nothing(others)
+        lines += [*zeros, *([*table(others), ""] if others else [])]
+        lines.append(f"{section.why}\n")
     return "\n".join(lines).rstrip() + "\n"
 
 
 def missed(found: list[tuple[Section, list[Row]]]) -> list[tuple[str, Row]]:
     """(title, row) of every bar that is missed."""
     return [(section.title, r) for section, rows in found for r in rows if r["ok"] is False]
+
+
+SEVERAL = 4  # sets that a line says at once to have nothing of something
+# columns of a section's first table, and the ends of the names of rows that stand there
+MEASURES = {"rows": ("rows", "points"), "signed median": ("signed_median", "median"), "MAPE": ("mape",), "p90": ("p90",),
+            "noise": ("noise",), "best peer's MAPE": ("mape_peer", "llmcompass_mape")}
+
+
+def split(rows: list[Row]) -> tuple[dict[str, dict[str, Row]], list[Row]]:
+    """(quantity -> column of MEASURES -> row, for every quantity that has a MAPE; the other rows)."""
+    named = {str(r["name"]): r for r in rows}
+    found: dict[str, dict[str, Row]] = {}
+    taken: set[str] = set()
+    for start in (name.removesuffix("mape") for name in named if re.search(r"[/_]mape$", name)):
+        quantity = start[:-1]
+        if re.search(r"[/_](unfitted|held_out|llmcompass)$", quantity) and f"{start}rows" not in named:
+            continue  # another MAPE of the same rows
+        cells = found.setdefault(quantity, {})
+        for column, ends in MEASURES.items():
+            name = next((start + end for end in ends if start + end in named), None)
+            if name is None and column == "rows":  # counted once for several quantities
+                name = next((n for end in ends if (n := f"{quantity.rpartition('/')[0]}/{end}") in named), None)
+            if name is not None:
+                cells[column] = named[name]
+                taken.add(name)
+    return found, [r for name, r in named.items() if name not in taken]
+
+
+def summary(found: dict[str, dict[str, Row]]) -> list[str]:
+    """Markdown: a line per quantity."""
+    lines = ["| | " + " | ".join(MEASURES) + " |", "| --- " * (len(MEASURES) + 1) + "|"]
+    for quantity, cells in found.items():
+        shown = [_shown(cells[c]) if c in cells else "-" for c in MEASURES]
+        lines.append(f"| {quantity} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def nothing(rows: list[Row]) -> tuple[list[str], list[Row]]:
+    """(a line for each measure that is 0 in all of several sets, the rows of the others)."""
+    by_measure: dict[str, list[Row]] = {}
+    for r in rows:
+        by_measure.setdefault(_split(str(r["name"]))[1], []).append(r)
+    empty = {m: rs for m, rs in by_measure.items() if len(rs) >= SEVERAL and not any(float(str(r["value"])) for r in rs)}
+    lines = [f"`{m}` is {_shown(rs[0])} in all {len(rs)}.\n" for m, rs in empty.items()]
+    return lines, [r for r in rows if _split(str(r["name"]))[1] not in empty]
 
 
 def table(rows: list[Row]) -> list[str]:

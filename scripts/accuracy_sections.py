@@ -53,6 +53,13 @@ def sections(data: Path) -> list[Section]:
     operators = [Section(f"GPU operators from the datasheet: {system}", "validate_operators.py",
                          (*(f"data/silicon/op_{name}.csv.gz" for name in ("gemm_subset", "attention_hd128", "comm")),
                           "--system", system), OPERATORS, OPERATORS_WHY) for system in ("h100_sxm", "a100_sxm")]
+    operators.append(Section(
+        "GPU operators from the datasheet: l40s", "validate_operators.py",
+        ("data/silicon/op_gemm_l40s.csv.gz", "data/silicon/op_comm_l40s.csv.gz", "--system", "l40s"),
+        "A card with a large cache and a low power limit. GEMMs whose operands lay in the cache are left out and counted; "
+        "constants were settled on every second of the others, and `held_out` are the rest.",
+        "Collectives are worst: groups of PCIe cards share a tree of switches and sockets, and the preset has one bandwidth for "
+        "any number of them."))
     return [
         Section("Scheduler", "validate_scheduler.py", ("oracle/vllm_scheduler",),
                 "Every decision of the vLLM v1 scheduler in recorded scenarios, replayed by both engines.",
@@ -107,8 +114,12 @@ def sections(data: Path) -> list[Section]:
         *operators,
         Section("Power of served boards", "validate_power.py", ("data/published/power.csv.gz",),
                 "Board power, energy per token and inter-token latency of servers in steady state at batches of 8 to 512. "
-                "`held_out` are the rows on which nothing was settled.",
-                "B200's servers wait for their hosts, whose times are not those of its file; its power follows its step times."),
+                "`held_out` are the rows on which nothing was settled. `power_at_measured_rate` is the energy model alone: the "
+                "simulated energy per token of kernels at the measured rate of tokens, with idle power.",
+                "Worst is B200, and only where its step is: the same GPU, model and batch of eight take several times as long a "
+                "step in one task as in the other, of which longer contexts are a millisecond. These servers waited for their "
+                "hosts, and the rows do not say why; no host time was settled on them. A board that waits draws little: at the "
+                "measured rate its power is right. H100 is too low where contexts are long and batches large."),
         Section("Silicon", "validate_silicon.py", (),
                 "Die area, board power and cost of making against shipped chips; constants were settled on those of the `fitted` "
                 "rows. TDPs are caps and not peaks, and published costs are estimates.",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 Row = dict[str, object]
 
@@ -22,6 +26,21 @@ def measured(name: str, value: float, unit: str = "", goal: str = "", ok: bool |
     """A measured value, whether it meets its `goal` (None: it has none), rounded to `digits` after the point (None: kept whole)."""
     kept = value if digits is None or isinstance(value, int) else round(float(value), digits)
     return {"name": name, "value": kept, "unit": unit, "goal": goal, "ok": None if ok is None else bool(ok)}
+
+
+def errors(name: str, off: Iterable[float], limit: float | None = None, *, judged: str = "mape", join: str = "/") -> list[Row]:
+    """Number, signed median, mean and 90th percentile of absolute relative errors `off` (%), with a bar on the `judged` one."""
+    found = np.array(list(off))
+    sizes = np.abs(found)
+    values = {"mape": sizes.mean(), "median": np.median(found), "p90": np.percentile(sizes, 90)}
+    return [*(row(f"{name}{join}{key}", float(value), "%", limit if key == judged else None, absolute=key == "median")
+              for key, value in values.items()), row(f"{name}{join}rows", len(found), "")]
+
+
+def noise(name: str, repeats: Mapping[Any, Sequence[float]], join: str = "/") -> list[Row]:
+    """What measurements of the same differ by: mean deviation from their median in per cent, where any were repeated."""
+    off = [abs(value / statistics.median(same) - 1) * 100 for same in repeats.values() if len(same) > 1 for value in same]
+    return [row(f"{name}{join}noise", statistics.fmean(off), "%")] if off else []
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """The format of recorded scheduler scenarios: they are read into engine inputs, and engine results written as answers.
 
-Format: scenarios recorded from vLLM's own scheduler (`../shared/oracle/vllm_scheduler/README.md`).
+Format: scenarios recorded from vLLM's own scheduler (`../shared/oracle/vllm_scheduler/README.md`), with KV groups
+(`vllm_kv_groups`) or speculation (`vllm_spec_decode`). A key that is not known is refused: it may change the answer.
 """
 
 from __future__ import annotations
@@ -16,10 +17,21 @@ import numpy as np
 from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
 from simulator.pricing.step import StepCosts
-from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.acceptance import RecordedAcceptance
+from simulator.scheduler.config import KvGroupConfig, SchedulerConfig, SpeculationConfig
 from simulator.workload.trace import PRIVATE_STREAM, Segments, Trace
 
 Json = dict[str, Any]
+
+KINDS = {"full": "full", "sliding": "window", "chunked": "chunk", "mamba": "state"}
+SPANS = {"sliding": "window", "chunked": "chunk"}  # kind -> the key of its length
+# Keys that a scenario may have, by part
+SCENARIO = ("name", "seed", "tags", "scheduler", "latency", "requests")  # seed and tags say how it was drawn
+LATENCY = ("base_ns", "per_new_token_ns", "per_kv_token_ns")
+REQUESTS = ("arrival_ns", "prompt_tokens", "output_tokens", "priority", "segments", "accept", "draft_len")
+SPEC = ("method", "k", "mtp_layers", "parallel")
+LIMITS = tuple(field.name for field in fields(SchedulerConfig) if field.name not in (
+    "scheduler", "preemption", "kv_groups", "speculation", "prefix_cache_retention_interval"))
 
 
 def load(directory: Path) -> list[tuple[Json, Json]]:
@@ -38,10 +50,52 @@ def load(directory: Path) -> list[tuple[Json, Json]]:
     return list(zip(*tables, strict=True))
 
 
+def _check_keys(scenario: Json) -> None:
+    """Raises InputError for a key of a scenario that this reader does not know."""
+    _known(scenario, SCENARIO, "")
+    _known(scenario["scheduler"], (*LIMITS, "kv_groups", "retention", "spec"), "scheduler.")
+    _known(scenario["latency"], LATENCY, "latency.")
+    _known(scenario["requests"], REQUESTS, "requests.")
+    _known(scenario["scheduler"].get("spec") or {}, SPEC, "scheduler.spec.")
+
+
 def config_of(scenario: Json) -> SchedulerConfig:
-    """Scheduler limits of a scenario; the names are the same."""
-    known = {field.name for field in fields(SchedulerConfig)}
-    return SchedulerConfig(**{key: value for key, value in scenario["scheduler"].items() if key in known})
+    """Scheduler limits of a scenario; the names are the same. Raises InputError for keys that are not known and for KV groups that
+    contradict the limits."""
+    _check_keys(scenario)
+    limits = scenario["scheduler"]
+    return SchedulerConfig(**{key: value for key, value in limits.items() if key in LIMITS},
+                           kv_groups=tuple(_group(group, limits) for group in limits.get("kv_groups") or ()),
+                           prefix_cache_retention_interval=limits.get("retention", 0), speculation=_speculation(scenario))
+
+
+def _group(group: Json, limits: Json) -> KvGroupConfig:
+    kind = group["kind"]
+    if kind not in KINDS:
+        raise InputError(f"no kind {kind!r} is known", key="scheduler.kv_groups.kind")
+    if kind == "mamba":
+        mode, drafts = "align" if limits["enable_prefix_caching"] else "none", (limits.get("spec") or {}).get("k", 0)
+        if group["mode"] != mode or group.get("spec_blocks", 0) != drafts:
+            raise InputError(f"expected mode {mode} and {drafts} spec_blocks, these limits imply them: {group}",
+                             key="scheduler.kv_groups")
+        _known(group, ("kind", "block_size", "mode", "spec_blocks"), "scheduler.kv_groups.")
+        return KvGroupConfig("state", group["block_size"])
+    _known(group, ("kind", "block_size", *([SPANS[kind]] if kind in SPANS else [])), "scheduler.kv_groups.")
+    return KvGroupConfig(KINDS[kind], group["block_size"], group[SPANS[kind]] if kind in SPANS else 0)
+
+
+def _speculation(scenario: Json) -> SpeculationConfig | None:
+    spec, requests = scenario["scheduler"].get("spec"), scenario["requests"]
+    if not spec:
+        return None
+    proposed = requests.get("draft_len")
+    acceptance = RecordedAcceptance(tuple(map(tuple, requests["accept"])), proposed and tuple(map(tuple, proposed)))
+    return SpeculationConfig(spec["method"], spec["k"], acceptance, spec.get("mtp_layers", 1), spec.get("parallel", False))
+
+
+def _known(found: Json, keys: tuple[str, ...], where: str) -> None:
+    if unknown := sorted(found.keys() - set(keys)):
+        raise InputError(f"this reader knows no such key; it knows {', '.join(keys)}", key=where + unknown[0])
 
 
 def trace_of(scenario: Json) -> Trace:
@@ -85,15 +139,17 @@ def answer_of(result: EngineResult) -> Json:
     """The answer's columns of a run with a log."""
     log = result.log
     assert log is not None, "run the engine with log=True"
+    more = {"computed": log.batch_computed, "drafts": log.batch_drafts, "out": log.batch_outputs}
     return {
-        "batch": {"req": log.batch_request.tolist(), "new": log.batch_new_tokens.tolist()},
+        "batch": {"req": log.batch_request.tolist(), "new": log.batch_new_tokens.tolist()} | {
+            key: column.tolist() for key, column in more.items() if column is not None},
         "admissions": log.admissions.tolist(),
         "preempted": log.preempted.tolist(),
         "iterations": {
             "t_sched": log.scheduled_ns.tolist(), "t_start": log.start_ns.tolist(), "t_end": log.end_ns.tolist(),
             "n": log.n.tolist(), "free": log.free_blocks.tolist(), "waiting": log.waiting.tolist(),
             "running": log.running.tolist(),
-        },
+        } | ({} if log.held is None else {"held": log.held.tolist()}),
         "requests": {
             "first_scheduled_ns": result.first_scheduled_ns.tolist(),
             "first_token_ns": result.first_token_ns.tolist(),
@@ -105,7 +161,11 @@ def answer_of(result: EngineResult) -> Json:
 
 
 def first_difference(answer: Json, mine: Json) -> str | None:
-    """Where two answers first differ, in words; None if they are identical. Decisions are compared before times."""
+    """Where two answers first differ, in words; None if they are identical. Decisions are compared before times. Every recorded
+    column must be matched."""
+    for part in ("batch", "iterations", "requests"):
+        if missing := sorted(answer[part].keys() - mine[part].keys()):
+            return f"{part}.{missing[0]} was recorded, the engine does not log it"
     theirs, ours = _batches(answer), _batches(mine)
     for step in range(max(len(theirs), len(ours))):
         if step >= len(theirs) or step >= len(ours):
@@ -117,7 +177,7 @@ def first_difference(answer: Json, mine: Json) -> str | None:
                        ("preempted", "[step, request] of preemption")):
         if found := _unequal(answer[key], mine[key]):
             return f"{words} {found}"
-    for part, of in (("iterations", "step"), ("requests", "request")):
+    for part, of in (("batch", "entry"), ("iterations", "step"), ("requests", "request")):
         for key, column in answer[part].items():
             if found := _unequal(column, mine[part][key]):
                 return f"{key} of {of} {found}"

@@ -213,6 +213,8 @@ def _rows(name: str, members: list[int], points: list[dict[str, str]], predicted
         off = np.array([predicted[i][at] * 1e3 for i in served]) / real - 1  # type: ignore[index]
         rows.append(row(f"{name}/{measure}_mape", float(np.abs(off).mean() * 100), "%", bar if judged else None))
         rows.append(row(f"{name}/{measure}_median", float(np.median(off) * 100)))
+        rows.append(row(f"{name}/{measure}_p90", float(np.percentile(np.abs(off), 90) * 100)))
+        rows.append(row(f"{name}/{measure}_rows", len(off), ""))
         peer = [(float(points[i][f"aic_{measure}_ms"]), float(points[i][f"{measure}_ms"])) for i in members
                 if points[i].get(f"aic_{measure}_ms")]
         if peer:

@@ -53,6 +53,7 @@ def errors(name: str, found: list[float], reference: list[float], mape: float | 
     yield row(f"{name}/mape", float(np.abs(off).mean()), "%", mape)
     yield row(f"{name}/worst", float(np.abs(off).max()), "%", worst)
     yield row(f"{name}/median", float(np.median(off)), "%", None)
+    yield row(f"{name}/p90", float(np.percentile(np.abs(off), 90)), "%", None)
     yield row(f"{name}/rows", len(off), "", None)
 
 

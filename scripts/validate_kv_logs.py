@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.published import SkipError, engine_of, hardware_of, model_of, precision_of, record_of, rows_of
-from scripts.report import Row, finish, json_option, row
+from scripts.report import Row, errors, finish, json_option, row
 from simulator.design.design import Design
 from simulator.design.load import resolve
 from simulator.inputs.errors import InputError
@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         except SkipError as reason:
             skipped[str(reason)] += 1
             print(f"skipped: {log['model']} on {log['gpu']}, {log['engine']}: {reason}")
+    rows += errors("kv_logs", [float(str(r["value"])) for r in rows])
     rows.append(row("kv_logs/expressed_pct", 100 * (1 - skipped.total() / len(logs))))
     rows += [row(f"kv_logs/skipped/{reason}", count, "logs") for reason, count in sorted(skipped.items())]
     return finish(rows, args.json)

@@ -3,7 +3,9 @@
     python scripts/validate_operators.py FILE [FILE ...] --system h100_sxm [--hardware h100-sxm] [--json FILE]
 
 FILE is a CSV (or .csv.gz) with the columns of GEMM, attention (head_dim 128) or collective measurements: its columns
-tell which. Exits 1 when a bar is missed, 2 when no file has rows of the system.
+tell which. Where a column `cold` says that operands lay in the cache (0), as they do not while serving, rows are left out and
+counted (`not_cold`); constants of such cards were settled on every second of the others, and `held_out` are the rest. Exits 1
+when a bar is missed, 2 when no file has rows of the system.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import csv
 import gzip
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -22,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import Row, finish, json_option, row
+from scripts.report import Row, finish, json_option, noise, row
 from scripts.shipped_hardware import SYSTEMS, preset
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.serving import Parallelism
@@ -35,6 +37,7 @@ from simulator.model.operators import Collective, DecodeAttention, Gemm, Operato
 # (the largest value sought, scale, cast: kernels of their own; calibrated on these rows), with static ones it is one kernel.
 QUANTISE_AS_TIMED_S = {"trtllm": 9.7e-6}
 GEMM_BITS: dict[str, tuple[str, int, float | None]] = {"bfloat16": ("gemm_bf16", 16, 8.0), "fp8": ("gemm_fp8", 8, 12.0)}
+HELD_OUT_BAR = 12.0  # of rows that a card's constants were not settled on
 UNCALIBRATED_BAR = 15.0  # bf16 GEMM from datasheet and default constants
 GRAPH_KERNELS = {"vLLM_custom_graph", "SGLang_CustomAllReduce_graph"}
 COLLECTIVES: dict[str, tuple[Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"], str]] = {
@@ -52,8 +55,14 @@ class Errors:
         self.found: dict[str, list[float]] = defaultdict(list)
         self.bars: dict[str, float | None] = {}
         self.below: dict[str, int] = defaultdict(int)
+        self.left_out: dict[str, int] = defaultdict(int)
+        self.repeats: dict[str, dict[Hashable, list[float]]] = defaultdict(lambda: defaultdict(list))
 
-    def add(self, name: str, seconds: float, measured_us: float, bar: float | None, floor_s: float = 0.0) -> None:
+    def add(self, name: str, seconds: float, measured_us: float, bar: float | None, floor_s: float = 0.0,
+            what: Hashable = None) -> None:
+        """`what` was measured: equal where a file has a measurement twice."""
+        if what is not None:
+            self.repeats[name][what].append(measured_us)
         self.found[name].append(seconds * 1e6 / measured_us - 1)
         self.bars[name] = bar
         self.below[name] += seconds < floor_s
@@ -67,6 +76,9 @@ class Errors:
             yield row(f"{name}/median", float(np.median(off)), digits=2)
             yield row(f"{name}/below_roofline", 100 * self.below[name] / len(off), "%", 0.0, digits=2)
             yield row(f"{name}/rows", len(off), "")
+            yield from noise(name, self.repeats[name])
+        for name, count in sorted(self.left_out.items()):
+            yield row(f"{name}/not_cold", count, "")
 
 
 def by_framework(hardware: Hardware) -> dict[str, Device]:
@@ -106,8 +118,11 @@ def gemms(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
     plain = datasheet_only(hardware)
     calibrated = hardware.gpu is not None and hardware.gpu.calibrated
     groups: dict[tuple[str, str, int, int], list[Line]] = defaultdict(list)
+    unseen = _held_out(lines)
     for line in lines:
-        if line["gemm_dtype"] in GEMM_BITS:
+        if line["gemm_dtype"] in GEMM_BITS and line.get("cold", "1") != "1":
+            errors.left_out[GEMM_BITS[line["gemm_dtype"]][0]] += 1
+        elif line["gemm_dtype"] in GEMM_BITS:
             groups[line["fw"], line["gemm_dtype"], int(line["n"]), int(line["k"])].append(line)
     for (framework, dtype, n, k), same in groups.items():
         name, bits, bar = GEMM_BITS[dtype]
@@ -118,9 +133,20 @@ def gemms(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
         for line, seconds, floor_s in zip(same, prices, floors, strict=True):
             errors.add(name, seconds, float(line["us"]), bar, floor_s)
             errors.add(f"{name}_{framework}", seconds, float(line["us"]), None, floor_s)
+            if id(line) in unseen:
+                errors.add(f"{name}_held_out", seconds, float(line["us"]), HELD_OUT_BAR, floor_s)
         if plain is not None:
             for line, seconds in zip(same, plain.price(operator, m).seconds, strict=True):
                 errors.add(f"{name}_datasheet", seconds, float(line["us"]), UNCALIBRATED_BAR if bits == 16 else None)
+
+
+def _held_out(lines: list[Line]) -> set[int]:
+    """Identities of the cold rows of each format on which nothing was settled: every second, by shape."""
+    found: set[int] = set()
+    for dtype in GEMM_BITS:
+        cold = [line for line in lines if line.get("cold") == "1" and line["gemm_dtype"] == dtype]
+        found.update(id(line) for line in sorted(cold, key=lambda r: (int(r["n"]), int(r["k"]), int(r["m"])))[1::2])
+    return found
 
 
 def attention(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
@@ -147,7 +173,7 @@ def attention(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
         seconds = devices[line["fw"]].price(operator, *arrays).seconds[0]
         floor_s = roofline_s(hardware, operator, *arrays)[0]
         for row_name in (f"attention_{name}", f"attention_{name}_{line['fw']}"):
-            errors.add(row_name, seconds, float(line["us"]), bar, floor_s)
+            errors.add(row_name, seconds, float(line["us"]), bar, floor_s, (line["fw"], line["ver"], operator, axes))
 
 
 def _beats_physics(line: Line) -> bool:
@@ -171,9 +197,10 @@ def collectives(lines: list[Line], hardware: Hardware, errors: Errors) -> None:
         seconds = (replace(link, small=None) if nccl else link).price(operator, size).seconds[0]
         in_switch = kind == "all_reduce" and link.in_network  # sends once what a roofline of rings sends twice
         floor_s = 0.0 if in_switch else roofline_s(hardware, operator, size)[0]
-        errors.add(label, seconds, float(line["us"]), 15.0 if kind == "all_reduce" else None, floor_s)
+        what = (line["fw"], line["ver"], line["kernel_source"], operator, line["elems"])
+        errors.add(label, seconds, float(line["us"]), 15.0 if kind == "all_reduce" else None, floor_s, what)
         if kind == "all_reduce":
-            errors.add(f"{label}_{line['fw']}", seconds, float(line["us"]), None, floor_s)
+            errors.add(f"{label}_{line['fw']}", seconds, float(line["us"]), None, floor_s, what)
 
 
 KINDS = {"gemm_dtype": gemms, "attn_dtype": attention, "num_gpus": collectives}

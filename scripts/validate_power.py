@@ -2,6 +2,9 @@
 
     python scripts/validate_power.py FILE [--json FILE]
 
+`power_at_measured_rate` takes the simulated energy of kernels per token at the rate of tokens that was measured, with idle power:
+the energy model alone, whatever the simulated step times are.
+
 FILE: CSV (or .csv.gz) with a row per model, task, GPU and batch size: model, task, prec, max_num_seqs, avg_batch_size,
 avg_output_len, avg_power_watts (all GPUs, servers apart), energy_per_token_joules, median_itl_ms, gpu_model, num_gpus,
 parallelization. Rows of batches of 8 to 512 are judged. A model, precision, GPU or split that cannot be written as a
@@ -41,7 +44,11 @@ GPUS = {"H100": "h100-sxm", "H200": "h200-sxm", "A100": "a100-80gb", "B200": "b2
 PROMPT_TOKENS = {"lm-arena-chat": 400.0, "gpqa": 250.0}  # chat: settled; gpqa: class of a question with four answers (estimate)
 OUTPUT_SPREAD = 0.8  # lengths uniform in mean x (1 -+ this): clients must not stay in step
 BATCHES = (8, 512)
-BARS = {"h100/power": 10.0, "h100/energy_per_token": 12.0}
+# what is compared, and the column of its measurement
+QUANTITIES = {"power": "avg_power_watts", "energy_per_token": "energy_per_token_joules", "itl": "median_itl_ms",
+              "power_at_measured_rate": "avg_power_watts"}
+BARS = {"h100/power": 10.0, "h100/energy_per_token": 12.0, "h100/power_at_measured_rate": 10.0,
+        "b200/power_at_measured_rate": 10.0}
 # Bytes that sampling with top-k and top-p moves per logit in the many passes of its sort: 0.3 ns on an H100's 2.73 TB/s
 SAMPLER_BYTES_PER_LOGIT = 819.0
 SUFFIX = re.compile(r"-(instruct|chat|it|hf|thinking|fp8|bf16|\d{4})$")
@@ -102,23 +109,28 @@ def model_of(name: str) -> str:
     return found
 
 
-def steady(measured: Measured, cache: CostCache) -> tuple[float, float, float]:
-    """(W of all boards, J per token, median ITL in ms): what more requests of the same clients add, so that neither start
-    nor drain counts."""
+def steady(measured: Measured, cache: CostCache) -> tuple[float, float, float, float]:
+    """(W of all boards, J per token, median ITL in ms, W at the measured rate of tokens): what more requests of the same clients
+    add, so that neither start nor drain counts."""
     many = 40 if float(measured["avg_output_len"]) < 2000 else 12
-    short, long = (simulate(design_of(measured, n), cache=cache).metrics for n in (many, 2 * many))
+    designs = [design_of(measured, n) for n in (many, 2 * many)]
+    results = [simulate(design, cache=cache) for design in designs]
+    short, long = (result.metrics for result in results)
+    idle = [result.energy_by_component_j(design)["idle"] for design, result in zip(designs, results, strict=True)]
     joules, seconds = long["energy"] - short["energy"], long["makespan"] - short["makespan"]
     tokens = long["energy"] / long["energy_per_token"] - short["energy"] / short["energy_per_token"]
-    return joules / seconds, joules / tokens, long["itl_p50"] * 1e3
+    idle_j = idle[1] - idle[0]
+    at_rate = idle_j / seconds + (joules - idle_j) / tokens * float(measured["output_throughput_tokens_per_sec"])
+    return joules / seconds, joules / tokens, long["itl_p50"] * 1e3, at_rate
 
 
 def compare(table: list[Measured]) -> list[Row]:
     """Rows of every GPU; a line printed per measured row."""
     cache = CostCache()
-    errors: dict[str, list[tuple[bool, float, float, float]]] = defaultdict(list)
+    errors: dict[str, list[tuple[bool, list[float]]]] = defaultdict(list)
     left: Counter[str] = Counter()
     print(f"{'model':34} {'task':14} {'GPUs':8} {'batch':>5}  {'W':>7} {'real':>7} {'error':>6}  {'J/token':>8} {'error':>6}  "
-          f"{'ITL ms':>7} {'error':>6}")
+          f"{'ITL ms':>7} {'error':>6}  W at the measured rate")
     for measured in table:
         batch = int(measured["max_num_seqs"])
         if not BATCHES[0] <= batch <= BATCHES[1]:
@@ -129,12 +141,12 @@ def compare(table: list[Measured]) -> list[Row]:
         except (NotExpressed, Infeasible, InputError) as why:
             left[str(why)] += 1
             continue
-        real = tuple(float(measured[key]) for key in ("avg_power_watts", "energy_per_token_joules", "median_itl_ms"))
+        real = tuple(float(measured[key]) for key in QUANTITIES.values())
         off = [(a / b - 1) * 100 for a, b in zip(found, real, strict=True)]
         gpu = measured["gpu_model"]
-        errors[gpu.lower()].append((len(errors[gpu.lower()]) % 2 == 0, *off))
+        errors[gpu.lower()].append((len(errors[gpu.lower()]) % 2 == 0, off))
         print(f"{measured['model'][-34:]:34} {measured['task']:14} {measured['num_gpus']} {gpu:6} {batch:5}  {found[0]:7,.0f} "
-              f"{real[0]:7,.0f} {off[0]:+5.0f}%  {found[1]:8.3f} {off[1]:+5.0f}%  {found[2]:7.1f} {off[2]:+5.0f}%")
+              f"{real[0]:7,.0f} {off[0]:+5.0f}%  {found[1]:8.3f} {off[1]:+5.0f}%  {found[2]:7.1f} {off[2]:+5.0f}%  {off[3]:+5.0f}%")
     rows = [r for gpu in sorted(errors) for r in of_gpu(gpu, errors[gpu])]
     for why, count in sorted(left.items()):
         print(f"left out: {count} rows, {why}")
@@ -143,11 +155,11 @@ def compare(table: list[Measured]) -> list[Row]:
             row("not_expressed/rows", sum(n for why, n in left.items() if not why.startswith("outside")), "")]
 
 
-def of_gpu(gpu: str, errors: list[tuple[bool, float, float, float]]) -> list[Row]:
+def of_gpu(gpu: str, errors: list[tuple[bool, list[float]]]) -> list[Row]:
     rows = []
-    for i, name in enumerate(("power", "energy_per_token", "itl"), start=1):
-        off = np.array([e[i] for e in errors])
-        held_out = np.array([e[i] for e in errors if not e[0]])
+    for i, name in enumerate(QUANTITIES):
+        off = np.array([e[i] for _, e in errors])
+        held_out = np.array([e[i] for settled, e in errors if not settled])
         full = f"{gpu}/{name}"
         rows += [row(f"{full}/mape", float(np.abs(off).mean()), "%", BARS.get(full)),
                  row(f"{full}/median", float(np.median(off)), "%"), row(f"{full}/p90", float(np.percentile(np.abs(off), 90)), "%")]

@@ -88,6 +88,7 @@ def summary(points: list[dict[str, str]], outcomes: list[Errors | str]) -> list[
             if len(off):
                 rows.append(row(f"{prefix}/{measure}_median", float(np.median(off)), "%", BAR if judged else None, absolute=True))
                 rows.append(row(f"{prefix}/{measure}_mape", float(np.abs(off).mean())))
+                rows.append(row(f"{prefix}/{measure}_p90", float(np.percentile(np.abs(off), 90))))
                 rows.append(row(f"{prefix}/{measure}_points", len(off), "points"))
     skipped = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
     rows.append(row("published/expressed_pct", 100 * (1 - skipped.total() / len(points))))

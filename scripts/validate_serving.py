@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import Row, finish, json_option, row
+from scripts.report import Row, errors, finish, json_option, row
 from simulator.commands.chart_page import Chart, Line, write_charts
 from simulator.engine.result import EngineResult
 from simulator.inputs.errors import InputError
@@ -102,6 +102,9 @@ def compare(run: RecordedRun, result: EngineResult, peer: dict[str, float]) -> l
             bar = BARS[name] if statistic in ("mean", "p99") else None
             label = "median" if statistic == "p50" else statistic
             rows.append(row(f"{name}/{label}_error_pct", off, "%", bar, absolute=True))
+            if theirs is not None:
+                rows.append(row(f"{name}/{label}_error_pct_peer", theirs))
+        rows += errors(f"{name}_by_request", (found[name] / measured[name] - 1) * 100)
     tokens = float(run.output_tokens[served].sum())
     real = tokens / float(run.finish_s[served].max())
     simulated = tokens / (float(result.finish_ns.max()) / 1e9)

@@ -19,6 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.report import Row, finish, json_option, row
+from scripts.report import errors as error_rows
 from simulator.design.load import load_costs, load_hardware
 from simulator.design.records.silicon import Silicon
 from simulator.silicon.area import MIB, Parts, die_area
@@ -78,6 +79,7 @@ def quantity(name: str, found: Errors, within: float, least: float, median: floa
         rows += [row(f"{prefix}/median_abs_error", float(np.median(off)), "%", median if judged else None),
                  at_least(f"{prefix}/within_{within:g}_pct", float((off <= within).mean() * 100), least if judged else None),
                  row(f"{prefix}/worst", float(off.max()), "%"), row(f"{prefix}/chips", len(off), "")]
+        rows += error_rows(prefix, found[role].values())
     return rows
 
 

@@ -17,13 +17,14 @@ import dataclasses
 import gzip
 import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.report import finish, json_option, row
+from scripts.report import finish, json_option, noise, row
 from scripts.shipped_hardware import preset
 from simulator.design.design import Design
 from simulator.design.load import CONFIGS, resolve
@@ -88,15 +89,19 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
     sizes = range(2, most + 1, 2)  # kernels change with the batch, not only at graph sizes
     launches_s = preset(hardware).host.graphless_layer_s * design.model.layers
     errors: dict[str, list[np.ndarray]] = {}
+    signed: dict[str, np.ndarray] = {}
     for seed in range(SEED, SEED + SAMPLES):
         chosen = _chosen(np.where(possible, phases, ""), seed)
         calibration = fit.fit(_of(found, chosen), _of(steps, chosen), measured[chosen], LARGEST, sizes, launches_s)
-        off = np.abs(fit.predicted_s(found, steps, calibration, LARGEST) / measured - 1) * 100
+        over = (fit.predicted_s(found, steps, calibration, LARGEST) / measured - 1) * 100
+        off = np.abs(over)
         if seed == SEED:
             fitted_rows = int(chosen.sum())
             print(f"TP {tensor}: {len(records)} steps, fitted on {fitted_rows}: {_shown(calibration)}")
         for phase in BARS:
-            errors.setdefault(phase, []).append(off[(phases == phase) & ~chosen & possible])
+            rest = (phases == phase) & ~chosen & possible
+            errors.setdefault(phase, []).append(off[rest])
+            signed.setdefault(phase, over[rest])  # of the first sample
     plain = np.abs(default / measured - 1) * 100
     rows = []
     for phase, bar in BARS.items():
@@ -106,11 +111,24 @@ def _compare(tensor: int, records: list[dict[str, str]], model: str, hardware: s
         rows += [row(f"tp{tensor}/{phase}/mape", float(first.mean()), "%", bar),
                  row(f"tp{tensor}/{phase}/mape_worst_sample", float(max(e.mean() for e in errors[phase]))),
                  row(f"tp{tensor}/{phase}/median", float(np.median(first))),
+                 row(f"tp{tensor}/{phase}/signed_median", float(np.median(signed[phase]))),
+                 row(f"tp{tensor}/{phase}/p90", float(np.percentile(first, 90))),
                  row(f"tp{tensor}/{phase}/p95", float(np.percentile(first, 95))),
+                 row(f"tp{tensor}/{phase}/rows", len(first), ""),
+                 *noise(f"tp{tensor}/{phase}", _repeats([r for r in records if r["phase"] == phase])),
                  row(f"tp{tensor}/{phase}/unfitted_mape", float(unfitted.mean()), "%", UNFITTED_BAR)]
     rows.append(row(f"tp{tensor}/fitted_rows_pct", fitted_rows / len(measured) * 100))
     rows.append(row(f"tp{tensor}/misrecorded_rows", float((~possible).sum()), "rows"))
     return rows
+
+
+def _repeats(records: list[dict[str, str]]) -> dict[tuple[str, ...], list[float]]:
+    """Times of steps by what was in them."""
+    found: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    what = ("ctx_tokens", "ctx_requests", "ctx_kv_tokens", "decode_requests", "decode_kv_tokens")
+    for r in records:
+        found[tuple(r[name] for name in what)].append(float(r["latency_ms"]))
+    return found
 
 
 def _least_s(design: Design, steps: Steps) -> np.ndarray:

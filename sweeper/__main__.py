@@ -12,6 +12,9 @@ from sweeper.command_line import build_parser
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line and runs it; returns the exit code."""
+    if os.name == "nt":
+        print("sweeper runs on Linux and macOS; on Windows, install and run it in WSL (`wsl --install`)", file=sys.stderr)
+        return 2
     args = build_parser().parse_args(argv)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy loads: the cores belong to the simulations
     module, function = args.run.split(":")

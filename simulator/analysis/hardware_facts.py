@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.analysis.evidence import evidence
 from simulator.design.records.hardware import Hardware
 from simulator.design.records.money import Costs
 from simulator.design.records.serving import Parallelism
@@ -52,6 +53,8 @@ def facts(hardware: Hardware, costs: Costs, parallelism: Parallelism) -> list[tu
     facts += [("price", _price(cost)),
               ("power", f"board: idle {cost.static_w - costs.server_power_w:,.0f} W, full matrix load "
                         f"{cost.peak_w - costs.server_power_w:,.0f} W; share of the server {costs.server_power_w:,.0f} W")]
+    rests = evidence(hardware)
+    facts += [("time rests on", rests.time), ("power rests on", rests.power)]
     return [*facts, *(("note", line) for line in notes(hardware))]
 
 

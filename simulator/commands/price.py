@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from simulator.analysis.evidence import evidence
 from simulator.commands.chart_page import Chart, Line, write_charts
 from simulator.commands.operator_text import Shapes, parse_operator
 from simulator.design.load import load_hardware, parse_override
@@ -42,6 +43,7 @@ def price_command(source: str, op: str, overrides: list[str], *, as_json: bool, 
         print()
     else:
         _print(name, shapes, priced, roof_s)
+        Console(width=None if sys.stdout.isatty() else 110).print(f"{hardware.name}: {evidence(hardware)}", highlight=False)
     if plot is not None:
         _plot(name, shapes, priced, roof_s, plot)
     return 0

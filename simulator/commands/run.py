@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.analysis.confidence import half_widths, mean_metrics, shown
+from simulator.analysis.evidence import evidence
 from simulator.design.design import Design
 from simulator.design.engine_defaults.resolve import settings
 from simulator.design.load import load_design, parse_override
@@ -24,6 +25,7 @@ from simulator.result import Infeasible, Result
 from simulator.results.exports import requests_table, steps_table, write_table
 from simulator.results.histogram import ERROR
 from simulator.results.metrics import METRICS, PERCENTILES, Metric
+from simulator.silicon.limits import notes
 from simulator.silicon.money import BASIS_TEXT, BASIS_WORD
 from simulator.simulate import simulate
 from simulator.streamed import refusal, simulate_streamed, streams
@@ -97,6 +99,7 @@ def _as_json(design: Design, result: Result, runs: list[dict[str, float]]) -> di
         "bound_s": result.bound_s,
         "energy_by_component_j": result.energy_by_component_j(design),
         "cost_basis": design.costs.cost_basis,
+        "evidence": dataclasses.asdict(evidence(design.hardware)),
         "capacity": result.kv_memory.__dict__,
         **({"settings": [dataclasses.asdict(setting) for setting in settings(design)]} if design.engine is not None else {}),
         "design": design.to_plain(),
@@ -144,6 +147,9 @@ def _print(design: Design, result: Result, runs: list[dict[str, float]]) -> None
     console.print(f"power by component: {drawn}; {m['energy_per_token']:.3g} J a token, {m['energy_per_request']:.3g} J a request")
     asked = " (the device has none: what a challenger would ask)" if result.bill.estimated else ""
     console.print(f"money: {BASIS_TEXT[result.bill.basis]}{asked}")
+    console.print(f"{design.hardware.name}: {evidence(design.hardware)}")
+    for line in notes(design.hardware):
+        console.print(f"note: {line}")
     _print_settings(design, console)
     shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in result.bound_s.items())
     console.print(f"time by bound: {shares}")

@@ -21,9 +21,10 @@ from simulator.design.records.hardware import Hardware
 from simulator.design.records.model import Architecture
 from simulator.design.records.money import Costs
 from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.shipped import shipped_folder
 from simulator.inputs.yaml_file import load_yaml, parse_yaml
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = shipped_folder("simulator", "configs")
 
 
 # What a design's `schema` pins: the engine of one that names none. A design without `schema` is of the first.

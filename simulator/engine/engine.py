@@ -9,11 +9,13 @@ import numpy as np
 
 from simulator.engine.kernel.advance import compiled
 from simulator.engine.kernel.records import Requests
-from simulator.engine.replica import Replica
+from simulator.engine.replica import Replica, is_dense
 from simulator.engine.result import EngineResult
 from simulator.pricing.step import StepCosts
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.kv_cache import hash_unit
+from simulator.scheduler.speculation import reserved
 from simulator.workload.block_identities import BlockIdentities, block_identities
 from simulator.workload.trace import Segments, Trace
 
@@ -31,7 +33,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
     for logging in (False, True) if log else (False,):  # the first run tells how long the log is
         replica = Replica(config, costs, clients=trace.concurrency or None, gaps=gaps, nodes=leading_nodes(requests, config),
                           log=sizes if logging else None)
-        replica.extend(requests)
+        replica.extend(requests, kept)
         replica.advance()
         sizes = replica.log_sizes()
     result = replica.result()
@@ -58,6 +60,10 @@ def leading_nodes(requests: Requests, config: SchedulerConfig) -> int:
     """Most leading blocks of a request that the prefix cache keeps one by one."""
     if not config.enable_prefix_caching or not len(requests.arrival_ns):
         return 0
+    if is_dense(config):
+        reserve = 2 * config.draft_tokens + reserved(config.speculation).lookahead
+        longest = min(int((requests.prompt + requests.output).max()) + reserve, config.max_model_len)
+        return longest // min(group.block_size for group in config.groups) + 1
     if config.policy == "priority":
         return int((requests.prompt + requests.output).max()) // config.block_size + 1
     return int(np.diff(requests.identity_offsets).max())
@@ -75,7 +81,7 @@ def requests_of(trace: Trace, config: SchedulerConfig, identities: BlockIdentiti
         priority = np.zeros(len(trace), np.int32) if trace.priority is None else trace.priority
     if config.enable_prefix_caching:
         limits.check_config(config)
-        identities = identities or block_identities(trace, outputs, config.block_size)
+        identities = identities or block_identities(trace, outputs, hash_unit(config))
         offsets, shared, unique = identities.offsets, identities.shared, identities.unique
     columns = [trace.arrival_ns, trace.prompt_tokens, outputs, priority, unique]
     if len(outputs) and outputs.min() == 0:

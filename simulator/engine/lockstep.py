@@ -23,6 +23,7 @@ from simulator.pricing.step import StepCosts, check_costs
 from simulator.pricing.step_time import StepTables, step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.kv_cache import hash_unit
 from simulator.scheduler.requests import Batch, Request
 from simulator.scheduler.scheduler import Scheduler
 from simulator.workload.block_identities import block_identities
@@ -62,6 +63,9 @@ class Engines:
     def pool(self) -> Engines:
         return self
 
+    def held(self) -> list[int]:
+        return [sum(of_group) for of_group in zip(*(part.held() for part in self.parts), strict=True)]
+
     @property
     def users(self) -> range:
         return range(sum(len(part.pool.users) for part in self.parts))
@@ -84,7 +88,7 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, gathered_ns: In
     assert config.pipeline_parallel_size == 1 and not trace.concurrency
     tables = step_tables(costs)
     outputs = limits.served_outputs(trace, config)
-    identities = block_identities(trace, outputs, config.block_size) if config.enable_prefix_caching else None
+    identities = block_identities(trace, outputs, hash_unit(config)) if config.enable_prefix_caching else None
     priorities = [0] * len(trace) if trace.priority is None else trace.priority.tolist()
     requests = [Request(*columns) for columns in zip(
         range(len(trace)), trace.arrival_ns.tolist(), trace.prompt_tokens.tolist(), outputs.tolist(), priorities, strict=True)]

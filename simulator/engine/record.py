@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from simulator.engine.batch_time import StepTime
 from simulator.engine.gap_histogram import BINS, gap_bin
 from simulator.engine.result import EngineResult, StepLog
 from simulator.scheduler.config import SchedulerConfig
-from simulator.scheduler.requests import Batch, Request
+from simulator.scheduler.requests import Batch, Entry, Request
 from simulator.scheduler.scheduler import Scheduler
+from simulator.workload.trace import Int32
 
 COLUMNS = ("scheduled_ns", "start_ns", "end_ns", "n", "tokens", "free_blocks", "waiting", "running")
 
@@ -29,11 +31,12 @@ class Recorder:
         self.sequences = np.zeros(config.max_num_seqs + 1, np.int64)
         self.steps = self.makespan = self.used_block_ns = self.peak_used = self.waiting_ns = 0
         self.sums = dict.fromkeys(("blocks_ns", "decode_ns", "prefill_ns", "decodes", "decode_context", "chunks",
-                                   "chunk_tokens", "chunk_context", "chunk_pairs"), 0)
+                                   "chunk_tokens", "chunk_context", "chunk_pairs", "checked", "draft_ns"), 0)
         self.last_scheduled = self.last_waiting = 0
         self.last_start = self.last_end = self.last_used = 0  # of the last batch that was not empty
         self.rows: list[tuple[int, ...]] = []
-        self.batches: list[tuple[int, int]] = []
+        self.entries: list[Entry] = []
+        self.held: list[list[int]] = []
         self.admissions: list[tuple[int, int, int]] = []
         self.preempted: list[tuple[int, int]] = []
 
@@ -59,13 +62,15 @@ class Recorder:
             computed = {entry.request.index: entry.computed for entry in batch.entries}
             self.rows.append((decided_ns, start_ns, batch.end_ns, len(batch.entries), tokens, scheduler.pool.free,
                               len(scheduler.waiting), len(scheduler.running)))
-            self.batches += [(entry.request.index, entry.new) for entry in batch.entries]
+            self.entries += batch.entries
+            if self.config.kv_groups or self.config.speculation:
+                self.held.append(scheduler.held())
             self.admissions += [(self.steps, request.index, computed[request.index]) for request in batch.admitted]
             self.preempted += [(self.steps, request.index) for request in batch.preempted]
         self.steps += 1
 
     def tokens_out(self, receivers: list[Request], end_ns: int) -> None:
-        """Requests that got an output token when a batch ended."""
+        """Requests that got output tokens when a batch ended."""
         for request in receivers:
             if request.outputs == 1:
                 self.first_token[request.index] = end_ns
@@ -86,13 +91,25 @@ class Recorder:
             self.steps, self.makespan, self.tokens, self.sequences,
             sums["blocks_ns"], sums["decode_ns"], sums["prefill_ns"], sums["decodes"], sums["decode_context"],
             sums["chunks"], sums["chunk_tokens"], sums["chunk_context"], sums["chunk_pairs"],
-            self.used_block_ns, self.peak_used, self.waiting_ns, self._log() if self.log else None, self.gaps)
+            self.used_block_ns, self.peak_used, self.waiting_ns, self._log() if self.log else None, self.gaps,
+            sums["checked"], sum(request.accepted for request in requests), sums["draft_ns"])
 
     def _log(self) -> StepLog:
         rows = np.array(self.rows, np.int64).reshape(-1, len(COLUMNS))
         times: dict[str, Any] = {name: rows[:, k].copy() for k, name in enumerate(COLUMNS[:3])}
         counts: dict[str, Any] = {name: rows[:, k].astype(np.int32) for k, name in enumerate(COLUMNS) if k >= 3}
-        batches = np.array(self.batches, np.int32).reshape(-1, 2)
-        return StepLog(**times, **counts, batch_request=batches[:, 0].copy(), batch_new_tokens=batches[:, 1].copy(),
+        entries = self.entries
+        more: dict[str, Any] = {}
+        if self.config.kv_groups or self.config.speculation:
+            more = {"batch_computed": _column(entry.computed for entry in entries),
+                    "batch_drafts": _column(entry.checked for entry in entries),
+                    "batch_outputs": _column(entry.delivered for entry in entries),
+                    "held": np.array(self.held, np.int32).reshape(-1, len(self.config.groups))}
+        return StepLog(**times, **counts, batch_request=_column(entry.request.index for entry in entries),
+                       batch_new_tokens=_column(entry.new for entry in entries),
                        admissions=np.array(self.admissions, np.int32).reshape(-1, 3),
-                       preempted=np.array(self.preempted, np.int32).reshape(-1, 2))
+                       preempted=np.array(self.preempted, np.int32).reshape(-1, 2), **more)
+
+
+def _column(values: Iterable[int]) -> Int32:
+    return np.fromiter(values, np.int32)

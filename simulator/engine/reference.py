@@ -22,6 +22,7 @@ from simulator.pricing.step import StepCosts, check_costs
 from simulator.pricing.step_time import StepTables, step_tables
 from simulator.scheduler import limits
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.kv_cache import hash_unit
 from simulator.scheduler.policies.registry import SCHEDULERS
 from simulator.scheduler.requests import Batch, Entry, Request
 from simulator.scheduler.scheduler import Scheduler
@@ -55,7 +56,7 @@ def run(
     limits.check_trace(trace)
     tables = step_tables(costs)
     outputs = limits.served_outputs(trace, config)
-    identities = block_identities(trace, outputs, config.block_size) if config.enable_prefix_caching else None
+    identities = block_identities(trace, outputs, hash_unit(config)) if config.enable_prefix_caching else None
     priorities = [0] * len(trace) if trace.priority is None else trace.priority.tolist()
     requests = [Request(*columns) for columns in zip(
         range(len(trace)), trace.arrival_ns.tolist(), trace.prompt_tokens.tolist(), outputs.tolist(), priorities,

@@ -39,7 +39,11 @@ class EngineResult:
     peak_used_blocks: int  # after any decision
     waiting_ns: int  # sum over steps of queue length after the decision x time until the next step's decision
     log: StepLog | None = None
-    gap_counts: Int64 | None = None  # histogram of the gaps between successive tokens of a request (see `gap_histogram`)
+    gap_counts: Int64 | None = None  # histogram of the gaps between successive tokens of a request (see `gap_histogram`); tokens
+    #                                  that come together are one
+    checked_drafts: int = 0  # sum over steps of draft tokens verified, dummies included
+    accepted_drafts: int = 0  # output tokens that came beyond the first of their step
+    draft_ns: int = 0  # sum over steps of the drafter's time
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class StepLog:
     batch_new_tokens: Int32  # [sum n]
     admissions: Int32  # [admissions, 3] step, request, computed tokens (prefix hit)
     preempted: Int32  # [preemptions, 2] step, request
+    # with KV groups or speculation only
+    batch_computed: Int32 | None = None  # [sum n] tokens before the step; with async scheduling drafts in flight count as accepted
+    batch_drafts: Int32 | None = None  # [sum n] drafts among the new tokens
+    batch_outputs: Int32 | None = None  # [sum n] output tokens that came of it
+    held: Int32 | None = None  # [steps, groups] blocks in the tables of the running requests, right after the decision
 
 
 def with_arrivals(trace: Trace, result: EngineResult) -> Trace:

@@ -12,10 +12,11 @@ import numpy as np
 
 from simulator.engine.engine import requests_of
 from simulator.engine.kernel.records import NEVER
-from simulator.engine.replica import Replica
+from simulator.engine.replica import Replica, is_dense
 from simulator.engine.result import EngineResult
 from simulator.pricing.step import StepCosts
 from simulator.scheduler.config import SchedulerConfig
+from simulator.scheduler.kv_cache import hash_unit
 from simulator.workload.block_identities import BlockIdentities
 from simulator.workload.trace import Int32, Int64, Trace
 
@@ -42,8 +43,9 @@ class Stream:
 
     def __init__(self, config: SchedulerConfig, costs: StepCosts, *, gaps: bool = False) -> None:
         self._config, self._given = config, 0
-        self._most_blocks = config.max_model_len // config.block_size + 1
-        nodes = self._most_blocks if config.enable_prefix_caching and config.policy == "priority" else 0
+        self._most_blocks = config.max_model_len // hash_unit(config) + 1
+        kept = config.enable_prefix_caching and (config.policy == "priority" or is_dense(config))
+        nodes = self._most_blocks if kept else 0
         self._replica = Replica(config, costs, gaps=gaps, nodes=nodes)
         self._at = np.zeros(0, np.int64)  # positions in the trace of the replica's requests
 
@@ -56,8 +58,9 @@ class Stream:
             identities = BlockIdentities(np.zeros(len(trace) + 1, np.int64), np.zeros(0, np.int64), first_blocks)
         requests, kept = requests_of(trace, self._config, identities)
         replica = self._replica
-        replica.extend(requests)
-        self._at = np.concatenate([self._at, self._given + (np.arange(len(trace)) if kept is None else kept)])
+        places = self._given + (np.arange(len(trace)) if kept is None else kept)
+        replica.extend(requests, places)
+        self._at = np.concatenate([self._at, places])
         self._given += len(trace)
         arrival_ns = replica.requests.arrival_ns
         replica.advance((int(arrival_ns[-1]) if len(arrival_ns) else 0) if more else NEVER)

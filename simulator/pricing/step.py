@@ -1,13 +1,17 @@
 """`StepCosts`: the priced tables of one design, with which an engine times its steps.
 
-Time of a step with T new tokens in n requests. An entry with one new token is a decode (context = tokens in the KV
-cache after this step, its own included); any other is a prefill chunk (chunk tokens, context = tokens before it).
+Time of a step with T new tokens in n requests. An entry with one new token, drafts to be checked not counted, is a decode
+(context = tokens in the KV cache after this step, its own included); any other is a prefill chunk (chunk tokens, context =
+tokens before it).
 
     decode  = table by (B decodes, S = sum of contexts, M = longest context), or the busiest PIM channel;
-              beside prefill chunks, where `beside_ns` is given, its table at the longest chunk of the step instead
+              beside prefill chunks, where `beside_ns` is given, its table at the longest chunk of the step instead;
+              where any of them has drafts and `verify_ns` is given, that table for all (a kernel runs as many query
+              tokens for each), or the longer one beside chunks. On PIM channels every query token counts as a decode
     prefill = sum over chunks of prefill(chunk, context)
     blocks  = linear[T] combined with decode and prefill as `overlap` says     (all decoder blocks of the model)
     stage s = ceil(blocks * stage_layers[s] / layers) + stage_tokens_ns[s, T] + stage_sequences_ns[s, n]
+              + draft_tokens_ns[T] + draft_sequences_ns[n] on the last, which drafts for the next step
     host    = host_ns[n], spent by the engine's CPU before the batch can start
 
 With P = prefill, D = decode, Q = half_before_ns[T], R = half_after_ns[T], L = layers = sum(stage_layers):
@@ -73,6 +77,10 @@ class StepCosts:
     beside_knots: Float64 | None = None  # ascending chunk lengths
     beside_ns: Float64 | None = None  # [beside knots, n_max + 1, context knots]
     beside_spread_ns: Float64 | None = None  # [n_max + 1], in place of decode_spread_ns
+    # speculation
+    verify_ns: Float64 | None = None  # [n_max + 1, knots] as decode_ns, of steps that check drafts; None: as without drafts
+    draft_tokens_ns: Int64 | None = None  # [T_max + 1] the drafter's pass over the tokens of the step
+    draft_sequences_ns: Int64 | None = None  # [n_max + 1] its further passes, one token of each request
 
 
 def check_costs(config: SchedulerConfig, costs: StepCosts) -> None:
@@ -83,7 +91,8 @@ def check_costs(config: SchedulerConfig, costs: StepCosts) -> None:
                          key="stage_layers")
     shapes = {"linear_ns": (tokens,), "stage_tokens_ns": (stages, tokens), "stage_sequences_ns": (stages, sequences),
               "host_ns": (sequences,), "decode_ns": (sequences, 1), "decode_spread_ns": (sequences,),
-              "half_before_ns": (tokens,), "half_after_ns": (tokens,)}
+              "half_before_ns": (tokens,), "half_after_ns": (tokens,), "verify_ns": (sequences, 1), "draft_tokens_ns": (tokens,),
+              "draft_sequences_ns": (sequences,)}
     for key, least in shapes.items():
         table = getattr(costs, key)
         if table is not None and (table.ndim != len(least) or any(np.less(table.shape, least))):

@@ -54,6 +54,10 @@ class StepTables(NamedTuple):
     beside_knots: Float64  # empty: decodes cost the same beside chunks
     beside_ns: Float64  # [beside knots, n_max + 1, context knots]
     beside_spread_ns: Float64  # [n_max + 1]
+    verify_base_ns: Float64  # as decode_base_ns and decode_slope_ns, which it equals where verifying costs nothing more
+    verify_slope_ns: Float64
+    draft_tokens_ns: Int64  # [T_max + 1]
+    draft_sequences_ns: Int64  # [n_max + 1]
 
 
 def step_tables(costs: StepCosts) -> StepTables:
@@ -75,16 +79,20 @@ def step_tables(costs: StepCosts) -> StepTables:
         raise InputError("INTERLEAVED needs half_before_ns and half_after_ns", key="overlap")
     if costs.overlap not in (SERIAL, CONCURRENT, INTERLEAVED, BEST):
         raise InputError(f"no overlap mode {costs.overlap}", key="overlap")
+    verify = decode if costs.verify_ns is None else _float(costs.verify_ns)
+    if verify.shape != decode.shape:
+        raise InputError(f"must have shape {decode.shape}", key="verify_ns")
     none = np.zeros(len(costs.linear_ns), np.int64)
     beside_knots, beside, beside_spread = _beside(costs, decode)
     if len(context_knots) == 1:  # a constant is a flat cell
         beside = np.repeat(beside, 2, axis=2)
         context_knots = np.array([context_knots[0], context_knots[0] + 1.0])
-        decode, prefill = np.repeat(decode, 2, axis=1), np.repeat(prefill, 2, axis=1)
+        decode, verify, prefill = (np.repeat(table, 2, axis=1) for table in (decode, verify, prefill))
     if len(chunk_knots) == 1:
         chunk_knots = np.array([chunk_knots[0], chunk_knots[0] + 1.0])
         prefill = np.repeat(prefill, 2, axis=0)
     base, slope, inverse = decode_lines(decode, context_knots)
+    verify_base, verify_slope = (base, slope) if costs.verify_ns is None else decode_lines(verify, context_knots)[:2]
     return StepTables(
         _int(costs.linear_ns), base, slope, _float(costs.decode_spread_ns), inverse, prefill,
         chunk_knots, knot_index(chunk_knots), 1.0 / np.diff(chunk_knots),
@@ -92,7 +100,9 @@ def step_tables(costs: StepCosts) -> StepTables:
         _int(costs.stage_layers), _int(costs.stage_tokens_ns), _int(costs.stage_sequences_ns), _int(costs.host_ns),
         _int(none if halves[0] is None else halves[0]), _int(none if halves[1] is None else halves[1]),
         int(costs.overlap), int(costs.channels), float(costs.channel_request_ns), float(costs.channel_token_ns),
-        int(costs.swap_block_ns), beside_knots, beside, beside_spread,
+        int(costs.swap_block_ns), beside_knots, beside, beside_spread, verify_base, verify_slope,
+        _int(none if costs.draft_tokens_ns is None else costs.draft_tokens_ns),
+        _int(np.zeros(len(decode)) if costs.draft_sequences_ns is None else costs.draft_sequences_ns),
     )
 
 

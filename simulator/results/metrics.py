@@ -85,6 +85,11 @@ METRICS: dict[str, Metric] = {m.name: m for m in [
     Metric("cost_per_million_tokens", "USD/Mtok", "cost per million generated tokens at the run's throughput"),
 ]}
 
+# What grows with the number of devices. Systems of different sizes are compared per device, rates per dollar as well.
+RATES = frozenset({"request_throughput", "prompt_throughput", "output_throughput", "goodput", "capacity", "goodput_at_slo",
+                   "output_throughput_at_slo"})
+BURDENS = frozenset({"power", "capital", "cost_per_hour"})
+
 # What a capacity search (`simulator.analysis.rate_search`) adds: the design at the highest request rate that meets its targets.
 CAPACITY_METRICS: dict[str, Metric] = {m.name: m for m in [
     Metric("capacity", "requests/s", "highest request rate at which the latency targets hold; mean over replicated seeds"),

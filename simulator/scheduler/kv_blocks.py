@@ -34,15 +34,9 @@ class BlockPool:
     def free(self) -> int:
         return len(self.blank) + len(self.idle)
 
-    def lookup(self, identities: Iterable[int]) -> list[int]:
-        """The longest run of cached blocks that starts the sequence; of equal blocks the oldest published."""
-        hits = []
-        for identity in identities:
-            blocks = self.published.get(identity)
-            if not blocks:
-                break
-            hits.append(next(iter(blocks)))
-        return hits
+    def cached(self, identity: int) -> int | None:
+        """A block with this content; of equal blocks the oldest published."""
+        return next(iter(self.published.get(identity, ())), None)
 
     def idle_among(self, blocks: Sequence[int]) -> int:
         """How many of `blocks` nobody uses: sharing them takes that many from `free`."""
@@ -73,9 +67,9 @@ class BlockPool:
         self.content[block] = identity
         self.published.setdefault(identity, {})[block] = None
 
-    def release(self, blocks: Sequence[int]) -> None:
-        """One user less for each, from last to first, so that the tail of a sequence is evicted before its head."""
-        for block in reversed(blocks):
+    def release(self, blocks: Iterable[int]) -> None:
+        """One user less for each, in this order: the first is reused first."""
+        for block in blocks:
             self.users[block] -= 1
             if self.users[block] == 0:
                 if block in self.content:

@@ -18,6 +18,8 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+from sweeper.workers.cores import usable_cores
+
 PACKAGE = "llm-serving-sweeper"
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 MIN_DISK_BYTES = 2e9  # a study of 100,000 designs with MLflow and reports is below 1 GB; Ray stops at 95 % full
@@ -113,15 +115,21 @@ def packages() -> Iterator[Check]:
 
 def memory() -> Check:
     """Cores and free memory: a sweep with two workers takes about 1 GB."""
-    cores = len(os.sched_getaffinity(0))
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else ():
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
+    cores = usable_cores()
+    free = _available_bytes()
+    if free is None:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return Check("ok", "machine", f"{cores} cores, {total / 1e9:.1f} GB of memory")
     need = 0.6e9 + 0.25e9 * cores  # driver, Ray and one process a worker, measured
     text = f"{cores} cores, {free / 1e9:.1f} GB available"
     return Check("ok", "machine", text) if free > need else Check(
         "warn", "machine", f"{text}; one worker a core needs about {need / 1e9:.1f} GB: fewer with --workers")
+
+
+def _available_bytes() -> int | None:
+    """Memory that is free or can be made free; None where the system does not say (macOS)."""
+    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def disk(folder: Path) -> Check:

@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from simulator.silicon.money import BASIS_TEXT
 from sweeper.commands.noise import listed, noise_lines, shown
+from sweeper.explain.against import comparisons, said
+from sweeper.explain.rests import remarks, rests
 from sweeper.explain.why import devices, why
 from sweeper.run.screen import clock
 from sweeper.space.parameters import label
@@ -52,7 +55,9 @@ def print_ending(console: Console, folder: Path, space: Space, settings: SweepSe
         f"{s['cache_computed_s']:.2f} s spent, {s['cache_saved_s']:.2f} s saved")
     if ending.found.front:
         _print_front(console, space, ending)
-        for line in (*noise_lines(space, ending.found), *_against_baselines(space, ending), *_bounds(space, ending)):
+        told = [*ending.found.front, *(t for t in ending.found.kept if t.baseline)]
+        for line in (*noise_lines(space, ending.found), *_against_baselines(space, ending), *_bounds(space, ending),
+                     *rests(space, told), *remarks(space, told)):
             say(line)
     else:
         say("no feasible design; the constraints that were missed most often:" if ending.found.count else "no trial finished")
@@ -79,7 +84,7 @@ def _print_front(console: Console, space: Space, ending: Ending) -> None:
     pareto = list(ending.found.front)
     wide = console.width >= WIDE
     title = f"Pareto front: {len(pareto)} designs" + (f", {SHOWN} shown" if len(pareto) > SHOWN else "")
-    columns = [f"{o.name}\n{o.unit} {'↓' if o.direction == 'minimize' else '↑'}".replace("\n ", "\n")
+    columns = [f"{o.name}\n{o.shown_unit} {'↓' if o.direction == 'minimize' else '↑'}".replace("\n ", "\n")
                for o in space.objectives]
     rows = evenly(pareto, SHOWN)
     varied = [p.name for p in space.parameters if len({_shown(t, p.name) for t in pareto}) > 1]
@@ -124,20 +129,25 @@ def _baselines(ending: Ending) -> list[Trial]:
 
 
 def _against_baselines(space: Space, ending: Ending) -> list[str]:
-    """What the front gains on each baseline: by its best in each objective, and how many designs beat it in all."""
-    lines = []
-    for baseline in _baselines(ending):
-        gains = []
-        for o in space.objectives:
-            trial = best_trial(ending.found.front, o)
-            if trial is not None and baseline.objectives[o.name]:
-                delta = trial.objectives[o.name] / baseline.objectives[o.name] - 1
-                gains.append(f"{o.name} {delta:+.0%}")
-        beating = sum(dominates(*points([t, baseline], space.objectives)) for t in ending.found.front)
-        lines.append(f"against {baseline.baseline}: at best {', '.join(gains)}; "
-                     f"{beating} of {len(ending.found.front)} designs dominate it")
-    missed = [t for t in ending.found.kept if t.baseline and t.status != "complete"]
-    return lines + [f"baseline {t.baseline} is no feasible design: {t.reason}" for t in missed]
+    """What the cheapest design of the front (of the best of the first objective, where no objective is money) gains on each
+    baseline, as it is and at equal settings; and how many designs beat the baseline in all."""
+    o = next((o for o in space.objectives if o.basis), space.objectives[0])
+    trial = best_trial(ending.found.front, o)
+    if trial is None:
+        return []
+    amounts = f"; amounts: {BASIS_TEXT[space.base_flat['costs.cost_basis']]}" if any(o.basis for o in space.objectives) else ""
+    baselines = [t for t in ending.found.kept if t.baseline]
+    head = f"trial {trial.number} (best {o.name}, devices {devices(space, trial)}) against the baselines{amounts}"
+    lines = [head] if baselines else []
+    for baseline, found in comparisons(space, trial, baselines):
+        if baseline.status != "complete":
+            lines.append(f"baseline {baseline.baseline} is no feasible design: {baseline.reason}")
+        for one in found:
+            lines.append(f"  {one.baseline} {one.settings}, devices {devices(space, baseline)}: {said(one, space.objectives)}")
+        if baseline.status == "complete":
+            beating = sum(dominates(*points([t, baseline], space.objectives)) for t in ending.found.front)
+            lines.append(f"  {beating} of {len(ending.found.front)} designs dominate {baseline.baseline} as it is")
+    return lines
 
 
 def _bounds(space: Space, ending: Ending) -> list[str]:

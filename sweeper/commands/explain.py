@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from simulator.analysis.evidence import evidence
 from simulator.analysis.roofline_view import Position, positions
 from simulator.design.units import show_seconds
 from simulator.result import Infeasible
@@ -20,11 +21,13 @@ from simulator.results.metrics import ALL_METRICS
 from simulator.simulate import simulate
 from sweeper.commands.noise import metric_noise, objective_noise, shown, verdict
 from sweeper.commands.show import found_trial, load_study
+from sweeper.explain.against import Comparison, at_equal_settings, compared, mixed_prices, said
 from sweeper.explain.knobs import Change, best_change, changes
+from sweeper.explain.rests import remarks, rests
 from sweeper.explain.why import devices
 from sweeper.space.parameters import label
 from sweeper.space.space import Space, describe
-from sweeper.study.results import KEY_METRICS, trial_design
+from sweeper.study.results import KEY_METRICS, metric_label, trial_design
 from sweeper.study.trial import Trial
 from sweeper.workers.evaluator import SimEvaluator
 
@@ -48,6 +51,7 @@ def explain(args: Namespace) -> int:
     _print_knobs(console, space, trial, knobs)
     if other is not None:
         _print_differences(console, space, trial, other)
+        _print_against(console, space, trial, other)
         _print_times(console, trial, other, roofline, other_roofline)
     return 0
 
@@ -70,6 +74,8 @@ def _print_head(console: Console, space: Space, trial: Trial) -> None:
     say(f"  devices {devices(space, trial)}")
     if trial.parameters:
         say(f"  {describe(trial.parameters)}")
+    for line in (*rests(space, [trial]), *remarks(space, [trial])):
+        say(f"  {line}")
     for o in space.objectives:
         if o.name in trial.objectives:
             say(f"  {o.label}: {shown(trial, o.name)}" + (f" (95 %, {space.replicates} replicates)" if trial.replicates else ""))
@@ -104,7 +110,8 @@ def _print_knobs(console: Console, space: Space, trial: Trial, found: list[Chang
         console.print("no knob of the space applies to this design", highlight=False)
         return
     console.print("one step of each knob, simulated (+ is better):", highlight=False)
-    table = Table("knob", "from", "to", *(o.name for o in space.objectives), "", box=SIMPLE_HEAD, pad_edge=False)
+    gains = (f"{o.name}\n{o.basis}" if o.basis else o.name for o in space.objectives)
+    table = Table("knob", "from", "to", *gains, "", box=SIMPLE_HEAD, pad_edge=False)
     for change in sorted(found, key=lambda c: -max(c.gains.values(), default=-9e9)):
         status = "" if change.trial is not None and change.trial.status == "complete" else change.reason
         table.add_row(change.parameter, label(change.before), label(change.after),
@@ -133,17 +140,38 @@ def _print_differences(console: Console, space: Space, a: Trial, b: Trial) -> No
             table.add_row(p.name, old, new, "")
     table.add_section()
     objectives = [(o.label, a.objectives.get(o.name), b.objectives.get(o.name), noise.get(o.name)) for o in space.objectives]
-    metrics = [(f"{m} ({ALL_METRICS[m].unit})" if ALL_METRICS[m].unit else m, a.metrics.get(m), b.metrics.get(m),
+    metrics = [(metric_label(space, m), a.metrics.get(m), b.metrics.get(m),
                 metric_noise(a, b, m)) for m in KEY_METRICS if m not in {o.name for o in space.objectives}]
+    refused = mixed_prices(space, a, b)
     for name, left, right, width in [*objectives, *metrics]:
         if left is not None and right is not None:
-            table.add_row(name, f"{left:.4g}", f"{right:.4g}", f"{(right - left) / abs(left):+.1%}" if left else "",
+            percent = f"{(right - left) / abs(left):+.1%}" if left and not (refused and "USD" in name) else ""
+            table.add_row(name, f"{left:.4g}", f"{right:.4g}", percent,
                           *([verdict(right - left, width)] if noisy else []))
     console.print(table, markup=False)
+    if refused:
+        console.print(refused, highlight=False, markup=False, soft_wrap=True)
     if noise:
         beyond = [n for n, width in noise.items() if abs(b.objectives[n] - a.objectives[n]) > (width or 0.0)]
         console.print("the two differ by more than the noise in " + ", ".join(beyond) if beyond else
                       "the two tie: no objective differs by more than the noise", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_against(console: Console, space: Space, trial: Trial, other: Trial) -> None:
+    """A trial over a baseline, as it is and at equal settings; nothing for two designs of the space."""
+    found = _comparisons(space, trial, other)
+    if found:
+        console.print(f"trial {trial.number} against {other.baseline}:", highlight=False, markup=False, soft_wrap=True)
+    for one in found:
+        console.print(f"  {one.settings}: {said(one, space.objectives)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _comparisons(space: Space, trial: Trial, other: Trial) -> list[Comparison]:
+    """Empty for two designs of the space."""
+    if not other.baseline:
+        return []
+    equal = at_equal_settings(space, trial, other, SimEvaluator(space, {}))
+    return [*([compared(space, trial, other)] if other.status == "complete" else []), *([equal] if equal is not None else [])]
 
 
 def _settings(space: Space, trial: Trial, other: Trial) -> dict[str, Any]:
@@ -183,8 +211,11 @@ def _plain(space: Space, trial: Trial, roofline: list[Position], knobs: list[Cha
                        "status": c.trial.status if c.trial else "does not exist"} for c in knobs]
     plain["helps_most"] = {name: None if c is None else {"parameter": c.parameter, "to": c.after, "gain": c.gains[name]}
                            for name, c in best.items()}
+    design = trial_design(space, trial)
+    plain |= {"cost_basis": design.costs.cost_basis, "evidence": asdict(evidence(design.hardware))}
     if other is not None:
         plain["against"] = to_json(other, other_roofline)
+        plain["against"]["comparisons"] = [asdict(one) for one in _comparisons(space, trial, other)]
         if noise := objective_noise(space, trial, other):
             plain["against"]["noise_half_widths"] = noise
     return plain

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from simulator.analysis.evidence import evidence
 from simulator.inputs.errors import InputError
 from simulator.results.metrics import ALL_METRICS
 from sweeper.commands.show import found_trial, load_study
@@ -39,7 +41,8 @@ def exported(space: Space, trial: Trial, form: str, output: str | None = None) -
     if form == "yaml":
         return design_yaml(space, trial, output or "")
     design = trial_design(space, trial)
-    reached = {o.name: f"{trial.objectives[o.name]:.6g} {o.unit}".rstrip() for o in space.objectives if o.name in trial.objectives}
+    reached = {o.name: f"{trial.objectives[o.name]:.6g} {o.shown_unit}".rstrip() for o in space.objectives
+               if o.name in trial.objectives}
     title = f"Trial {trial.number} of {space.name}"
     if form == "sheet":
         return sheet(design, title, reached)
@@ -50,6 +53,7 @@ def exported(space: Space, trial: Trial, form: str, output: str | None = None) -
         "study": space.name, "trial": trial.number, "status": trial.status, "baseline": trial.baseline,
         "parameters": trial.parameters, "objectives": trial.objectives, "units": {o.name: o.unit for o in space.objectives},
         "metrics": {ALL_METRICS[name].column: value for name, value in trial.metrics.items()},
+        "cost_basis": design.costs.cost_basis, "evidence": asdict(evidence(design.hardware)),
         "vllm": list(vllm_command(design).arguments) if runs_on_vllm(design) else None,
         "design": portable_plain(design),
     }

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from simulator.design.load import CONFIGS, load_model
+from simulator.analysis.evidence import evidence
+from simulator.design.load import CONFIGS, load_hardware, load_model
 from simulator.design.records.model import Architecture
 from simulator.inputs.errors import InputError
 from simulator.inputs.yaml_file import load_yaml
@@ -29,9 +30,11 @@ _USE = {
 
 def listing(args: Namespace) -> int:
     """Prints name and description of every YAML of a kind. Raises InputError where one cannot be read."""
-    table = Table("name", "what it is", box=None, pad_edge=False)
+    devices = args.command == "hardware"
+    table = Table("name", *(["time rests on", "power rests on"] if devices else []), "what it is", box=None, pad_edge=False)
     for path in sorted(_FOLDERS[args.command].glob("*.yaml")):
-        table.add_row(path.stem, _line(args.command, path))
+        rests = evidence(load_hardware(path.stem, {})) if devices else None
+        table.add_row(path.stem, *([rests.time, rests.power] if rests is not None else []), _line(args.command, path))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)
     console.print(f"\nuse: {_USE[args.command]}", markup=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from simulator.inputs.errors import InputError
+from sweeper.explain.rests import remarks, rests
 from sweeper.sinks.mlflow_runs import default_uri
 from sweeper.space.space import Space, describe
 from sweeper.study import folder as study_folder
@@ -46,6 +47,8 @@ def best(args: Namespace) -> int:
         console.print(f"[bold]{objective.direction} {objective.label}[/]: {trial.objectives[objective.name]:.4g}"
                       f" (trial {trial.number}; {others})", highlight=False, soft_wrap=True)
         console.print(f"  {describe(trial.parameters)}", highlight=False, markup=False, soft_wrap=True)
+        for line in (*rests(space, [trial]), *remarks(space, [trial])):
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"  python -m simulator run {folder}/best/best-{objective.name}.yaml", highlight=False,
                       markup=False, soft_wrap=True)
     return 0

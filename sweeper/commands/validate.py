@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from argparse import Namespace
 from collections import Counter
@@ -15,6 +14,7 @@ from simulator.design.load import parse_override
 from sweeper.run.screen import clock
 from sweeper.space.file import load_space
 from sweeper.space.space import Space, describe
+from sweeper.workers.cores import usable_cores
 from sweeper.workers.evaluator import measured_seconds
 from sweeper.workers.verdict import check
 
@@ -59,7 +59,7 @@ def validate(path: str | Path, overrides: dict[str, object] | None = None) -> No
 
 def estimate(space: Space, seconds_per_design: float, illegal_share: float) -> list[str]:
     """What a sweep takes: `seconds_per_design` on one core, `illegal_share` of the designs without simulation."""
-    workers = space.study.workers or len(os.sched_getaffinity(0))
+    workers = space.study.workers or usable_cores()
     trials, size = space.study.trials, space.size()
     lines = [f"one design takes about {seconds_per_design * 1e3:.3g} ms here (mean of 12 sampled ones, after compilation)"]
     if size is not None and size * (1 - illegal_share) <= trials:

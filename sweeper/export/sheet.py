@@ -22,10 +22,12 @@ def sheet(design: Design, title: str, reached: dict[str, str]) -> str:
         ("power", f"static {n * cost.static_w:,.0f} W, peak {n * cost.peak_w:,.0f} W"),
         ("purchase price", f"{n * cost.capital_usd:,.0f} USD ({BASIS_TEXT[cost.basis]})"),
     ]
+    if cost.basis == "rental":
+        system[-1] = ("rent", f"{n * cost.rent_usd_per_hour:,.2f} USD/h ({BASIS_TEXT[cost.basis]})")
     device = facts(hardware, design.costs, parallelism)
     if hardware.npu is not None:
         npu = hardware.npu
-        device = [("arrays", f"{npu.arrays} x {npu.array[0]} x {npu.array[1]}, {npu.dataflow}-stationary, "
+        device = [("arrays", f"{npu.arrays} x {npu.array[0]} x {npu.array[1]}, {npu.dataflow.replace('_', '-')}, "
                              f"{npu.clock_hz / 1e9:g} GHz"),
                   ("vector unit", f"{npu.vector_lanes:,} lanes"), ("SRAM", f"{npu.sram_bytes / 1e6:,.1f} MB"), *device]
     parts = [f"# {title}\n", _table("system", system), _table(f"one device: {hardware.name}", device)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.explain.against import Comparison, comparisons
 from sweeper.report.anatomy import Anatomy, anatomies
 from sweeper.report.importance import Importance, importances, own_rows, sample
 from sweeper.report.picks import Pick, picks, spread
@@ -27,6 +28,7 @@ class Extras:
     """`picks`: the designs to look at first. The notes say what was left out and why, or what the sample is."""
 
     picks: list[Pick]
+    against: dict[int, list[Comparison]]  # of each pick, by number: with every baseline, as it is and at equal settings
     anatomies: list[Anatomy]
     slices: list[Slice]
     slices_note: str
@@ -41,6 +43,7 @@ def extras(folder: Path, space: Space, header: Header, found: Digest, summary: M
     tops = [pick.trial for pick in chosen]
     baselines = [t for t in found.kept if t.baseline and t.status == "complete"]
     others = [t for t in (*spread(found.front, tops, MAX_ANATOMIES), *baselines) if t.number not in {top.number for top in tops}]
+    against = _against(space, chosen, [t for t in found.kept if t.baseline], budget)
     parts = anatomies(space, [*tops, *others], [*tops, *baselines], budget)
     simulations = Simulations(folder, space)
     sliced, slices_note = slices(space, chosen[:MAX_SLICED], simulations, budget)
@@ -48,7 +51,16 @@ def extras(folder: Path, space: Space, header: Header, found: Digest, summary: M
     simulations.save()
     if rows and budget_s > 0 and budget.left_s < 0:  # the evaluators take seconds of their own
         rows, sample_note = [], "left out at the end of a short sweep; `python -m sweeper report DIR` computes them"
-    return Extras(chosen, parts, sliced, slices_note, importances(space, rows) if rows else [], sample_note)
+    return Extras(chosen, against, parts, sliced, slices_note, importances(space, rows) if rows else [], sample_note)
+
+
+def _against(space: Space, chosen: list[Pick], baselines: list[Trial], budget: Budget) -> dict[int, list[Comparison]]:
+    """Where the budget does not allow to simulate baselines again, as they are alone."""
+    found: dict[int, list[Comparison]] = {}
+    for trial in (pick.trial for pick in chosen):
+        again = budget.allows(len(baselines))
+        found[trial.number] = [one for _, each in comparisons(space, trial, baselines, again=again) for one in each]
+    return found
 
 
 def _sample(space: Space, header: Header, found: Digest, summary: Mapping[str, Any], simulations: Simulations,

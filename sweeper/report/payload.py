@@ -12,6 +12,9 @@ import pyarrow.compute as pc
 
 from simulator.design.load import validate
 from simulator.results.metrics import ALL_METRICS
+from simulator.silicon.money import BASIS_TEXT
+from sweeper.explain.against import Comparison, compared, mixed_prices, said
+from sweeper.explain.rests import remarks, rests
 from sweeper.explain.why import devices
 from sweeper.report import columns
 from sweeper.report.extras import Extras
@@ -25,7 +28,7 @@ from sweeper.study.digest import Digest
 from sweeper.study.folder import SUMMARY_FILE
 from sweeper.study.front import dominates, points
 from sweeper.study.ledger import Header
-from sweeper.study.results import KEY_METRICS, objective_column
+from sweeper.study.results import KEY_METRICS, metric_label, objective_column
 from sweeper.study.trial import STATUSES, Trial
 
 MAX_SHOWN = 10_000  # trials that the page draws; of more an even choice, with the front and the baselines
@@ -41,17 +44,19 @@ def payload(space: Space, header: Header, found: Digest, table: pa.Table, extras
     return {
         "name": space.name, "description": space.description, "facts": _facts(space, header, found, shown.num_rows),
         "cache": _cache_facts(summary),
-        "objectives": [{"name": o.name, "label": o.label, "unit": o.unit, "direction": o.direction} for o in space.objectives],
+        "objectives": [{"name": o.name, "label": o.label, "unit": o.shown_unit, "direction": o.direction, "basis": o.basis}
+                       for o in space.objectives],
         "constraints": {c.name: c.expression.text for c in space.constraints},
         "parameters": [_parameter(p) for p in space.parameters],
-        "metrics": [{"name": m, "label": f"{m} ({ALL_METRICS[m].unit})" if ALL_METRICS[m].unit else m,
+        "metrics": [{"name": m, "label": metric_label(space, m),
                      "unit": ALL_METRICS[m].unit, "meaning": ALL_METRICS[m].doc} for m in metrics],
         "statuses": STATUSES,
         "trials": _trials(space, shown, metrics),
         "front": [t.number for t in found.front],
         "designs": {"base": portable_plain(validate(space.base)),
                     "baselines": {b.name: portable_plain(b.design) for b in space.baselines}},
-        "decision": {"rule": KNEE_RULE, "picks": [_pick(space, found, pick) for pick in extras.picks],
+        "rests": rests(space, found.kept), "remarks": remarks(space, found.front),
+        "decision": {"rule": KNEE_RULE, "picks": [_pick(space, found, pick, extras.against) for pick in extras.picks],
                      "baselines": [_baseline(space, found, t) for t in found.kept if t.baseline]},
         "anatomies": [_anatomy(space, found, a) for a in extras.anatomies],
         "slices": [_slice(space, s) for s in extras.slices], "slicesNote": extras.slices_note,
@@ -63,24 +68,26 @@ def payload(space: Space, header: Header, found: Digest, table: pa.Table, extras
 
 
 def against(space: Space, trial: Trial, baseline: Trial) -> list[float | None]:
-    """For each objective, trial over baseline minus 1; None where there is no such ratio."""
-    return [_ratio(trial.objectives.get(o.name), baseline.objectives.get(o.name)) for o in space.objectives]
+    """For each objective, trial over baseline minus 1; None where there is no such ratio, or amounts are not on one basis."""
+    changes = compared(space, trial, baseline).changes
+    return [changes.get(o.name) for o in space.objectives]
 
 
-def _ratio(value: float | None, base: float | None) -> float | None:
-    return value / base - 1 if value is not None and base is not None and base > 0 else None
-
-
-def _pick(space: Space, found: Digest, pick: Pick) -> dict[str, Any]:
+def _pick(space: Space, found: Digest, pick: Pick, told: Mapping[int, Sequence[Comparison]]) -> dict[str, Any]:
     baselines = [t for t in found.kept if t.baseline and t.status == "complete"]
     return {"number": pick.trial.number, "roles": pick.roles, "devices": devices(space, pick.trial),
             "against": {t.baseline: against(space, pick.trial, t) for t in baselines},
+            "compared": [[f"{one.baseline} {one.settings} ({one.devices[1]} against {one.devices[0]} devices)"
+                          if one.devices[0] != one.devices[1] else f"{one.baseline} {one.settings}",
+                          said(one, space.objectives)] for one in told.get(pick.trial.number, ())],
+            "rests": rests(space, [pick.trial]), "remarks": remarks(space, [pick.trial]),
             "dominates": [t.baseline for t in baselines if dominates(*points([pick.trial, t], space.objectives))]}
 
 
 def _baseline(space: Space, found: Digest, trial: Trial) -> dict[str, Any]:
     complete = trial.status == "complete"
     return {"number": trial.number, "name": trial.baseline, "status": trial.status, "reason": trial.reason[:300],
+            "refused": mixed_prices(space, found.front[0], trial) if complete and found.front else "",
             "devices": devices(space, trial), "values": [trial.objectives.get(o.name) for o in space.objectives],
             "beaten": sum(dominates(*points([t, trial], space.objectives)) for t in found.front) if complete else None}
 
@@ -156,6 +163,7 @@ def _facts(space: Space, header: Header, found: Digest, drawn: int) -> list[tupl
     share = f" ({found.count / size:.2g} of them)" if size and size > found.count else ""
     return [
         ("model", base.model.name), ("workload", base.workload.name),
+        ("amounts of money", BASIS_TEXT[base.costs.cost_basis]),
         ("designs in the space", f"{size:,}" if size is not None else "a continuum"),
         ("evaluated", f"{found.count:,}" + (f", {drawn:,} drawn" if drawn < found.count else "") + share),
         ("feasible", f"{status['complete']:,}"), ("infeasible", f"{status['infeasible']:,}"),

@@ -107,7 +107,7 @@ def _best(view: View, width: int) -> list[Text]:
     """The best of each objective, in as many lines as they need."""
     lines: list[Text] = []
     for objective, value in zip(view.objectives, view.tally.front.best(), strict=False):
-        shown = f"{objective.name} {value:.4g} {objective.unit}".rstrip()
+        shown = f"{objective.name} {value:.4g} {objective.shown_unit}".rstrip()
         if not lines or len(lines[-1]) + 3 + len(shown) > width:
             lines.append(Text.assemble(_label("" if lines else "best"), shown))
         else:

@@ -6,7 +6,6 @@ what that leaves open has a default there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from sweeper.study.ledger import Ledger
 from sweeper.study.settings import SweepSettings, settings_of
 from sweeper.study.trial import Trial
 from sweeper.workers.cluster import check_address
+from sweeper.workers.cores import usable_cores
 
 AUTO_MAX = 200_000  # designs; `auto` does not consider enumerating more
 
@@ -113,7 +113,7 @@ def resolved(space: Space, options: Options, progress: Progress) -> tuple[SweepS
     spec, notes = space.study, []
     sampler = spec.sampler if options.sampler is None else check_name(options.sampler, "--sampler")
     trials = _positive(options.trials, "--trials") or spec.trials
-    workers = _positive(options.workers, "--workers") or spec.workers or len(os.sched_getaffinity(0))
+    workers = _positive(options.workers, "--workers") or spec.workers or usable_cores()
     settings = SweepSettings(
         trials, workers, _seed(options.seed, spec.seed), sampler, options.deterministic,
         timeout_s=_seconds(spec.timeout if options.timeout is None else options.timeout, "--timeout"),

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from simulator.analysis.evidence import evidence
 from simulator.results.metrics import ALL_METRICS
+from simulator.silicon.money import BASIS_TEXT
 from sweeper.space.space import Space
 from sweeper.study.ledger import Header
 from sweeper.study.results import objective_column, trial_design
 from sweeper.study.trial import Trial
+
+BASIS_TAG = "sweeper.cost_basis"  # of every run: what its amounts of money are
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,17 @@ def labels_of(space: Space, folder: Path, header: Header) -> Labels:
 
     def tags_of(trial: Trial) -> Mapping[str, str]:
         design = trial_design(space, trial)
-        return {**same, "sweeper.model": design.model.name, "sweeper.hardware": design.hardware.name}
+        rests = evidence(design.hardware)
+        return {**same, "sweeper.model": design.model.name, "sweeper.hardware": design.hardware.name,
+                BASIS_TAG: BASIS_TEXT[design.costs.cost_basis], "sweeper.time_rests_on": rests.time,
+                "sweeper.power_rests_on": rests.power}
 
     return Labels(
         space.name, header.study_id, folder,
         {"space_hash": header.space_hash, "code_version": header.code_version, **header.settings},
         {o.name: objective_column(o) for o in space.objectives},
-        {**same, "sweeper.model": _name(space, "model"), "sweeper.hardware": _name(space, "hardware")},
+        {**same, "sweeper.model": _name(space, "model"), "sweeper.hardware": _name(space, "hardware"),
+         BASIS_TAG: BASIS_TEXT[space.base_flat["costs.cost_basis"]]},
         note(space), tags_of)
 
 
@@ -83,10 +91,13 @@ def comparison(run_ids: Sequence[str], experiment_id: str) -> str:
 def note(space: Space) -> str:
     """Markdown: what the space asks and under what conditions."""
     lines = [space.description.strip(), ""] if space.description.strip() else []
-    lines += [f"- {o.direction} `{objective_column(o)}` = {o.expression.text}" for o in space.objectives]
+    lines += [f"- {o.direction} `{objective_column(o)}` = {o.expression.text}" + (f" ({o.basis})" if o.basis else "")
+              for o in space.objectives]
     lines += [f"- subject to `{c.expression.text}`" for c in space.constraints]
     lines += ["", "Child runs are the Pareto front (`sweeper.kind` = `pareto`) and the baselines; the step of a chart here is the "
-              "trial's number. The artifacts hold `report.html`, `pareto.csv` and every trial in `trials.parquet`."]
+              f"trial's number. Amounts of money are {BASIS_TEXT[space.base_flat['costs.cost_basis']]}; what a design's time and "
+              "power rest on is in its tags (`sweeper.time_rests_on`, `sweeper.power_rests_on`). The artifacts hold "
+              "`report.html`, `pareto.csv` and every trial in `trials.parquet`."]
     return "\n".join(lines)
 
 

@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from simulator.analysis.rate_search import DEFAULT_SEEDS, Target, default_target, limits_of, parse_share
-from simulator.design.load import CONFIGS, apply_overrides, as_input_error, expand, find_config, validate
+from simulator.design.load import apply_overrides, as_input_error, expand, find_config, validate
 from simulator.design.units import unit_dimension, unit_scale
 from simulator.inputs.errors import InputError, nearest
+from simulator.inputs.shipped import shipped_folder
 from simulator.inputs.yaml_file import load_yaml
 from simulator.results.metrics import ALL_METRICS, CAPACITY_METRICS
-from simulator.silicon.money import same_basis
+from simulator.silicon.money import BASIS_WORD, same_basis
 from sweeper.space import legality
 from sweeper.space.expressions import expression as expressions
 from sweeper.space.expressions.checking import base_unit
@@ -23,9 +24,10 @@ from sweeper.space.expressions.symbols import Flat, Symbol, all_symbols, design_
 from sweeper.space.objectives import Constraint, Objective
 from sweeper.space.parameters import Parameter, domain
 from sweeper.space.schema import CapacitySpec, ObjectiveSpec, ParameterSpec, SpaceFile
-from sweeper.space.space import Baseline, Space, reads
+from sweeper.space.space import QUESTION, Baseline, Space, reads
 
-SPACES = CONFIGS.parent / "search_spaces"
+SPACES = shipped_folder("sweeper", "search_spaces")
+MONEY = "[money]"  # the dimension of amounts
 _SHORT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -71,11 +73,12 @@ def _build(said: SpaceFile, path: Path, overrides: dict[str, Any]) -> Space:
     parameters = _parameters(said.parameters, overrides, symbols)
     aliases = {p.name: p.keys[0] for p in parameters if p.name not in symbols}
     constraints = _constraints(said.constraints, symbols, aliases)
-    objectives = _objectives(said.objectives, symbols, aliases)
+    objectives = _objectives(said.objectives, symbols, aliases, BASIS_WORD[base_flat["costs.cost_basis"]])
     space = Space(said.name or path.stem, file, said.description, base, base_flat, parameters, constraints,
                   objectives, (), said.study, _capacity(said.capacity, constraints, objectives, base))
     legality.check_choices(space)
     legality.check_replicates(space)
+    legality.check_basis(space)
     legality.check_constraints(space)
     return Space(space.name, file, said.description, base, base_flat, parameters, constraints, objectives,
                  _baselines(said.baselines, space), said.study, space.capacity)
@@ -212,12 +215,12 @@ def _constraints(said: list[str] | dict[str, str], symbols: dict[str, Symbol], a
     return tuple(result)
 
 
-def _objectives(said: list[ObjectiveSpec], symbols: dict[str, Symbol], aliases: dict[str, str],
+def _objectives(said: list[ObjectiveSpec], symbols: dict[str, Symbol], aliases: dict[str, str], basis: str,
                 ) -> tuple[Objective, ...]:
     result: list[Objective] = []
     for i, spec in enumerate(said):
         try:
-            objective = _objective(spec, symbols, aliases)
+            objective = _objective(spec, symbols, aliases, basis)
             if any(objective.name == o.name for o in result):
                 raise InputError(f"'{objective.name[:80]}' is given twice; set 'name' to tell them apart")
             if any(objective.expression.text == o.expression.text for o in result):
@@ -228,7 +231,7 @@ def _objectives(said: list[ObjectiveSpec], symbols: dict[str, Symbol], aliases: 
     return tuple(result)
 
 
-def _objective(spec: ObjectiveSpec, symbols: dict[str, Symbol], aliases: dict[str, str]) -> Objective:
+def _objective(spec: ObjectiveSpec, symbols: dict[str, Symbol], aliases: dict[str, str], basis: str) -> Objective:
     if (spec.minimize is None) == (spec.maximize is None):
         raise InputError("give exactly one of minimize and maximize")
     text = spec.minimize if spec.minimize is not None else spec.maximize
@@ -246,7 +249,8 @@ def _objective(spec: ObjectiveSpec, symbols: dict[str, Symbol], aliases: dict[st
     if name in ALL_METRICS and not (isinstance(expression.tree, Name) and expression.tree.name == name):
         raise InputError(f"'{name}' is a metric of its own; choose another name", key="name")
     return Objective(name, "minimize" if spec.minimize is not None else "maximize", expression, unit,
-                     unit_scale(unit)[0] if unit else 1.0)
+                     unit_scale(unit)[0] if unit else 1.0,
+                     basis if any(name == MONEY for name, _ in expression.dimension) else "")
 
 
 def _capacity(said: CapacitySpec | None, constraints: tuple[Constraint, ...], objectives: tuple[Objective, ...],
@@ -269,22 +273,24 @@ def _capacity(said: CapacitySpec | None, constraints: tuple[Constraint, ...], ob
 
 
 def _baselines(said: dict[str, str | dict[str, Any]], space: Space) -> tuple[Baseline, ...]:
-    """Baselines serve the base design's workload and SLO, and cost what its `costs` say, unless they say otherwise; amounts
-    of both must stand on one basis."""
+    """Baselines answer the space's question: its model, workload, SLO and costs, unless they say otherwise. All else is the
+    base design's with the changes that a baseline names, or, where it names a design, that design's alone: sections replace
+    whole sections. Amounts of a baseline and of the space must stand on one basis."""
     result = []
     for name, changes in said.items():
         try:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_. +-]{0,63}", name):
                 raise InputError("a baseline's name is letters, digits, spaces and _ . + -")
             changes = {"design": changes} if isinstance(changes, str) else dict(changes)
-            start = changes.pop("design", None)
+            start, plain = changes.pop("design", None), space.base
             if start is not None:
                 other, _ = _base_design(start, Path(space.file), {})
-                changes = {**{k: v for k, v in other.items() if k not in ("workload", "slo", "costs")}, **changes}
+                plain = {**{k: v for k, v in other.items() if k not in QUESTION},
+                         **{k: v for k, v in space.base.items() if k in QUESTION}}
             for key in changes:
                 if key not in design_symbols():
                     raise InputError(f"unknown design key; {nearest(key, design_symbols())}", key=key)
-            baseline = Baseline(name, space.design_with(changes))
+            baseline = Baseline(name, space.design_of(plain, changes))
             same_basis(space.design_with({}).costs, baseline.design.costs)
             if (baseline.design.workload.replicates or 1) != space.replicates:
                 raise InputError(f"must be {space.replicates} as in the base design", key="workload.replicates")

@@ -10,6 +10,7 @@ from typing import Any
 from simulator.design.load import refuse_idle, validate
 from simulator.inputs.errors import InputError
 from simulator.prepare import violations
+from simulator.silicon.money import same_basis
 from sweeper.space.expressions.expression import Expression, UndefinedError
 from sweeper.space.expressions.grammar import Compare, Logic, Name, Node, Number
 from sweeper.space.expressions.symbols import Flat, design_symbols, read_leaf
@@ -56,6 +57,24 @@ def check_replicates(space: Space) -> None:
                 error = InputError(f"has {own} replicates, the base design {space.replicates}; designs are compared on the "
                                    "same replicates", key="workload.replicates")
                 raise _at(error, parameter, place)
+
+
+def check_basis(space: Space) -> None:
+    """All amounts of a space must stand on one cost basis, that of the base design. Raises InputError."""
+    base = space.design_with({}).costs
+    for parameter in space.parameters:
+        if not {"costs", "costs.cost_basis"} & set(parameter.keys):
+            continue
+        for place, value in _probes(parameter):
+            written = {key: parameter.written(value) for key in parameter.keys}
+            try:
+                own = space.design_with(written).costs
+            except InputError:  # possible with other parameters' values only; the evaluation will say
+                continue
+            try:
+                same_basis(base, own)
+            except InputError as error:
+                raise _at(error, parameter, place) from None
 
 
 def check_constraints(space: Space) -> None:

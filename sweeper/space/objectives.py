@@ -18,6 +18,7 @@ class Objective:
     expression: Expression
     unit: str
     scale: float
+    basis: str = ""  # of an amount of money: the word for its cost basis
 
     def value(self, values: Mapping[str, Any]) -> float:
         """In `unit`, always finite. Raises UndefinedError with the reason otherwise."""
@@ -26,8 +27,13 @@ class Objective:
 
     @property
     def label(self) -> str:
-        """Name and unit for people: 'ttft_p99 (s)'."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
+        """Name and unit for people, amounts with their basis: 'ttft_p99 (s)', 'cost_per_hour (USD/h, BOM)'."""
+        return f"{self.name} ({self.shown_unit})" if self.shown_unit else self.name
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit for people: 'ms', 'USD/h, BOM'."""
+        return ", ".join(part for part in (self.unit, self.basis) if part)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from simulator.design.design import Design
 from simulator.design.load import validate
 from simulator.inputs.yaml_file import load_yaml
 from sweeper.space.portable import portable_plain
-from sweeper.space.space import Space
+from sweeper.space.space import QUESTION, Space
 
 
 def resolved_yaml(space: Space) -> str:
@@ -27,6 +27,6 @@ def resolved_yaml(space: Space) -> str:
 
 
 def _baseline(design: Design) -> dict[str, Any]:
-    """A baseline's own design; workload and SLO are said outside, else the base design's would take their place."""
+    """A baseline's own design; what it is asked is said outside, else the space's would take its place."""
     plain = portable_plain(design)
-    return {"design": plain, **{key: plain[key] for key in ("workload", "slo") if key in plain}}
+    return {"design": plain, **{key: plain[key] for key in QUESTION if key in plain}}

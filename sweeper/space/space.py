@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Values = dict[str, Any]
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
+QUESTION = ("model", "workload", "slo", "costs")  # sections of a design that say what is asked; the others answer
 MAX_COUNTED = 200_000  # combinations of parameters that conditions read, before size() gives up
 
 
@@ -151,8 +152,12 @@ class Space:
 
     def design_with(self, overrides: dict[str, Any]) -> Design:
         """The base design with any dotted overrides. Raises InputError."""
-        plain = apply_overrides(self.base, overrides)
-        return validate(expand(plain, file=self.file, folder=Path(self.file).parent), file=self.file)
+        return self.design_of(self.base, overrides)
+
+    def design_of(self, plain: dict[str, Any], overrides: dict[str, Any]) -> Design:
+        """A design as expanded plain data with any dotted overrides; names and paths as in the space's file. Raises InputError."""
+        changed = apply_overrides(plain, overrides)
+        return validate(expand(changed, file=self.file, folder=Path(self.file).parent), file=self.file)
 
     def flat(self, values: Mapping[str, Any]) -> Flat:
         """What expressions read at a canonical point: every design key. Much cheaper than `design`; checks nothing."""

@@ -16,6 +16,7 @@ import yaml
 
 from simulator.design.design import Design
 from simulator.results.metrics import ALL_METRICS
+from simulator.silicon.money import BASIS_WORD
 from sweeper.space.expressions.grammar import Name
 from sweeper.space.objectives import Objective
 from sweeper.space.parameters import Choices, Grid, Parameter, label
@@ -188,9 +189,17 @@ def design_yaml(space: Space, trial: Trial, path: str = "") -> str:
     """A trial's complete design as YAML, with what it reached and how to run it at `path` as comments."""
     plain = portable_plain(trial_design(space, trial))
     lines = [f"Trial {trial.number} of {space.name}" + (f", baseline {trial.baseline}" if trial.baseline else ""),
-             *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.unit}" for o in space.objectives if o.name in trial.objectives),
+             *(f"{o.name} = {trial.objectives[o.name]:.6g} {o.shown_unit}" for o in space.objectives if o.name in trial.objectives),
              *([f"python -m simulator run {path}"] if path else [])]
     return "".join(f"# {line}\n" for line in lines) + yaml.dump(plain, Dumper=SafeDumper, sort_keys=False, width=110)
+
+
+def metric_label(space: Space, name: str) -> str:
+    """A metric and its unit for people, amounts with their basis: 'capital (USD, BOM)'."""
+    unit = ALL_METRICS[name].unit
+    basis = BASIS_WORD[space.base_flat["costs.cost_basis"]] if "USD" in unit else ""
+    told = ", ".join(part for part in (unit, basis) if part)
+    return f"{name} ({told})" if told else name
 
 
 def objective_column(objective: Objective) -> str:

@@ -29,7 +29,7 @@ from sweeper.space.space import Space, Values
 from sweeper.study.replication import read_samples
 from sweeper.study.trial import BOUND, Trial
 from sweeper.workers.proof import proved
-from sweeper.workers.verdict import Verdict, check, check_design, impossible, judge
+from sweeper.workers.verdict import Checked, Verdict, check, check_design, impossible, judge
 from sweeper.workers.worker import Task, run_task
 
 MAX_TRACES = 32  # kept per worker when designs differ in workload
@@ -70,6 +70,14 @@ class SimEvaluator:
             checked = check_design(self._space, self._baselines[task.baseline])
         else:
             checked = check(self._space, task.parameters)
+        return self._trial(checked, task)
+
+    def of_design(self, design: Design, like: Trial) -> Trial:
+        """The judged trial of any design, with the number and name of the trial that it is a variant of. Raises nothing."""
+        return self._trial(check_design(self._space, design), Task(like.number, {}, baseline=like.baseline))
+
+    def _trial(self, checked: Checked, task: Task) -> Trial:
+        """Simulates and judges what is still open."""
         runs: list[dict[str, float]] = [{}]
         rung = ""
         verdict = checked.verdict

@@ -45,5 +45,5 @@ def _best_case(objective: Objective, flat: Flat, metrics: Mapping[str, Interval]
 
 def _compared(objective: Objective, bound: float, value: float) -> str:
     sign = ">=" if objective.direction == "minimize" else "<="
-    unit = f" {objective.unit}" if objective.unit else ""
+    unit = f" {objective.shown_unit}" if objective.shown_unit else ""
     return f"{objective.name} bound {sign} {bound:.6g}{unit} vs value {value:.6g}{unit}"

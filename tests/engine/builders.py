@@ -49,10 +49,10 @@ def affine_costs(max_tokens: int = 256, max_seqs: int = 8, *, base: int = 100, t
     return dataclasses.replace(costs, **changes)
 
 
-def oracle_folder() -> Path:
-    """The recorded scheduler scenarios; skips the test where they are not at hand, fails it under CI."""
+def oracle_folder(name: str = "vllm_scheduler") -> Path:
+    """A folder of recorded scheduler scenarios; skips the test where they are not at hand, fails it under CI."""
     root = Path(__file__).resolve().parents[2]
-    folder = Path(os.environ.get("LLMSIM_SHARED", root.parent / "shared")) / "oracle" / "vllm_scheduler"
+    folder = Path(os.environ.get("LLMSIM_SHARED", root.parent / "shared")) / "oracle" / name
     if not folder.is_dir():
         if os.environ.get("CI"):
             pytest.fail(f"CI needs the recorded scenarios at {folder} (LLMSIM_SHARED)")

@@ -13,6 +13,7 @@ from scripts import scheduler_oracle as oracle
 from simulator.engine.reference import run
 from simulator.inputs.errors import InputError
 from simulator.scheduler import limits
+from simulator.scheduler.block_tables import NULL, slots
 from simulator.scheduler.policies.registry import SCHEDULERS
 from simulator.scheduler.scheduler import Scheduler
 from tests.engine import invariants
@@ -43,13 +44,15 @@ def watched(base: type[Scheduler]) -> type[Scheduler]:
             return receivers
 
         def check_blocks(self):
-            held = Counter(block for request in self.running for block in request.blocks)
+            held = Counter(block for request in self.running for table in request.tables for block in table.held())
             assert held == Counter({block: users for block, users in enumerate(self.pool.users) if users})
             free = [*self.pool.blank, *self.pool.idle]
             assert len(free) == len(set(free)) == len(self.pool.users) - len(held) and not held.keys() & set(free)
-            assert not any(request.blocks for request in self.waiting)
+            assert not any(request.tables for request in self.waiting)
             for request in self.running:
-                assert len(request.blocks) >= self.blocks_for(request.computed)
+                for group, table in zip(self.config.groups, request.tables, strict=True):
+                    assert len(table.blocks) >= slots(group, request.computed, self.config)
+                    assert set(table.blocks[:table.freed]) <= {NULL}
             assert sum(self.channel_tokens) == sum(request.known for request in self.running)
     return Watched
 

@@ -37,3 +37,12 @@ def test_a_system_without_rows_is_named():
     done = run(shared_file("data/silicon/op_comm.csv.gz"), "--system", "abacus", "--hardware", "h100-sxm")
     assert done.returncode == 2
     assert "abacus" in done.stderr
+
+
+def test_gemms_with_operands_in_the_cache_are_left_out_and_every_second_other_is_held_out(tmp_path):
+    done = run(shared_file("data/silicon/op_gemm_l40s.csv.gz"), "--system", "l40s", "--json", tmp_path / "rows.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {row["name"]: row for row in json.loads((tmp_path / "rows.json").read_text())}
+    assert (rows["gemm_bf16/not_cold"]["value"], rows["gemm_bf16/rows"]["value"]) == (2036, 708)
+    assert rows["gemm_bf16_held_out/rows"]["value"] == 354 and rows["gemm_fp8_held_out/rows"]["value"] == 163
+    assert rows["gemm_bf16_held_out/mape"]["ok"] is True and rows["gemm_fp8_held_out/mape"]["ok"] is True

@@ -24,6 +24,7 @@ def test_the_bars_hold_on_the_shared_rows(tmp_path):
     assert rows["h100/itl/mape"]["value"] < 10
     assert rows["h100/power/held_out_mape"]["value"] <= 10
     assert "b200/power/mape" in rows
+    assert rows["b200/power_at_measured_rate/mape"]["ok"] is True  # energy is right where only step times are not
 
 
 def test_what_cannot_be_written_as_a_design_is_counted(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from simulator.engine.kernel.records import EMPTY, NEVER, PART_BITS, UNKNOWN
 from simulator.pricing.step_time import StepTables
 from simulator.scheduler.config import SchedulerConfig
 from simulator.scheduler.limits import most_idle_preemptions
+from simulator.scheduler.windows import most_blocks
 
 
 def new_run(config: SchedulerConfig, tables: StepTables, *, clients: int | None, gaps: bool, nodes: int, log: bool) -> Any:
@@ -43,37 +45,73 @@ def new_run(config: SchedulerConfig, tables: StepTables, *, clients: int | None,
         "beside_knots": len(tables.beside_knots), "token_counts": tables.stage_tokens_ns.shape[1],
         "sequence_counts": tables.stage_sequences_ns.shape[1], "beside_counts": tables.beside_ns.shape[1],
     }
-    for name, value in values.items():
+    for name, value in (values | _group_limits(config)).items():
         run[name] = value
     return run
 
 
-def new_memory(run: Any, log: tuple[int, int, int, int]) -> dict[str, Any]:
-    """All other arrays, without requests, by field of `Replica`. `log`: steps, entries, admissions and preemptions it holds."""
-    shape = dict(zip(run.dtype.names, run.tolist()[0], strict=True))
+def new_memory(run: Any, config: SchedulerConfig, log: tuple[int, int, int, int]) -> dict[str, Any]:
+    """All other arrays, without requests, by field of `State`. `log`: steps, entries, admissions and preemptions it holds."""
+    shape = shape_of(run)
     seqs, depth, channels, nodes = shape["max_num_seqs"], shape["depth"], shape["channels"], shape["node_places"]
     groups, slots = record_array(depth, rec.GROUP), record_array(seqs + 1, rec.SLOT)
     groups.next, groups.longest, slots.kind = NEVER, UNKNOWN, EMPTY
     slots[seqs].before = slots[seqs].after = seqs
-    keys, blocks = record_array(shape["hash_entries"], rec.KEY), shape["free_nodes"]
-    keys.identity = -1
-    i64, i32, none64, none32 = np.int64, np.int32, np.zeros(0, np.int64), np.zeros(0, np.int32)
+    i64, blocks = np.int64, shape["free_nodes"]
     return {
         "core": rec.Core(run, groups, slots, np.arange(seqs, dtype=np.uint32), np.full((depth, shape["slot_places"]), NEVER),
-                         np.full((depth, shape["parts"]), NEVER), np.zeros((depth, shape["block_size"]), i32),
-                         np.zeros(seqs, np.uint32)),
-        "requests": rec.Requests(none64, none32, none32, none32, none64, none64, none64),
-        "queue": rec.Queue(np.zeros(shape["waiter_places"], i32), none32, none32, none32),
+                         np.full((depth, shape["parts"]), NEVER), np.zeros((depth, shape["block_size"]), np.int32),
+                         np.zeros(seqs, np.uint32), _windows(config), np.zeros((depth, shape["block_size"]), np.int32),
+                         np.zeros((seqs + 1, shape["window_kinds"]), np.int32)),
         "flights": rec.Flights(record_array(depth, rec.FLIGHT), np.zeros((depth, seqs), np.uint32),
                                np.zeros((depth, 2, channels), i64), np.zeros(channels, i64), np.zeros((depth, channels), i64),
                                np.zeros((2, channels), i64), np.zeros(shape["stages"], i64)),
+        "pool": rec.Pool(record_array(blocks + 1, rec.NODE), np.arange(blocks, 0, -1, dtype=np.uint32),
+                         empty_keys(shape["hash_entries"]), np.zeros((seqs if blocks else 0, nodes), np.uint32),
+                         np.zeros(nodes, np.uint32), np.zeros(0, np.uint32)),
+        **common_memory(shape, log),
+    }
+
+
+def _group_limits(config: SchedulerConfig) -> dict[str, int]:
+    """Of the KV groups: those whose tables grow, blocks that states take, different windows, and the common block size."""
+    growing = [group for group in config.groups if group.kind != "state"]
+    return {"growing": len(growing), "fixed_blocks": (len(config.groups) - len(growing)) * (1 + config.draft_tokens),
+            "window_kinds": len(_windows(config))}
+
+
+def _windows(config: SchedulerConfig) -> Any:
+    """The different windows and chunks of the KV groups, with how many groups have each."""
+    kinds = Counter(group for group in config.groups if group.kind in ("window", "chunk"))
+    windows = record_array(len(kinds), rec.WINDOW)
+    for k, (group, count) in enumerate(kinds.items()):
+        windows[k] = (count, group.span, group.kind == "chunk", most_blocks(group, config))
+    return windows
+
+
+def shape_of(run: Any) -> dict[str, Any]:
+    """The fields of a run's record."""
+    return dict(zip(run.dtype.names, run.tolist()[0], strict=True))
+
+
+def common_memory(shape: dict[str, Any], log: tuple[int, int, int, int]) -> dict[str, Any]:
+    """The parts that both kernels have."""
+    i64, none64, none32 = np.int64, np.zeros(0, np.int64), np.zeros(0, np.int32)
+    return {
+        "requests": rec.Requests(none64, none32, none32, none32, none64, none64, none64),
+        "queue": rec.Queue(np.zeros(shape["waiter_places"], np.int32), none32, none32, none32),
         "served": rec.Served(none64, none64, none64, none32, none32, none64, np.zeros(shape["token_budget"] + 1, i64),
-                             np.zeros(seqs + 1, i64), np.zeros(BINS if shape["gaps"] else 0, i64)),
-        "pool": rec.Pool(record_array(blocks + 1, rec.NODE), np.arange(blocks, 0, -1, dtype=np.uint32), keys,
-                         np.zeros((seqs if blocks else 0, nodes), np.uint32), np.zeros(nodes, np.uint32), np.zeros(0, np.uint32)),
-        "log": rec.Log(record_array(log[0], rec.STEP), *(np.zeros((rows, columns), i32) for rows, columns in
+                             np.zeros(shape["max_num_seqs"] + 1, i64), np.zeros(BINS if shape["gaps"] else 0, i64)),
+        "log": rec.Log(record_array(log[0], rec.STEP), *(np.zeros((rows, columns), np.int32) for rows, columns in
                                                          zip(log[1:], (2, 3, 2), strict=True))),
     }
+
+
+def empty_keys(size: int) -> Any:
+    """An empty hash table of the prefix cache."""
+    keys = record_array(size, rec.KEY)
+    keys.identity = -1
+    return keys
 
 
 def table_parts(tables: StepTables) -> rec.Tables:

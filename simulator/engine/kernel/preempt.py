@@ -8,6 +8,7 @@ from simulator.engine.kernel.prefix_cache import release
 from simulator.engine.kernel.queue import push
 from simulator.engine.kernel.records import ALL, LATE, LEAVING, PROMPT, Core, Int, Requests, State
 from simulator.engine.kernel.running import blocks_for, computed_of, drop_slot, full_blocks, leave_group
+from simulator.engine.kernel.windows import held_blocks, leave_step
 from simulator.pricing.compiled import callable_from_compiled, index
 
 
@@ -57,20 +58,22 @@ def preempt(slot: Int, s: State) -> None:
         if kind >= 0:
             flights.on_channels[index(kind), 0, c] -= 1
             flights.on_channels[index(kind), 1, c] -= computed
-    held = blocks_for(computed + new, core)
+    if run.window_kinds and kind >= 0:
+        leave_step(index(kind), slot, computed, core)
+    held = held_blocks(slot, computed + new, core)
     if run.caching:
         full = np.int64(row.published)
         if kind == LEAVING and not run.by_priority:
-            full = full_blocks(np.int64(row.computed), core)
+            full = full_blocks(np.int64(row.computed), core.run)
         elif not run.by_priority:  # with asynchronous scheduling the newest token was not known when it was scheduled
             behind = run.asynchronous and kind >= 0 and row.joined != core.groups[index(kind)].pass_
-            full = full_blocks(computed - 1 if behind else computed, core)
+            full = full_blocks(computed - 1 if behind else computed, core.run)
         run.free += release(slot, held, full, np.int64(r) + 1, core, s.pool)
     else:
         run.free += held
     if run.swap:
         s.queue.swapped[r] = computed
-        run.swapped_blocks += blocks_for(computed, core)
+        run.swapped_blocks += blocks_for(computed, core.run)
     if kind >= 0:
         leave_group(index(kind), slot, computed, core)
     elif kind == LATE:
@@ -82,7 +85,7 @@ def preempt(slot: Int, s: State) -> None:
         s.queue.done[r] = ALL
         run.leaving_queue += 1
     drop_slot(slot, core)
-    push(np.int64(r), core, requests, s.queue)
+    push(np.int64(r), core.run, requests, s.queue)
     served.preemptions[r] += 1
     if run.logging:
         s.log.preempted[index(run.preemptions), 0] = run.steps

@@ -11,12 +11,15 @@ A node is in use, or idle in the list of least recently released ones, which are
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from simulator.engine.kernel.records import ANCHOR, Core, Int, Pool, Requests
 from simulator.pricing.compiled import callable_from_compiled, index
 
 NONE = -1  # identity of an empty entry
+Nodes = Any  # the pool of either kernel: its `nodes` and `keys`
 
 
 def recurring(r: Int, core: Core, requests: Requests) -> Int:
@@ -34,12 +37,12 @@ def identity(r: Int, k: Int, requests: Requests) -> Int:
     return requests.unique[r] + k
 
 
-def _home(key: Int, pool: Pool) -> Int:
+def _home(key: Int, pool: Nodes) -> Int:
     """Where the search for `key` begins: runs of eight neighbouring identities share a cache line."""
     return index(((((key >> 3) & 0x7FFFFFFF) * 0x1E3779B1 >> 9 << 3) | (key & 7)) & (len(pool.keys) - 1))
 
 
-def _entry(key: Int, pool: Pool) -> Int:
+def find_entry(key: Int, pool: Nodes) -> Int:
     """The entry that holds `key`, or the empty one where it belongs."""
     i = _home(key, pool)
     while pool.keys[i].identity != NONE and pool.keys[i].identity != key:
@@ -47,14 +50,14 @@ def _entry(key: Int, pool: Pool) -> Int:
     return i
 
 
-def _unlist(node: Int, pool: Pool) -> None:
+def unlist(node: Int, pool: Nodes) -> None:
     """Takes a node out of the list of idle ones."""
     row = pool.nodes[node]
     pool.nodes[index(row.older)].newer = row.newer
     pool.nodes[index(row.newer)].older = row.older
 
 
-def _list_idle(node: Int, pool: Pool) -> None:
+def list_idle(node: Int, pool: Nodes) -> None:
     """The node was released last."""
     row, end = pool.nodes[node], pool.nodes[index(ANCHOR)]
     row.older, row.newer = end.older, ANCHOR
@@ -62,9 +65,9 @@ def _list_idle(node: Int, pool: Pool) -> None:
     end.older = node
 
 
-def _publish_node(node: Int, key: Int, pool: Pool) -> None:
+def publish_node(node: Int, key: Int, pool: Nodes) -> None:
     """Makes a node findable. Equal ones are not merged."""
-    i, row = _entry(key, pool), pool.nodes[node]
+    i, row = find_entry(key, pool), pool.nodes[node]
     entry = pool.keys[i]
     row.identity, row.twin_newer, row.twin_older = key, ANCHOR, ANCHOR
     if entry.identity == NONE:
@@ -75,10 +78,10 @@ def _publish_node(node: Int, key: Int, pool: Pool) -> None:
     entry.last = node
 
 
-def _forget_node(node: Int, pool: Pool) -> None:
+def forget_node(node: Int, pool: Nodes) -> None:
     """Takes a published node out of the hash table."""
     row = pool.nodes[node]
-    i = _entry(row.identity, pool)
+    i = find_entry(row.identity, pool)
     entry = pool.keys[i]
     older, newer = index(row.twin_older), index(row.twin_newer)
     if older != ANCHOR:
@@ -93,7 +96,7 @@ def _forget_node(node: Int, pool: Pool) -> None:
         _close_gap(i, pool)
 
 
-def _close_gap(gap: Int, pool: Pool) -> None:
+def _close_gap(gap: Int, pool: Nodes) -> None:
     """Removes an entry; entries after it that searches reach only through it move back."""
     mask, i = len(pool.keys) - 1, gap
     while True:
@@ -128,9 +131,9 @@ def take_blocks(count: Int, core: Core, pool: Pool) -> None:
             if row.owner != 0:
                 pool.own_run[index(row.owner - 1)] = ANCHOR
         else:
-            _forget_node(node, pool)
+            forget_node(node, pool)
             count -= 1
-        _unlist(node, pool)
+        unlist(node, pool)
         pool.free[index(run.free_nodes)] = node
         run.free_nodes += 1
 
@@ -141,7 +144,7 @@ def find_prefix(r: Int, most: Int, core: Core, requests: Requests, pool: Pool) -
     found = idle = np.int64(0)
     bound = min(most, recurring(r, core, requests))
     while found < bound:
-        node = index(pool.keys[_entry(identity(r, found, requests), pool)].first)
+        node = index(pool.keys[find_entry(identity(r, found, requests), pool)].first)
         if node == ANCHOR:
             break
         idle += pool.nodes[node].users == 0
@@ -158,14 +161,14 @@ def share_prefix(slot: Int, r: Int, found: Int, own: Int, core: Core, pool: Pool
     for k in range(index(found)):
         node = index(pool.found[k])
         if pool.nodes[node].users == 0:
-            _unlist(node, pool)
+            unlist(node, pool)
         pool.nodes[node].users += 1
         pool.table[slot, k] = node
     core.slots[slot].published = found
     if own > 0:
         node = index(pool.own_run[r])
         pool.own_run[r] = ANCHOR
-        _unlist(node, pool)
+        unlist(node, pool)
         pool.free[index(core.run.free_nodes)] = node
         core.run.free_nodes += 1
 
@@ -178,7 +181,7 @@ def publish(slot: Int, full: Int, core: Core, requests: Requests, pool: Pool) ->
         core.run.free_nodes -= 1
         node = index(pool.free[index(core.run.free_nodes)])
         pool.nodes[node].users = 1
-        _publish_node(node, identity(r, k, requests), pool)
+        publish_node(node, identity(r, k, requests), pool)
         pool.table[slot, index(k)] = node
         row.published = k + 1
 
@@ -196,13 +199,13 @@ def release(slot: Int, held: Int, full: Int, owner: Int, core: Core, pool: Pool)
         row.users, row.owner = nodes - full, owner
         if owner != 0:
             pool.own_run[index(owner - 1)] = node
-        _list_idle(node, pool)
+        list_idle(node, pool)
     for j in range(index(nodes)):
         node = index(pool.table[slot, index(nodes - 1 - j)])
         row = pool.nodes[node]
         row.users -= 1
         if row.users == 0:
-            _list_idle(node, pool)
+            list_idle(node, pool)
             freed += 1
     return freed
 

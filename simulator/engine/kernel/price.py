@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.records import Core, Flights, Int, StageTables, Tables
-from simulator.engine.kernel.running import longest_context
+from simulator.engine.kernel.records import Array, Core, Flights, Int, Record, StageTables, Tables
 from simulator.pricing.compiled import callable_from_compiled, index
 from simulator.pricing.step_time import (
     beside_time_ns,
@@ -17,11 +16,11 @@ from simulator.pricing.step_time import (
 )
 
 
-def price_blocks(g: Int, core: Core, flights: Flights, tables: Tables) -> Int:
-    """Time of all decoder blocks for the batch that was decided; adds to the totals."""
-    run, group, stages, decodes, chunks = core.run, core.groups[g], tables.stages, tables.decodes, tables.chunks
-    batch, context = run.decodes, group.context + run.decodes
-    prefill = decode = longest = longest_chunk = np.int64(0)
+def price_blocks(g: Int, context: Int, longest: Int, core: Core, flights: Flights, tables: Tables) -> Int:
+    """Time of all decoder blocks for the batch that was decided; adds to the totals. `context`, `longest`: sum and largest context
+    of its decodes in step."""
+    run, stages, decodes, chunks = core.run, tables.stages, tables.decodes, tables.chunks
+    batch, prefill, decode, longest_chunk = run.decodes, np.int64(0), np.int64(0), np.int64(0)
     for k in range(index(run.entries)):
         row = core.slots[index(core.entries[k])]
         chunk, before = np.int64(row.chunk), np.int64(row.computed)
@@ -38,8 +37,6 @@ def price_blocks(g: Int, core: Core, flights: Flights, tables: Tables) -> Int:
         run.prefill_context += before
         run.prefill_pairs += chunk * before + chunk * (chunk + 1) // 2
     if batch > 0:
-        if run.spread and run.decodes > 0:
-            longest = max(longest, longest_context(g, core) + 1)
         if run.channels:
             decode = _busiest_ns(g, core, flights)
         elif longest_chunk > 0 and run.has_beside:
@@ -74,13 +71,14 @@ def _busiest_ns(g: Int, core: Core, flights: Flights) -> Int:
     return channel_time_ns(load[0], load[1], run.channel_request_ns, run.channel_token_ns)
 
 
-def pass_stages(blocks: Int, sequences: Int, core: Core, flights: Flights, stages: StageTables) -> None:
-    """Passes the batch through the host and the pipeline's stages: its start and end."""
-    run, free, tokens, n = core.run, flights.stage_free_ns, index(core.run.tokens), index(sequences)
+def pass_stages(blocks: Int, last: Int, sequences: Int, run: Record, free: Array, stages: StageTables) -> None:
+    """Passes the batch through the host and the pipeline's stages: its start and end. `last`: what the last stage takes more;
+    `free`: int64 [stages], when each is."""
+    tokens, n = index(run.tokens), index(sequences)
     run.clock += stages.host_ns[n]
     run.start_ns = end = max(run.clock, free[0])
     if run.stages == 1:
-        end += blocks + stages.stage_tokens_ns[index(0), tokens] + stages.stage_sequences_ns[index(0), n]
+        end += blocks + stages.stage_tokens_ns[index(0), tokens] + stages.stage_sequences_ns[index(0), n] + last
         free[0] = end
     else:
         for k in range(index(run.stages)):
@@ -88,6 +86,8 @@ def pass_stages(blocks: Int, sequences: Int, core: Core, flights: Flights, stage
                                      stages.stage_sequences_ns[k, n])
             end = max(end, free[k]) + duration
             free[k] = end
+        end += last
+        free[index(run.stages - 1)] = end
     run.end_ns = end
 
 

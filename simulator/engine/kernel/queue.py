@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.records import ALL, Core, Int, Queue, Requests
+from simulator.engine.kernel.records import ALL, Int, Queue, Record, Requests
 from simulator.pricing.compiled import callable_from_compiled, index
 
 
-def waiting_count(core: Core) -> Int:
+def waiting_count(run: Record) -> Int:
     """Length of the queue."""
-    return core.run.stack + core.run.joined - core.run.head
+    return run.stack + run.joined - run.head
 
 
 def _before(a: Int, b: Int, requests: Requests) -> bool:
@@ -37,9 +37,8 @@ def _sift(i: Int, r: Int, size: Int, heap: np.ndarray, requests: Requests) -> No
     heap[index(i)] = r
 
 
-def push(r: Int, core: Core, requests: Requests, queue: Queue) -> None:
+def push(r: Int, run: Record, requests: Requests, queue: Queue) -> None:
     """Adds request r to the heap, or on top of the stack."""
-    run = core.run
     run.stack += 1
     if run.by_priority:
         _sift(run.stack - 1, np.int64(r), run.stack, queue.waiters, requests)
@@ -47,9 +46,9 @@ def push(r: Int, core: Core, requests: Requests, queue: Queue) -> None:
         queue.waiters[index(run.stack - 1)] = r
 
 
-def take(place: Int, core: Core, requests: Requests, queue: Queue) -> None:
+def take(place: Int, run: Record, requests: Requests, queue: Queue) -> None:
     """Removes the entry at this place of the heap or the stack."""
-    run, waiters = core.run, queue.waiters
+    waiters = queue.waiters
     run.stack -= 1
     if run.by_priority:
         if place < run.stack:
@@ -59,13 +58,12 @@ def take(place: Int, core: Core, requests: Requests, queue: Queue) -> None:
             waiters[i] = waiters[index(i + 1)]
 
 
-def join(core: Core, requests: Requests, queue: Queue) -> None:
+def join(run: Record, requests: Requests, queue: Queue) -> None:
     """Hands over every request that has arrived and, in a closed loop, has a client that waits for nothing."""
-    run = core.run
     given = min(run.requests, run.clients + run.finished)
     while run.joined < given and requests.arrival_ns[index(run.joined)] <= run.clock:
         if run.by_priority:
-            push(run.joined, core, requests, queue)
+            push(run.joined, run, requests, queue)
             run.head += 1
             run.blocked = 0
         run.joined += 1
@@ -73,13 +71,13 @@ def join(core: Core, requests: Requests, queue: Queue) -> None:
             run.blocked = 0
 
 
-def drop_finished(core: Core, requests: Requests, queue: Queue) -> None:
+def drop_finished(run: Record, requests: Requests, queue: Queue) -> None:
     """Preempted requests whose last token has just been delivered leave the queue (20)."""
-    run, place = core.run, core.run.stack - 1
+    place = run.stack - 1
     while place >= 0:
         r = index(queue.waiters[index(place)])
         if queue.done[r] == ALL and queue.due[r] <= run.delivered:
-            take(place, core, requests, queue)
+            take(place, run, requests, queue)
             run.leaving_queue -= 1
             run.finished += 1
             place = run.stack

@@ -22,7 +22,8 @@ def is_quiet(core: Core, flights: Flights) -> bool:
         return False
     if run.logging or run.channels or run.stages > 1:
         return False
-    if not (waiting_count(core) == 0 or run.blocked or run.running == run.max_num_seqs):
+    blocked = run.blocked and run.window_kinds == 0  # windows give blocks back all the time
+    if not (waiting_count(core.run) == 0 or blocked or run.running == run.max_num_seqs):
         return False
     if not run.asynchronous:
         return True
@@ -39,7 +40,7 @@ def decode_quietly(
     if run.joined < min(run.requests, run.clients + run.finished):
         horizon = min(horizon, requests.arrival_ns[index(run.joined)])
     first, free, decided_ns = group.pass_, run.free, run.clock
-    count, waiting = group.count, waiting_count(core)
+    count, waiting = group.count, waiting_count(core.run)
     last_decision_ns = run.last_decision_ns
     if run.asynchronous or run.gaps or run.overlap != SERIAL or tables.decodes.spread_ns[index(count)] != 0.0:
         _any_steps(horizon, core, flights, served, tables.stages, tables.decodes)
@@ -49,7 +50,6 @@ def decode_quietly(
     if made > 0:
         run.waiting_ns += run.last_waiting * (decided_ns - last_decision_ns) + waiting * (run.last_decision_ns - decided_ns)
         run.last_waiting = waiting
-        run.peak_used_blocks = max(run.peak_used_blocks, run.last_used)
         run.makespan_ns = max(run.makespan_ns, run.last_end_ns)
         run.steps += made
         run.logged_entries += made * count
@@ -74,20 +74,20 @@ def decode_quietly(
 
 def _plain_steps(horizon: Int, core: Core, stages: StageTables, decodes: DecodeTables) -> None:
     """Passes with one batch in flight, attention after the linear operators, at no cost for the spread of contexts."""
-    run, group, residues = core.run, core.groups[index(0)], core.residues
+    run, group, residues, drops, growing = core.run, core.groups[index(0)], core.residues, core.drops, core.run.growing
     count, n, size = group.count, index(group.count), index(run.block_size)
     host, linear = stages.host_ns[n], stages.linear_ns[n]
     fixed = linear + stages.stage_tokens_ns[index(0), n] + stages.stage_sequences_ns[index(0), n]
     clock, free, phase, context, usable = run.clock, run.free, index(group.phase), group.context + count, run.usable_blocks
     first, now, end = group.pass_, group.pass_, group.next >> SLOT_BITS
-    began, used_ns, duration, used = clock, np.int64(0), np.int64(0), np.int64(0)
+    began, used_ns, duration, used, peak = clock, np.int64(0), np.int64(0), np.int64(0), run.peak_used_blocks
     base = slope = 0.0
     above = -1.0  # sum of contexts at which the present cell of the table ends
     while now < end and clock < horizon:
-        taken = np.int64(residues[index(0), phase])
+        taken = residues[index(0), phase] * growing
         if taken > free:
             break
-        free -= taken
+        free += drops[index(0), phase] - taken
         phase = index(phase + 1)
         if phase == size:
             phase = index(0)
@@ -97,6 +97,7 @@ def _plain_steps(horizon: Int, core: Core, stages: StageTables, decodes: DecodeT
             above = decodes.knots[index(c + 1)] * count if np.int64(c) < len(decodes.knots) - 2 else np.inf
         duration = fixed + decode_on_line_ns(context, base, slope)
         used = usable - free
+        peak = max(peak, used)
         used_ns += used * duration
         clock += host + duration
         context += count
@@ -108,13 +109,14 @@ def _plain_steps(horizon: Int, core: Core, stages: StageTables, decodes: DecodeT
         run.last_decision_ns = clock - duration - host
         attention = clock - began - made * (host + fixed)
         run.decode_ns += attention
+        run.peak_used_blocks = peak
         run.blocks_ns += made * linear + attention
         run.clock, run.free, group.pass_, group.phase = clock, free, now, phase
 
 
 def _any_steps(horizon: Int, core: Core, flights: Flights, served: Served, stages: StageTables, decodes: DecodeTables) -> None:
     """Passes with one stage, whatever their price depends on."""
-    run, group, residues = core.run, core.groups[index(0)], core.residues
+    run, group, residues, drops, growing = core.run, core.groups[index(0)], core.residues, core.drops, core.run.growing
     count, n, size = group.count, index(group.count), index(run.block_size)
     host, linear = stages.host_ns[n], stages.linear_ns[n]
     fixed = stages.stage_tokens_ns[index(0), n] + stages.stage_sequences_ns[index(0), n]
@@ -127,12 +129,13 @@ def _any_steps(horizon: Int, core: Core, flights: Flights, served: Served, stage
         flying = flights.ring[index(run.newest)].end_ns
     now, end, decided = group.pass_, group.next >> SLOT_BITS, run.last_decision_ns
     used_ns = decode_ns = blocks_ns = np.int64(0)
+    peak = run.peak_used_blocks
     last_start, last_end, last_used, last_token = run.last_start_ns, run.last_end_ns, run.last_used, group.last_token_ns
     while now < end and clock < horizon:
-        taken = np.int64(residues[index(0), phase])
+        taken = residues[index(0), phase] * growing
         if taken > free:
             break
-        free -= taken
+        free += drops[index(0), phase] - taken
         phase = index(phase + 1)
         if phase == size:
             phase = index(0)
@@ -148,6 +151,7 @@ def _any_steps(horizon: Int, core: Core, flights: Flights, served: Served, stage
         stage_free = start + blocks + fixed
         used_ns += last_used * (min(start, last_end) - last_start)
         last_start, last_end, last_used = start, stage_free, usable - free
+        peak = max(peak, last_used)
         if run.gaps:
             served.gaps[index(gap_bin(stage_free - last_token))] += count
             last_token = stage_free
@@ -156,6 +160,7 @@ def _any_steps(horizon: Int, core: Core, flights: Flights, served: Served, stage
         context += count
         now += 1
     run.used_block_ns += used_ns
+    run.peak_used_blocks = peak
     run.decode_ns += decode_ns
     run.blocks_ns += blocks_ns
     run.last_start_ns, run.last_end_ns, run.last_used, run.last_decision_ns = last_start, last_end, last_used, decided

@@ -25,10 +25,10 @@ PART_BITS = 4  # slots whose earliest event is kept together
 PROMPT, LATE, LEAVING, EMPTY = -1, -2, -3, -4
 
 _SHAPES = """slot_places parts context_cells context_knots context_marks chunk_knots chunk_marks beside_knots token_counts
-    sequence_counts hash_entries waiter_places node_places beside_counts"""
+    sequence_counts window_kinds hash_entries waiter_places node_places beside_counts"""
 _LIMITS = """max_num_seqs token_budget block_size block_shift usable_blocks threshold margin_blocks depth asynchronous chunked
     caching by_priority full_gate swap clients most_idle_preemptions requests channels layers stages overlap swap_block_ns spread
-    has_beside gaps logging outputs_recur"""
+    has_beside gaps logging outputs_recur growing fixed_blocks"""
 _COUNTERS = """clock free running prompts lates stack head joined finished decided delivered newest oldest order
     nonempty_in_flight blocked leaving_queue idle_preemptions swapped_blocks fresh_blocks free_nodes
     last_decision_ns last_waiting last_start_ns last_end_ns last_used
@@ -38,7 +38,7 @@ _TOTALS = """steps makespan_ns blocks_ns decode_ns prefill_ns decode_sequences d
 TOTALS = tuple(_TOTALS.split())  # in the order of EngineResult
 
 
-def _record(int64: str, *others: tuple[str, Any], size: int = 0) -> np.dtype[Any]:
+def record(int64: str, *others: tuple[str, Any], size: int = 0) -> np.dtype[Any]:
     """A record of int64 fields and others, padded to `size` bytes."""
     made = np.dtype([(name, np.int64) for name in int64.split()] + list(others), align=True)
     padding = (size - made.itemsize) // 8
@@ -46,26 +46,35 @@ def _record(int64: str, *others: tuple[str, Any], size: int = 0) -> np.dtype[Any
                                               align=True)
 
 
+# Of the dense kernel: KV groups and their kinds, tokens of a hash and of the common boundary, what speculation takes (see
+# `speculation.Reserved`), whether acceptance is recorded (2: and proposals)
+_DENSE = """kv_groups kinds hash_unit unit interval keeps_states max_model_len draft_tokens lookahead drafting reads_ahead
+    drops_last keeps_all recorded junction prefilling checked accepted draft_ns"""
+
 # The limits (see SchedulerConfig and StepTables), the state of the loop and the totals of one replica.
-RUN = _record(f"{_SHAPES} {_LIMITS} {_COUNTERS} {_TOTALS} logged_entries logged_admissions preemptions",
+RUN = record(f"{_SHAPES} {_LIMITS} {_DENSE} {_COUNTERS} {_TOTALS} logged_entries logged_admissions preemptions",
               ("channel_request_ns", np.float64), ("channel_token_ns", np.float64))
 
 # Decodes that advance together, by one token in every pass of theirs. `context`: their computed tokens in all; `phase`:
 # the pass modulo the block size; `next`: the first event; `longest`: computed tokens of the longest, less the pass.
-GROUP = _record("count context pass_ phase next longest last_token_ns last_decision")
+GROUP = record("count context pass_ phase next longest last_token_ns last_decision")
 
 # A running request. `total`: KV tokens at its end; `known`: of a prompt, tokens to compute before it yields one;
 # `computed`: valid for PROMPT and LATE, for LEAVING the published tokens; `last`: decision that held it (not of a group's);
 # `stamp`: decision that served it by itself; `chunk`: tokens that it then got; `key`: the phase in which it needs a block;
-# `joined`: its group's first pass with it; `published`: leading blocks that are nodes of their own. Two cache lines, of which
+# `joined`: its group's first pass with it; `published`: leading blocks that are nodes of their own; `steady`: bits of the windows
+# whose blocks it gives back with its group; `dropped`: decision in which it gave blocks back by itself. Two cache lines, of which
 # the second one is rarely used.
-SLOT = _record("last last_pass", *((name, np.int32) for name in
+SLOT = record("last last_pass", *((name, np.int32) for name in
                ("total", "known", "computed", "chunk", "kind", "key", "channel", "published")),
                *((name, np.uint32) for name in ("request", "before", "after")),
-               *((name, np.int64) for name in ("stamp", "order", "joined")), size=128)
+               *((name, np.int64) for name in ("stamp", "order", "joined", "steady", "dropped")), size=128)
+
+# Groups of layers with one window, or one chunk (`chunked`): `count` of them, `span` tokens, `most` blocks of a request (G6)
+WINDOW = record("count span chunked most")
 
 # A batch in flight. `yields`: requests that get a token at its end; `dones`: those that get their last one
-FLIGHT = _record("end_ns yields dones nonempty")
+FLIGHT = record("end_ns yields dones nonempty")
 
 # A block of the prefix cache that can be hit, or a run of blocks that only their `owner` (request + 1; 0: nobody) can hit.
 # `users`: 0 idle, below 0 minus the length of an idle run. `older`, `newer`: in order of release; twins: equal contents.
@@ -73,7 +82,7 @@ NODE = np.dtype([("identity", np.int64), ("users", np.int32)]
                 + [(name, np.uint32) for name in ("owner", "older", "newer", "twin_older", "twin_newer")], align=True)
 KEY = np.dtype([("identity", np.int64), ("first", np.uint32), ("last", np.uint32)], align=True)  # of the hash table
 
-STEP = _record("scheduled_ns start_ns end_ns", *((name, np.int32) for name in
+STEP = record("scheduled_ns start_ns end_ns", *((name, np.int32) for name in
                ("n", "tokens", "free_blocks", "waiting", "running")))
 
 
@@ -88,6 +97,9 @@ class Core(NamedTuple):
     least: Array  # int64 [G, parts]: the first event of 16 slots
     residues: Array  # int32 [G, block size]: decodes that need a block in this phase
     entries: Array  # uint32 [S]: requests of the decision that are not decodes in step
+    windows: Array  # WINDOW [kinds]
+    drops: Array  # int32 [G, block size]: blocks that steady decodes give back in this phase
+    gone: Array  # int32 [S + 1, kinds]: leading blocks of each group that a request has given back; of a steady one, before
 
 
 class Requests(NamedTuple):

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engine.kernel.records import EMPTY, NEVER, PART_BITS, SLOT_BITS, UNKNOWN, Core, Int
+from simulator.engine.kernel.records import EMPTY, NEVER, PART_BITS, SLOT_BITS, UNKNOWN, Core, Int, Record
 from simulator.pricing.compiled import callable_from_compiled, index
 
 
-def blocks_for(tokens: Int, core: Core) -> Int:
+def blocks_for(tokens: Int, run: Record) -> Int:
     """KV blocks that hold `tokens` tokens."""
-    run = core.run
     if run.block_shift >= 0:
         return (tokens + run.block_size - 1) >> run.block_shift
     return np.int64(index(tokens + run.block_size - 1) // index(run.block_size))
 
 
-def full_blocks(tokens: Int, core: Core) -> Int:
+def full_blocks(tokens: Int, run: Record) -> Int:
     """KV blocks that `tokens` tokens fill."""
-    run = core.run
     if run.block_shift >= 0:
         return tokens >> run.block_shift
     return np.int64(index(tokens) // index(run.block_size))
@@ -89,7 +87,7 @@ def join_group(g: Int, slot: Int, computed: Int, left: Int, core: Core) -> None:
     """The request decodes from the group's next pass on; `left` tokens are to come. Its event is the caller's."""
     run, group, row = core.run, core.groups[g], core.slots[slot]
     row.kind, row.joined, row.last_pass = g, group.pass_, group.pass_ + left - 1
-    key = group.phase - (computed - full_blocks(computed, core) * run.block_size)
+    key = group.phase - (computed - full_blocks(computed, core.run) * run.block_size)
     if key < 0:
         key += run.block_size
     row.key = key

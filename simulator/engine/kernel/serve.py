@@ -7,15 +7,28 @@ import numpy as np
 from simulator.engine.kernel.preempt import find_victim, preempt
 from simulator.engine.kernel.prefix_cache import publish, recurring, take_blocks
 from simulator.engine.kernel.queue import waiting_count
-from simulator.engine.kernel.records import LATE, PART_BITS, PROMPT, SLOT_BITS, Core, Flights, Int, Pool, Requests, Served, State
+from simulator.engine.kernel.records import (
+    LATE,
+    PART_BITS,
+    PROMPT,
+    SLOT_BITS,
+    Core,
+    Flights,
+    Int,
+    Pool,
+    Record,
+    Requests,
+    Served,
+    State,
+)
 from simulator.engine.kernel.running import blocks_for, computed_of, full_blocks, leave_group, set_event
+from simulator.engine.kernel.windows import drop_in_step, drop_one, drop_passed, leave_step, settled_tokens
 from simulator.pricing.compiled import callable_from_compiled, index, once
 
 
-def longest_chunk(core: Core) -> Int:
+def longest_chunk(run: Record) -> Int:
     """Most tokens of a request in this pass (5): a lone request is not capped."""
-    run = core.run
-    if run.threshold and run.running + waiting_count(core) > 1:
+    if run.threshold and run.running + waiting_count(run) > 1:
         return run.threshold
     return np.int64(1 << 40)
 
@@ -25,6 +38,8 @@ def set_next_event(g: Int, slot: Int, computed: Int, core: Core, requests: Reque
     in which it has filled, and knows, a block that others may hit."""
     run, row = core.run, core.slots[slot]
     at = row.last_pass
+    if run.window_kinds:
+        at = min(at, core.groups[g].pass_)
     if run.outputs_recur:
         block = np.int64(row.published)
         if block < recurring(index(row.request), core, requests):
@@ -55,7 +70,7 @@ def publish_decodes(g: Int, core: Core, requests: Requests, pool: Pool) -> None:
     sort_by_admission(core.entries, found, core)
     for k in range(index(found)):
         slot = index(core.entries[k])
-        publish(slot, full_blocks(computed_of(slot, core) + 1 - run.asynchronous, core), core, requests, pool)
+        publish(slot, full_blocks(computed_of(slot, core) + 1 - run.asynchronous, core.run), core, requests, pool)
 
 
 @once
@@ -65,14 +80,18 @@ def serve_running(g: Int, s: State) -> None:
     run.entries = run.preempted = 0
     tail = index(slots[index(run.max_num_seqs)].before)
     in_step = run.lates == 0 and (run.prompts == 0 or (run.prompts == 1 and slots[tail].kind == PROMPT))
-    demand, chunk = np.int64(core.residues[g, index(group.phase)]), np.int64(0)
+    demand, chunk = core.residues[g, index(group.phase)] * run.growing, np.int64(0)
     if in_step and run.prompts > 0:
         row = slots[tail]
-        chunk = min(np.int64(row.known - row.computed), longest_chunk(core), run.token_budget - group.count)
-        demand += blocks_for(row.computed + chunk, core) - blocks_for(np.int64(row.computed), core)
-    if not in_step or (demand > run.free and run.by_priority):
+        chunk = min(np.int64(row.known - row.computed), longest_chunk(core.run), run.token_budget - group.count)
+        demand += run.growing * (blocks_for(row.computed + chunk, core.run) - blocks_for(np.int64(row.computed), core.run))
+    if not in_step or (demand > run.free and (run.by_priority or run.growing > 1 or run.window_kinds)):
         serve_one_by_one(g, s)
         return
+    if run.window_kinds:
+        drop_in_step(g, core)
+        if chunk > 0:
+            drop_passed(tail, settled_tokens(tail, np.int64(slots[tail].computed), core), core)
     if demand > run.free:
         demand, chunk = _preempt_from_tail(g, demand, chunk, s), np.int64(0)
     run.free -= demand
@@ -86,7 +105,7 @@ def serve_running(g: Int, s: State) -> None:
         core.entries[index(0)] = tail
         run.entries = 1
         if run.caching:
-            publish(tail, full_blocks(slots[tail].computed + chunk, core), core, s.requests, s.pool)
+            publish(tail, full_blocks(slots[tail].computed + chunk, core.run), core, s.requests, s.pool)
             run.blocked = 0  # the head of the queue may hit it
 
 
@@ -100,7 +119,7 @@ def _preempt_from_tail(
         slot = index(slots[index(run.max_num_seqs)].before)
         row, own = slots[slot], np.int64(0)
         if row.kind == PROMPT:
-            own = blocks_for(row.computed + chunk, core) - blocks_for(np.int64(row.computed), core)
+            own = blocks_for(row.computed + chunk, core.run) - blocks_for(np.int64(row.computed), core.run)
         elif row.kind == g and row.key == core.groups[g].phase:
             own = np.int64(1)
         taken = min(demand - own, run.free)  # by those before it: what it gives back is idle longest
@@ -115,7 +134,7 @@ def _preempt_from_tail(
 def serve_one_by_one(g: Int, s: State) -> None:
     """The running requests in order of admission, each with a budget and blocks of what those before it left (6-8)."""
     core, run, slots, anchor = s.core, s.core.run, s.core.slots, index(s.core.run.max_num_seqs)
-    cap, slot, ended = longest_chunk(core), index(slots[anchor].after), False
+    cap, slot, ended = longest_chunk(core.run), index(slots[anchor].after), False
     run.budget = run.token_budget
     while slot != anchor and run.budget > 0 and not ended:
         row = slots[slot]
@@ -125,7 +144,9 @@ def serve_one_by_one(g: Int, s: State) -> None:
         elif kind == g:
             computed = computed_of(slot, core)
         if kind in (PROMPT, LATE) or kind == g:
-            needed = blocks_for(computed + new, core) - blocks_for(computed, core)
+            if run.window_kinds:
+                drop_one(g, slot, computed, core)
+            needed = run.growing * (blocks_for(computed + new, core.run) - blocks_for(computed, core.run))
             while needed > run.free and not ended:
                 victim = find_victim(core, s.requests)
                 preempt(victim, s)
@@ -156,7 +177,7 @@ def _serve(slot: Int, computed: Int, new: Int, needed: Int, core: Core, requests
         known = computed + new
         if row.kind >= 0:
             known -= run.asynchronous
-        publish(slot, full_blocks(known, core), core, requests, pool)
+        publish(slot, full_blocks(known, core.run), core, requests, pool)
         run.blocked = 0
 
 
@@ -174,8 +195,10 @@ def _fall_behind(g: Int, slot: Int, core: Core, flights: Flights, served: Served
     """A decode that the batch has no room for leaves its group."""
     run, row, group = core.run, core.slots[slot], core.groups[g]
     computed = computed_of(slot, core)
+    if run.window_kinds:
+        leave_step(g, slot, computed, core)
     leave_group(g, slot, computed, core)
-    row.kind, row.computed, row.last = LATE, computed, group.last_decision
+    row.kind, row.computed, row.last, row.chunk = LATE, computed, group.last_decision, 1
     run.lates += 1
     if run.gaps:
         served.last_token_ns[index(row.request)] = group.last_token_ns

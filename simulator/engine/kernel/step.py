@@ -10,9 +10,18 @@ from simulator.engine.kernel.admit import admit
 from simulator.engine.kernel.prefix_cache import publish, release
 from simulator.engine.kernel.price import pass_stages, price_blocks
 from simulator.engine.kernel.queue import drop_finished, waiting_count
-from simulator.engine.kernel.records import Core, Flights, Int, Log, Pool, Queue, Requests, Served, State, Tables
-from simulator.engine.kernel.running import blocks_for, clear_event, drop_slot, full_blocks, join_group, leave_group
+from simulator.engine.kernel.records import Core, Flights, Int, Log, Pool, Queue, Record, Requests, Served, State, Tables
+from simulator.engine.kernel.running import (
+    blocks_for,
+    clear_event,
+    drop_slot,
+    full_blocks,
+    join_group,
+    leave_group,
+    longest_context,
+)
 from simulator.engine.kernel.serve import serve_running, set_next_event, sort_by_admission
+from simulator.engine.kernel.windows import held_blocks, leave_step
 from simulator.pricing.compiled import callable_from_compiled, index, once
 
 
@@ -27,17 +36,21 @@ def decide(s: State, tables: Tables) -> None:
     decided_ns = run.clock
     serve_running(g, s)
     run.decodes = core.groups[g].count
-    if run.preempted == 0 and run.budget > 0 and run.running < run.max_num_seqs and waiting_count(core) > 0:  # 10
+    if run.preempted == 0 and run.budget > 0 and run.running < run.max_num_seqs and waiting_count(core.run) > 0:  # 10
         admit(s)
     run.tokens = run.token_budget - run.budget
     sequences = run.decodes + run.entries
     counts = sequences > 0 or run.preempted > 0
     if sequences > 0:
-        pass_stages(price_blocks(g, core, s.flights, tables), sequences, core, s.flights, tables.stages)
+        longest = longest_context(g, core) + 1 if run.spread and run.decodes > 0 else np.int64(0)
+        blocks = price_blocks(g, core.groups[g].context + run.decodes, longest, core, s.flights, tables)
+        pass_stages(blocks, np.int64(0), sequences, run, s.flights.stage_free_ns, tables.stages)
     else:
         run.start_ns = run.end_ns = max(decided_ns, s.flights.stage_free_ns[index(run.stages - 1)])
     if counts:
-        _count(g, decided_ns, sequences, core, s.served, s.log)
+        if run.logging:
+            _log_step(g, decided_ns, sequences, core, s.log)
+        count_step(decided_ns, sequences, run, s.served)
     flight = s.flights.ring[place]
     flight.end_ns, flight.yields, flight.dones, flight.nonempty = run.end_ns, run.decodes, 0, counts
     run.nonempty_in_flight += counts
@@ -47,12 +60,11 @@ def decide(s: State, tables: Tables) -> None:
             _advance_entry(g, place, index(core.entries[k]), core, s.requests, s.flights, s.served)
 
 
-def _count(g: Int, decided_ns: Int, sequences: Int, core: Core, served: Served, log: Log) -> None:
-    """Totals and the log's row of a decision that scheduled a token or preempted somebody."""
-    run = core.run
+def count_step(decided_ns: Int, sequences: Int, run: Record, served: Served) -> None:
+    """Totals of a decision that scheduled a token or preempted somebody."""
     used = run.usable_blocks - run.free
     run.waiting_ns += run.last_waiting * (decided_ns - run.last_decision_ns)
-    run.last_decision_ns, run.last_waiting = decided_ns, waiting_count(core)
+    run.last_decision_ns, run.last_waiting = decided_ns, waiting_count(run)
     run.peak_used_blocks = max(run.peak_used_blocks, used)
     served.by_tokens[index(run.tokens)] += 1
     served.by_sequences[index(sequences)] += 1
@@ -60,8 +72,6 @@ def _count(g: Int, decided_ns: Int, sequences: Int, core: Core, served: Served, 
     if sequences > 0:
         run.used_block_ns += run.last_used * (min(run.start_ns, run.last_end_ns) - run.last_start_ns)
         run.last_start_ns, run.last_end_ns, run.last_used = run.start_ns, run.end_ns, used
-    if run.logging:
-        _log_step(g, decided_ns, sequences, core, log)
     run.logged_entries += sequences
     run.steps += 1
 
@@ -72,7 +82,7 @@ def _log_step(g: Int, decided_ns: Int, sequences: Int, core: Core, log: Log) -> 
     row, at = log.steps[index(run.steps)], run.logged_entries
     row.scheduled_ns, row.start_ns, row.end_ns = decided_ns, run.start_ns, run.end_ns
     row.n, row.tokens, row.free_blocks = sequences, run.tokens, run.free
-    row.waiting, row.running = waiting_count(core), run.running
+    row.waiting, row.running = waiting_count(core.run), run.running
     decided = run.decided
     for k in range(index(run.entries)):
         slots[index(core.entries[k])].stamp = decided
@@ -107,6 +117,8 @@ def _advance_decodes(g: Int, place: Int, core: Core, requests: Requests, flights
         row = core.slots[slot]
         total = np.int64(row.total)
         if row.last_pass == now:
+            if run.window_kinds:
+                leave_step(g, slot, total, core)
             leave_group(g, slot, total, core)
             if run.channels:
                 on[g, index(0), index(row.channel)] -= 1
@@ -185,7 +197,7 @@ def deliver(core: Core, requests: Requests, queue: Queue, flights: Flights, pool
                 _finish(slot, core, requests, flights, pool)
         run.blocked = 0
     if run.leaving_queue > 0:
-        drop_finished(core, requests, queue)
+        drop_finished(core.run, requests, queue)
 
 
 def _finish(slot: Int, core: Core, requests: Requests, flights: Flights, pool: Pool) -> None:
@@ -194,14 +206,14 @@ def _finish(slot: Int, core: Core, requests: Requests, flights: Flights, pool: P
     total = np.int64(row.total)
     run.finished += 1
     if run.caching:
-        full = full_blocks(total, core)
+        full = full_blocks(total, core.run)
         if run.outputs_recur:
             publish(slot, full, core, requests, pool)
         if run.by_priority:
             full = np.int64(row.published)
-        run.free += release(slot, blocks_for(total, core), full, np.int64(0), core, pool)
+        run.free += release(slot, blocks_for(total, core.run), full, np.int64(0), core, pool)
     else:
-        run.free += blocks_for(total, core)
+        run.free += held_blocks(slot, total, core)
     if run.channels:
         flights.channel_tokens[index(row.channel)] -= total + 1
     drop_slot(slot, core)
@@ -214,7 +226,7 @@ def _publish_late(core: Core, requests: Requests, pool: Pool) -> None:
     while slot != anchor:
         row = slots[slot]
         if row.kind == rec.LATE and row.last == core.run.delivered:
-            publish(slot, full_blocks(np.int64(row.computed), core), core, requests, pool)
+            publish(slot, full_blocks(np.int64(row.computed), core.run), core, requests, pool)
         slot = index(row.after)
 
 

@@ -14,7 +14,7 @@ class VllmV0(Scheduler):
     whole_prompts = True
 
     def schedule(self) -> Batch:
-        batch, cap, budget = Batch(), self.cap(), self.config.max_num_batched_tokens
+        batch, cap, budget = self.begin(), self.cap(), self.config.max_num_batched_tokens
         self.admit(batch, budget, cap)
         if not batch.entries:
             self.serve_running(batch, budget, cap)

@@ -4,10 +4,6 @@ function role(pick) {
   return [...(pick.roles.includes("compromise") ? ["compromise"] : []), ...best].join(", ");
 }
 
-function gains(deltas) {
-  return study.objectives.map((o, k) => (deltas[k] === null ? "" : `${o.name} ${percent(deltas[k])}`)).filter(Boolean).join(", ");
-}
-
 function boundBy(n) {
   const found = study.anatomies.find((a) => a.number === n);
   if (!found) return "";
@@ -22,14 +18,17 @@ function drawDecision() {
   if (!picks.length) { at("lead").textContent = "No design meets every constraint yet; see below why they were ruled out."; return; }
   const first = picks[0], i = position.get(first.number);
   at("lead").textContent = `Look first at trial ${first.number} (${role(first)}): ${study.objectives.map((o) => `${o.name} ${measured(o, i)}`).join(", ")}, on ${first.devices} device${first.devices === "1" ? "" : "s"}. `
-    + Object.entries(first.against).map(([name, deltas]) => `Against ${name}: ${gains(deltas)}.`).join(" ");
+    + first.compared.map(([what, text]) => `Against ${what}: ${text}.`).join(" ");
+  at("rests").replaceChildren(...[...study.rests, ...study.remarks].map((text) => element("li", text)));
   for (const pick of picks) {
     const k = position.get(pick.number), card = element("div", undefined, "card"), list = element("ul");
     card.append(element("h3", `${role(pick)}: trial ${pick.number}`), element("p", study.objectives.map((o) => `${o.name} ${measured(o, k)}`).join(" · ")),
       element("p", `devices: ${pick.devices}`), element("p", study.parameters.filter((p) => setting(p, k) !== null).map((p) => `${p.name} ${settingLabel(p, k)}`).join(", "), "note"));
     const bound = boundBy(pick.number);
     if (bound) card.append(element("p", `bound by ${bound}`));
-    for (const [name, deltas] of Object.entries(pick.against)) list.append(element("li", `against ${name}: ${gains(deltas)}${pick.dominates.includes(name) ? " (no worse in any, better in some)" : ""}`));
+    for (const [what, text] of pick.compared) list.append(element("li", `against ${what}: ${text}`));
+    if (pick.dominates.length) list.append(element("li", `no worse in any objective and better in some than ${pick.dominates.join(", ")} as it is`));
+    for (const text of [...pick.rests, ...pick.remarks]) list.append(element("li", text));
     const ties = study.trials.ties && study.trials.ties[k];
     if (ties) list.append(element("li", `ties with trials ${ties}: their difference is within the noise of the seeds`));
     const button = element("button", "show it below");
@@ -56,13 +55,13 @@ function drawBaselines() {
     study.objectives.forEach((o, k) => {
       const cell = element("td", b.values[k] === null ? "" : measured(o, i)), column = front.map((f) => values(o.name)[f]);
       const best = column.reduce((x, y) => (o.direction === "minimize" ? Math.min(x, y) : Math.max(x, y)), column[0]);
-      if (b.values[k] > 0 && front.length && b.status === "complete") {
+      if (b.values[k] > 0 && front.length && b.status === "complete" && !(b.refused && o.basis)) {
         const delta = best / b.values[k] - 1;
         cell.append(element("span", ` (${percent(delta)})`, (delta < 0) === (o.direction === "minimize") ? "better" : "worse"));
       }
       row.append(cell);
     });
-    row.append(element("td", b.beaten === null ? b.reason || b.status : `${b.beaten} of ${front.length}`));
+    row.append(element("td", (b.beaten === null ? b.reason || b.status : `${b.beaten} of ${front.length}`) + (b.refused ? `; ${b.refused}` : "")));
     row.addEventListener("click", () => select(i));
     at("baselines").append(row);
   }
