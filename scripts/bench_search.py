@@ -10,7 +10,7 @@ scale, bounded by the 90th percentile of all feasible designs. For every sampler
 proposal costs nothing: only simulations count. Ours ask with 4 evaluations under way, as with two workers; the stock
 samplers one by one, which favours them.
 
-`ladder` is `gp` below bounds that prove designs dominated (sweeper.run.ladder), every rung really run. Its budget is the cost of
+`ladder` is `gp` below bounds that prove designs dominated (sweeper.run.proofs), every rung really run. Its budget is the cost of
 --trials full simulations: what a design costs that a proof ends, and what a proof that fails adds to a simulation, are
 measured first, on the same designs, and counted in full simulations.
 """
@@ -41,12 +41,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+
 from scripts import search_peers  # noqa: E402
 from scripts.report import Row, finish, json_option, measured, show  # noqa: E402
-from sweeper.run.ladder.ladder import Climb, Ladder, Rungs  # noqa: E402
 from sweeper.run.loop import Loop, run_free  # noqa: E402
-from sweeper.search.proposals import Proposals  # noqa: E402
-from sweeper.search.samplers import build_search  # noqa: E402
+from sweeper.run.proofs import Proving  # noqa: E402
+from sweeper.search.extremes import Polish  # noqa: E402
+from sweeper.search.samplers import build_proposer  # noqa: E402
 from sweeper.space.enumeration import Enumeration  # noqa: E402
 from sweeper.space.file import load_space  # noqa: E402
 from sweeper.space.space import Space  # noqa: E402
@@ -61,8 +62,12 @@ SPACES: dict[str, dict[str, Any]] = {
     "npu_pim_grid": {"workload.requests": 200},
     "gpu_fleet": {"workload.requests": 200},
     "npu_scale_out": {"workload.requests": 200},
+    "gpu_choice": {},
+    "accelerator_mix": {"workload.requests": 200},
 }
 GOAL = 0.95
+WITHIN = 0.01  # of the true best of an objective, for it to count as found
+BUDGETS = {"gpu_choice": 200}  # simulations of a space, where not --trials
 LADDER_GOAL = 0.98
 OURS = ("tpe", "gp", "local", "nsga2", "random", "qmc")
 LADDER = "ladder"
@@ -77,6 +82,14 @@ class Truth:
     trials: dict[str, Trial]
     reference: np.ndarray  # [objectives], log costs
     volume: float
+    best: np.ndarray  # [objectives], log costs
+
+    def extremes_found(self, found: list[Trial]) -> bool:
+        """Whether the best of every objective is within 1 % of the true one."""
+        complete = [t for t in found if t.status == "complete"]
+        if not complete:
+            return False
+        return bool((log_costs(self.space, complete).min(axis=0) <= self.best + math.log(1.0 + WITHIN)).all())
 
     def share(self, found: list[Trial]) -> float:
         """Of the true hypervolume."""
@@ -104,35 +117,32 @@ def enumerated(name: str, folder: Path) -> Truth:
         rows = [(space.key(t.parameters), t.status, t.objectives, t.constraints)
                 for _, t in ledger.stream(study / "trials.jsonl") if not t.baseline]
         cached.write_bytes(pickle.dumps(rows, protocol=5))
-    space = load_space(folder / name / "space.yaml")
+    space = load_space(ROOT / "search_spaces" / f"{name}.yaml", SPACES[name])
     trials = {key: Trial(0, {}, status, objectives=objectives, constraints=constraints)
               for key, status, objectives, constraints in pickle.loads(cached.read_bytes())}
     costs = log_costs(space, list(trials.values()))
     reference = np.quantile(costs, 0.9, axis=0)
     inside = costs[(costs < reference).all(axis=1)]
-    return Truth(space, trials, reference, float(moocore.hypervolume(inside, ref=reference)))
+    return Truth(space, trials, reference, float(moocore.hypervolume(inside, ref=reference)), costs.min(axis=0))
 
 
 def ours(truth: Truth, sampler: str, seed: int, trials: int) -> tuple[list[Trial], float]:
     """The trials of one of our searches, and its CPU seconds."""
     space = truth.space
-    proposals = Proposals(space, seed)
-    search = build_search(sampler, space, seed=seed, in_flight=IN_FLIGHT, skip=proposals.skip)
+    proposer = build_proposer(sampler, space, seed=seed, in_flight=IN_FLIGHT, polish=Polish(trials))
     waiting: deque[Any] = deque()
     found: list[Trial] = []
     start_s = time.process_time()
     while len(found) < trials:
         while len(waiting) < IN_FLIGHT and len(found) + len(waiting) < trials:
-            proposal = proposals.next(search)
+            proposal = proposer.next()
             assert proposal is not None
             waiting.append(proposal)
         proposal = waiting.popleft()
-        trial = truth.trials[space.key(proposal.point)]
-        trial = Trial(len(found), dict(proposal.point), trial.status, objectives=trial.objectives,
-                      constraints=trial.constraints)
+        known = truth.trials[space.key(proposal.point)]
+        trial = Trial(len(found), dict(proposal.point), known.status, objectives=known.objectives, constraints=known.constraints)
         found.append(trial)
-        proposals.finished(proposal, trial)
-        search.tell(proposal, trial)
+        proposer.finished(proposal, trial)
     return found, time.process_time() - start_s
 
 
@@ -193,8 +203,7 @@ def rung_prices(truth: Truth, evaluator: SimEvaluator, designs: int = 100) -> di
 
 def ladder(truth: Truth, seed: int, budget: float, evaluator: SimEvaluator, prices: dict[str, float]) -> tuple[Priced, float]:
     """What `gp` with proofs finds at the cost of `budget` full simulations, and its CPU seconds apart from evaluations."""
-    proposals = Proposals(truth.space, seed)
-    search = build_search("gp", truth.space, seed=seed, in_flight=IN_FLIGHT, skip=proposals.skip)
+    proposer = build_proposer("gp", truth.space, seed=seed, in_flight=IN_FLIGHT)
     pool = Priced(evaluator, prices)
 
     def stop(*_: object) -> bool:
@@ -203,8 +212,8 @@ def ladder(truth: Truth, seed: int, budget: float, evaluator: SimEvaluator, pric
         return pool.cost >= budget
 
     start_s = time.process_time()
-    rungs = Ladder(truth.space, Rungs(0))
-    run_free(Loop(Climb(pool, rungs, stop), search, proposals, stop, rungs.learn), [], itertools.count(), 1 << 30)
+    proving = Proving(pool, truth.space)
+    run_free(Loop(proving, proposer, stop, proving.learn), [], itertools.count(), 1 << 30)
     return pool, time.process_time() - start_s
 
 
@@ -238,15 +247,21 @@ def measure(truth: Truth, name: str, sampler: str, seeds: range, trials: int, hu
             return search_peers.run(sampler, truth.space, look_up, seed, trials, hub)
         return ours(truth, sampler, seed, trials)
 
+    extremes: list[bool] = []
     shares: list[float] = []
     halves: list[float] = []
     cpu_s = 0.0
     for seed in seeds:
         found, seconds = run(seed)
         cpu_s += seconds
+        extremes.append(truth.extremes_found(found))
         shares.append(truth.share(found))
         halves.append(truth.share(found[: trials // 2]))
     checked = sampler in ("tpe", "gp")
+    if sampler in OURS:
+        reached = sum(extremes) / len(extremes)
+        name_of = f"{name}/extremes_found" if sampler == "gp" else f"{name}/{sampler}/extremes_found"
+        yield measured(name_of, reached, "", f">= {GOAL}" if checked else "", reached >= GOAL if checked else None)
     share = statistics.median(shares)
     yield {**measured(f"{name}/{sampler}/hypervolume_share_{trials}", share, "", f">= {GOAL}" if checked else "",
                       share >= GOAL if checked else None), **_spread(shares)}
@@ -297,7 +312,7 @@ def main() -> int:
         for sampler in args.sampler or (*OURS, LADDER, *(n for n in search_peers.NAMES if n not in search_peers.SLOW)):
             seeds = range(args.first_seed, args.first_seed + args.seeds)
             try:
-                of_sampler = list(measure(truth, name, sampler, seeds, args.trials, args.hub))
+                of_sampler = list(measure(truth, name, sampler, seeds, BUDGETS.get(name, args.trials), args.hub))
             except search_peers.MissingError as error:
                 print(f"{name}/{sampler}: left out: {error}", flush=True)
                 continue

@@ -113,8 +113,7 @@ def under_load(make: Callable[[], Sleeper], trials: int) -> tuple[float, Any]:
     import ray
 
     from sweeper.run.loop import Loop, run_free
-    from sweeper.search.proposals import Proposals
-    from sweeper.search.samplers import build_search
+    from sweeper.search.samplers import build_proposer
     from sweeper.space.file import load_space
     from sweeper.workers.pool import Pool
 
@@ -123,10 +122,9 @@ def under_load(make: Callable[[], Sleeper], trials: int) -> tuple[float, Any]:
     pool = Pool(make, workers=WORKERS, costs=empty(), trial_limit_s=60.0)
     try:
         for trials_now in (8 * WORKERS, trials):  # the first ones start the workers and measure a trial
-            proposals = Proposals(space, 0)
-            search = build_search("gp", space, seed=0, in_flight=2 * WORKERS, skip=proposals.skip)
+            proposer = build_proposer("gp", space, seed=0, in_flight=2 * WORKERS)
             start_s = time.perf_counter()
-            run_free(Loop(pool, search, proposals, lambda *_: False), [], itertools.count(), trials_now)
+            run_free(Loop(pool, proposer, lambda *_: False), [], itertools.count(), trials_now)
             wall_s = time.perf_counter() - start_s
         return wall_s, pool.costs.counters
     finally:

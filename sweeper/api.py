@@ -7,7 +7,8 @@
     for trial in study.front():
         print(trial.parameters, trial.objectives)
     study = Study("runs/mine").resume(trials=800)
-    table = study.table()  # pyarrow: all trials, units in the column names
+    table = study.frame()  # pandas: all trials, units in the column names
+    optuna.visualization.plot_pareto_front(study.optuna())
 
 Everything is in the study's folder, as with the command line; the two can be mixed.
 """
@@ -17,8 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
+import yaml
 from rich.console import Console
 
 from simulator.design.design import Design
@@ -37,6 +40,7 @@ from sweeper.study.settings import SweepSettings, settings_of
 from sweeper.study.trial import Trial
 
 if TYPE_CHECKING:
+    import optuna
     import pyarrow
 
 __all__ = ["InputError", "Space", "Study", "Trial", "run"]
@@ -52,6 +56,19 @@ class Space:
     def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Space:
         """From a YAML file or a name in `search_spaces/`, with dotted keys of the base design set. Raises InputError."""
         return Space(load_space(source, dict(overrides or {})))
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any], name: str = "space") -> Space:
+        """From plain data, keyed as the YAML is. Raises InputError."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.yaml"
+            path.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
+            return Space.load(path)
+
+    def __repr__(self) -> str:
+        designs = self.inner.size()
+        return (f"Space({self.inner.name}: {'a continuum' if designs is None else f'{designs:,} designs'} of "
+                f"{', '.join(self.parameters)}; {', '.join(f'{way} {name}' for name, way in self.objectives.items())})")
 
     @property
     def parameters(self) -> list[str]:
@@ -123,6 +140,29 @@ class Study:
         found = self._digest()
         return trials_table(trials_columns(self.space.inner, found), list(found.trials())) if found.count else pyarrow.table({})
 
+    def frame(self) -> Any:
+        """As `table`, as a `pandas.DataFrame`."""
+        return self.table().to_pandas()
+
+    def optuna(self) -> optuna.Study:
+        """All trials in an in-memory Optuna study, values as the space's file has them: for `optuna.visualization`."""
+        from sweeper.sinks.optuna_storage import in_memory
+
+        return in_memory(self.space.inner, self.trials())
+
+    def explain(self, number: int) -> str:
+        """What bounds a trial's design, in a line, from another simulation of it. Raises InputError for no such trial."""
+        from sweeper.explain.why import why
+
+        for trial in self.trials():
+            if trial.number == number:
+                return why(self.space.inner, trial)
+        raise InputError(f"there is no trial {number} in {self.folder}")
+
+    def __repr__(self) -> str:
+        found = self._digest()
+        return f"Study({self.folder}: {found.count:,} trials of {self.space.inner.name}, {len(found.front):,} on the front)"
+
     def resume(self, *, trials: int | None = None, workers: int | None = None, timeout: str | float | None = None,
                trial_timeout: str | float | None = None, address: str | None = None, tracking_uri: str | None = None,
                storage: str | None = None, cache: str | Path | None = None, quiet: bool = True) -> Study:
@@ -153,7 +193,7 @@ def run(space: Space | str | Path, folder: str | Path, *, trials: int | None = N
     ('30 min') or in seconds. address: a Ray cluster (then by default a worker on each of its CPUs, also of nodes that join),
     else a private local one. warm: folders of earlier studies whose results and best designs are taken over
     (`sweeper.run.warm_start`); `trials` counts without them. cache: costs.npz of an earlier study, whose operator prices are
-    reused. ladder: bounds and a short trace before full simulations (`sweeper.run.ladder`). storage: URL of an Optuna
+    reused. ladder: bounds before simulations (`sweeper.run.proofs`). storage: URL of an Optuna
     database, or the path of a journal file, to which finished trials are copied (`sweeper.sinks.optuna_storage`).
     Raises InputError where the folder holds a study already.
     """

@@ -29,7 +29,7 @@ def build_parser() -> Parser:
                      help="an earlier study's folder: its results of identical designs are taken over, the best of the "
                           "others are tried first; may be repeated")
     run.add_argument("--ladder", choices=("auto", "on", "off"),
-                     help="bounds and a short trace before the full one (default: the space's, auto: where it pays)")
+                     help="bounds before a simulation (default: the space's, auto: where it pays)")
     run.add_argument("--deterministic", action="store_true",
                      help="same seed, same trials, whatever the number of workers (batches of 16 in step)")
     run.add_argument("--out", metavar="DIR", help="study folder (default: runs/<name of the space>)")

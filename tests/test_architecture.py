@@ -44,7 +44,7 @@ STAIR = {
         "export",
         "report",
         "run",  # above the report: a sweep ends by writing one
-        "api",
+        "api, samplers",
         "commands, command_line",
         "__main__",
     ],

@@ -46,10 +46,9 @@ def print_ending(console: Console, folder: Path, space: Space, settings: SweepSe
         f"{s['failed']} failed), {s['trials_this_run']} in {clock(s['seconds'])} ({s['trials_per_s']:.1f} trials/s)")
     if s["rejected"]:
         counts = ", ".join(f"{name} {count:,}" for name, count in s["rejected"].items())
-        say(f"left out without a trial, since their settings miss a constraint: {counts}")
-    if s["pruned_by_bounds"] or s["pruned_by_short_trace"]:
-        say(f"ended before a full simulation: {s['pruned_by_bounds']:,} by what their bounds prove, "
-            f"{s['pruned_by_short_trace']:,} after a short trace")
+        say(f"left out without a trial, since their settings are illegal: {counts}")
+    if s["pruned_by_bounds"]:
+        say(f"ended without a simulation, by what their bounds prove: {s['pruned_by_bounds']:,}")
     for reason, count in ending.found.failures.most_common(3):
         say(f"failed: {count} x {reason}")
     say(f"cost cache: {s['cache_hits']} hits, {s['cache_misses']} misses, {s['cache_bytes'] / 1e6:.1f} MB, "

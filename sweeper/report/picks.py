@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from sweeper.space.objectives import Objective
-from sweeper.study.front import Points, best_trial, points
+from sweeper.study.front import best_trial, knee, points
 from sweeper.study.trial import Trial
 
-WIDE = 10.0  # objectives that span more than this factor on the front are compared by their logarithm
 KNEE = "compromise"
 KNEE_RULE = ("nearest to the ideal point, which is the best of every objective at once: each objective is scaled to 0 (best on "
              "the front) .. 1 (worst on the front), by its logarithm where it spans more than a factor of ten, and the "
@@ -37,24 +34,6 @@ def picks(front: Sequence[Trial], objectives: Sequence[Objective]) -> list[Pick]
         if best is not None:
             roles.setdefault(best.number, []).append(objective.name)
     return [Pick(named[number], tuple(said)) for number, said in roles.items()]
-
-
-def knee(table: Points) -> int:
-    """The row of a front [designs, objectives] (smaller is better; maximised ones negated) that KNEE_RULE names; of equals
-    the first."""
-    return int(np.argmin(np.sqrt((scaled(table) ** 2).sum(axis=1))))
-
-
-def scaled(table: Points) -> Points:
-    """Each column from 0, its best, to 1, its worst; by logarithm where all its values have one sign and span more than WIDE."""
-    result = np.zeros_like(table)
-    for k, column in enumerate(table.T):
-        sizes = np.abs(column)
-        if (np.sign(column) == np.sign(column[0])).all() and sizes.min() > 0 and sizes.max() / sizes.min() > WIDE:
-            column = np.sign(column[0]) * np.log(sizes)
-        span = column.max() - column.min()
-        result[:, k] = (column - column.min()) / span if span > 0 else 0.0
-    return result
 
 
 def spread(front: Sequence[Trial], chosen: Sequence[Trial], most: int) -> list[Trial]:

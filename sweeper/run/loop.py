@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from simulator.inputs.errors import InputError
-from sweeper.search.base import Proposal, Search
-from sweeper.search.proposals import Proposals
+from sweeper.search.proposer import Proposal, Proposer
 from sweeper.study.rows import Rows
 from sweeper.study.trial import Trial
 from sweeper.workers.worker import Task
@@ -27,7 +26,7 @@ End = Literal["complete", "exhausted", "stopped"]
 
 
 class Workers(Protocol):
-    """What evaluates tasks (`sweeper.workers.pool.Pool`, `sweeper.run.ladder.ladder.Climb`)."""
+    """What evaluates tasks (`sweeper.workers.pool.Pool`, `sweeper.run.proofs.Proving`)."""
 
     def room(self) -> int:
         """How many more tasks keep every worker busy."""
@@ -50,52 +49,45 @@ class Sink(Protocol):
         ...
 
 
-def _as_it_is(trial: Trial) -> Trial | None:
-    return trial
-
-
 @dataclass
 class Loop:
-    """Everything a run needs. learn: called with each final trial before the search learns from it; returns what the search
-    gets instead, None for nothing."""
+    """Everything a run needs. learn: called with each trial before the search learns from it."""
 
     workers: Workers
-    search: Search
-    proposals: Proposals
+    proposer: Proposer
     sink: Sink
-    learn: Callable[[Trial], Trial | None] = _as_it_is
+    learn: Callable[[Trial], None] = lambda _: None
 
     def take_over(self, trials: Sequence[Trial]) -> None:
-        """Learns from final trials of an earlier run, whose designs are not proposed again."""
-        self.proposals.remember(trials)
-        self.search.replay([trial for trial in map(self.learn, trials) if trial is not None])
+        """Learns from trials of an earlier run, whose designs are not proposed again."""
+        for trial in trials:
+            self.learn(trial)
+        self.proposer.take_over(trials)
 
     def ask(self, numbers: Iterable[int]) -> dict[int, Proposal]:
         """A proposal for each number; fewer where the search has none left."""
         asked: dict[int, Proposal] = {}
         for number in numbers:
-            proposal = self.proposals.next(self.search)
+            proposal = self.proposer.next()
             if proposal is None:
                 break
             asked[number] = proposal
         return asked
 
     def tell(self, proposal: Proposal | None, trial: Trial) -> None:
-        """Passes a final trial on to whoever learns from it. proposal: None for a baseline."""
-        learned = self.learn(trial)
+        """Passes a trial on to whoever learns from it. proposal: None for a baseline."""
+        self.learn(trial)
         if proposal is not None:
-            self.proposals.finished(proposal, trial)
-            self.search.tell(proposal, learned)
+            self.proposer.finished(proposal, trial)
 
 
-def run_free(loop: Loop, baselines: Sequence[Task], numbers: Iterator[int], budget: int, waiting: Sequence[Trial] = ()) -> End:
+def run_free(loop: Loop, baselines: Sequence[Task], numbers: Iterator[int], budget: int) -> End:
     """Evaluates `baselines`, then proposals until `budget` more trials are simulated in full.
 
-    numbers: of the proposals, endless. waiting: short results of an interrupted run whose designs still have no verdict.
+    numbers: of the proposals, endless.
     """
     under_way: dict[int, Proposal | None] = {task.number: None for task in baselines}
-    under_way |= {short.number: Proposal(short.parameters) for short in waiting}
-    loop.workers.submit([*baselines, *(Task(short.number, short.parameters) for short in waiting)])
+    loop.workers.submit(baselines)
     full = cheap = 0
     exhausted = stop = False
     while True:
@@ -122,8 +114,8 @@ def run_in_step(loop: Loop, baselines: Sequence[Task], first: int, budget: int, 
     """As run_free in batches of 16, which the search learns from in trial order, until there are `budget` trials, the `first`
     (baselines and those of a warm start) included.
 
-    known: results of an interrupted run, final or short, by number. It is repeated proposal by proposal with its final
-    results looked up, which ends in the same state. Raises InputError where the proposals differ from the earlier ones
+    known: results of an interrupted run, by number. It is repeated proposal by proposal with its results looked up, which
+    ends in the same state. Raises InputError where the proposals differ from the earlier ones
     (another version of the sampler).
     """
     if _evaluated(loop, [task for task in baselines if task.number not in known]) is None:
@@ -136,7 +128,7 @@ def run_in_step(loop: Loop, baselines: Sequence[Task], first: int, budget: int, 
             if number in known and known[number].parameters != proposal.point:
                 raise InputError(f"trial {number} was another design before: this version searches differently; "
                                  "start a new study with --out")
-        results = {number: known[number] for number in asked if number in known and not known[number].interim}
+        results = {number: known[number] for number in asked if number in known}
         new = _evaluated(loop, _tasks({number: p for number, p in asked.items() if number not in results}))
         if new is None:
             return "stopped"

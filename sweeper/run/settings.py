@@ -7,7 +7,7 @@ what that leaves open has a default there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulator.design import units
@@ -17,8 +17,8 @@ from simulator.inputs.secrets import HIDDEN
 from simulator.pricing import cache
 from simulator.pricing.cache import Snapshot
 from simulator.version import simulator_version
-from sweeper.run.ladder.auto_ladder import resolve
 from sweeper.run.progress import SLOW_ENGINE, Progress
+from sweeper.run.proofs import wanted
 from sweeper.run.warm_start import warm_start
 from sweeper.search.auto_sampler import Choice, choose
 from sweeper.sinks.mlflow_runs import check_uri, default_uri
@@ -138,7 +138,7 @@ def resolved(space: Space, options: Options, progress: Progress) -> tuple[SweepS
         size = len(Enumeration(space)) + len(space.baselines)
         settings = replace(settings, trials=min(trials, size) if options.trials else size)
     notes += slow_schedulers(space)
-    rungs, why = resolve(space, options.ladder or spec.ladder, settings.sampler)
+    ladder, why = wanted(space, options.ladder or spec.ladder, settings.sampler)
     notes += [why] if why else []
     warm = warm_start([Path(folder) for folder in options.warm_start], space)
     if options.warm_start:
@@ -146,8 +146,9 @@ def resolved(space: Space, options: Options, progress: Progress) -> tuple[SweepS
             raise InputError("an exhaustive sweep cannot begin with another study's results; reuse its operator prices with "
                              "--cache", key="--warm-start")
         notes.append(f"warm start: {len(warm.taken):,} results taken over, {len(warm.seeds):,} designs tried first")
-    settings = replace(settings, trials=settings.trials + len(warm.taken), seeds=tuple(warm.seeds),
-                       ladder=None if rungs is None else asdict(rungs))
+    trials = settings.trials + len(warm.taken)
+    settings = replace(settings, trials=trials, planned=trials, seeds=tuple(warm.seeds),
+                       ladder=ladder)
     return settings, warm.taken, tuple(notes)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from sweeper.run.exhaustive import Ranges, SpanWorkers, run_spans
-from sweeper.run.ladder.ladder import Climb, Ladder, Rungs
 from sweeper.run.loop import End, Loop, Sink, Workers, run_free, run_in_step
-from sweeper.search.proposals import Proposals
-from sweeper.search.samplers import build_search, resumed_seed
+from sweeper.run.proofs import Proving
+from sweeper.search.extremes import Polish
+from sweeper.search.samplers import build_proposer, resumed_seed
 from sweeper.space.enumeration import Enumeration
 from sweeper.space.space import Space
 from sweeper.study.settings import SweepSettings
@@ -30,35 +30,32 @@ def enumerate_points(space: Space, settings: SweepSettings, numbers: Sequence[in
     return run_spans(workers, space, Ranges(done, first, settings.trials - len(numbers)), sink, baselines)
 
 
-def search_points(space: Space, settings: SweepSettings, trials: Sequence[Trial], shorts: Mapping[int, Trial],
-                  rejected: Counter[str], workers: Workers, sink: Sink) -> End:
+def search_points(space: Space, settings: SweepSettings, trials: Sequence[Trial], rejected: Counter[str], workers: Workers,
+                  sink: Sink) -> End:
     """Evaluates what the sampler proposes, with the ladder where the settings have one.
 
-    trials: final ones of earlier runs and of a warm start. shorts: results of short traces, by number. rejected: counts
-    proposals that are illegal as written.
+    trials: those of earlier runs and of a warm start. rejected: counts proposals that are illegal.
     """
     done = {trial.number: trial for trial in trials}
     baselines = _baselines(space, settings)
     warm = [trial for trial in trials if trial.cached and not trial.baseline]  # numbered as the first ones
     # In step, an interrupted run is repeated with its results looked up; otherwise the search takes them over.
     seed = resumed_seed(settings.seed, 0 if settings.deterministic else len(done))
-    proposals = Proposals(space, seed, rejected, settings.seeds)
-    search = build_search(settings.sampler, space, seed=seed, in_flight=max(2 * settings.workers, 1), skip=proposals.skip)
-    loop = Loop(workers, search, proposals, sink)
-    if settings.ladder is not None:
-        ladder = Ladder(space, Rungs(**settings.ladder))
-        ladder.shorts.update(shorts)
-        loop = Loop(Climb(workers, ladder, sink), search, proposals, sink, ladder.learn)
+    planned = (settings.planned if settings.deterministic else 0) or settings.trials
+    proposer = build_proposer(settings.sampler, space, seed=seed, in_flight=max(2 * settings.workers, 1), rejected=rejected,
+                              first=settings.seeds, polish=Polish(planned - len(baselines) - len(warm)))
+    loop = Loop(workers, proposer, sink)
+    if settings.ladder:
+        proving = Proving(workers, space)
+        loop = Loop(proving, proposer, sink, proving.learn)
     first = len(baselines) + len(warm)
     if settings.deterministic:
         loop.take_over(warm)
-        return run_in_step(loop, baselines, first, settings.trials, {**shorts, **done})
-    waiting = [short for number, short in sorted(shorts.items()) if number not in done]
-    proposals.remember(waiting)
+        return run_in_step(loop, baselines, first, settings.trials, done)
     loop.take_over(trials)
-    numbers = (number for number in itertools.count(first) if number not in done and number not in shorts)
+    numbers = (number for number in itertools.count(first) if number not in done)
     full = sum(not trial.rung for trial in trials)
-    return run_free(loop, [task for task in baselines if task.number not in done], numbers, settings.trials - full, waiting)
+    return run_free(loop, [task for task in baselines if task.number not in done], numbers, settings.trials - full)
 
 
 def _baselines(space: Space, settings: SweepSettings) -> list[Task]:

@@ -27,7 +27,7 @@ from sweeper.study.ledger import Ledger
 from sweeper.study.rows import Rows
 from sweeper.study.settings import SweepSettings
 from sweeper.study.tally import Tally
-from sweeper.study.trial import BOUND, SHORT, Trial
+from sweeper.study.trial import BOUND, Trial
 
 OpenWorkers = Callable[[], AbstractContextManager[Any]]  # of a sweeper.workers.pool.Pool, which is up inside
 
@@ -92,16 +92,15 @@ class Sweep:
         space, settings = self._space, self._settings
         if settings.exhaustive:
             return enumerate_points(space, settings, self._numbers, workers, self._take)
-        return search_points(space, settings, self._trials, self._ledger.interim(), self._tally.rejected, workers, self._take)
+        return search_points(space, settings, self._trials, self._tally.rejected, workers, self._take)
 
     def _take(self, trials: Sequence[Trial], rows: Sequence[Rows] = ()) -> bool:
         """What every loop calls with finished trials: the ledger, then everybody else. Whether to stop."""
         for trial in trials:
             self._ledger.append(trial)
-            if not trial.interim:
-                self._tally.add(trial)
-                for follower in self.followers:
-                    follower.on_trial(trial)
+            self._tally.add(trial)
+            for follower in self.followers:
+                follower.on_trial(trial)
         for finished in rows:
             if finished.lines:
                 self._ledger.append_lines(finished.lines)
@@ -140,7 +139,7 @@ class Sweep:
             **{name: round(seconds, 3) for name, seconds in self._cpu.items()},
             "feasible": tally.statuses["complete"], "infeasible": tally.statuses["infeasible"],
             "failed": tally.statuses["failed"],
-            "pruned_by_bounds": tally.rungs[BOUND], "pruned_by_short_trace": tally.rungs[SHORT],
+            "pruned_by_bounds": tally.rungs[BOUND],
             "rejected": dict(tally.rejected.most_common()),
             "pareto_size": len(tally.front), "hypervolume": tally.front.hypervolume(),
             "cache_hits": counters.hits, "cache_misses": counters.misses, "cache_entries": len(costs),

@@ -10,7 +10,6 @@ from typing import Any
 from simulator.design_key import design_key
 from simulator.inputs.errors import InputError
 from simulator.version import simulator_version
-from sweeper.search.base import Point
 from sweeper.space.expressions.symbols import flatten
 from sweeper.space.file import load_space
 from sweeper.space.space import Space, Values
@@ -28,7 +27,7 @@ class WarmStart:
     """taken: trials of the new study that need no simulation, numbered as its first. seeds: points to propose first."""
 
     taken: list[Trial]
-    seeds: list[Point]
+    seeds: list[Values]
 
 
 def warm_start(folders: Sequence[Path], space: Space) -> WarmStart:

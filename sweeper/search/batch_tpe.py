@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.search_space import IntersectionSearchSpace
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search.parzen import ParzenEstimator
 from sweeper.search.ranking import best_first, hypervolume_shares
+from sweeper.search.relative import Distributions, RelativeSampler, Skip, direction_signs
 
-Space = dict[str, BaseDistribution]
 Float64 = NDArray[np.float64]
 
 CANDIDATES = 24  # per suggestion, Optuna's n_ei_candidates
@@ -37,28 +35,25 @@ GOOD_SHARE, MOST_GOOD = 0.1, 25  # of the history; the latter for a single objec
 FULL_WEIGHT = 25  # bad trials that weigh 1 (Bergstra et al., ICML 2013); those before rise to it linearly
 
 
-class BatchTPESampler(BaseSampler):
-    """`skip(params)` tells points (as Optuna parameters) that must not be proposed; `batch` suggestions share a fit."""
+class BatchTPESampler(RelativeSampler):
+    """The sampler called `tpe`; see `RelativeSampler` for the arguments. `batch` suggestions share a fit."""
 
-    def __init__(self, *, batch: int, skip: Callable[[dict[str, Any]], bool], seed: int) -> None:
+    def __init__(self, *, seed: int | None = None, search_space: Mapping[str, BaseDistribution] | None = None,
+                 skip: Skip | None = None, batch: int = 4) -> None:
+        several = None if search_space is None else {name: d for name, d in search_space.items() if not d.single()}
+        super().__init__(seed=seed, search_space=several, skip=skip)
         self._rng = np.random.RandomState(seed)
-        self._startup = RandomSampler(seed=seed)
-        self._common = IntersectionSearchSpace(include_pruned=True)
-        self._batch, self._skip = batch, skip
+        self._batch = batch
         self._suggestions: deque[dict[str, Any]] = deque()
         self._rows: dict[int, tuple[float, ...]] = {}  # trial number -> internal representation, finished trials
         self._violations: dict[int, float] = {}  # trial number -> sum of violated constraints, finished trials
         self._refused: set[bytes] = set()  # samples that were skipped once: known and illegal points stay so
 
     def reseed_rng(self) -> None:
+        super().reseed_rng()
         self._rng.seed()
-        self._startup.reseed_rng()
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
-        """The parameters that all finished trials have."""
-        return {name: d for name, d in self._common.calculate(study).items() if not d.single()}
-
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Space) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Distributions) -> dict[str, Any]:
         """A suggestion; nothing, and so a random point, at the start and where every candidate is known."""
         history = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
                    if t.number != trial.number]
@@ -72,11 +67,7 @@ class BatchTPESampler(BaseSampler):
             self._suggestions.extend(self._fresh(study, history, finished, search_space))
         return self._suggestions.popleft() if self._suggestions else {}
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
-        """A random value, where `sample_relative` has none."""
-        return self._startup.sample_independent(study, trial, param_name, param_distribution)
-
-    def _fresh(self, study: Study, history: list[FrozenTrial], finished: int, search_space: Space) -> list[dict[str, Any]]:
+    def _fresh(self, study: Study, history: list[FrozenTrial], finished: int, search_space: Distributions) -> list[dict[str, Any]]:
         several = len(study.directions) > 1
         n_good = math.ceil(GOOD_SHARE * finished)
         good, bad = self._split(study, history, n_good if several else min(n_good, MOST_GOOD))
@@ -128,7 +119,7 @@ class BatchTPESampler(BaseSampler):
             self._violations[trial.number] = sum(v for v in trial.constraints.values() if v > 0)
         return self._violations[trial.number]
 
-    def _choose(self, samples: dict[str, Float64], merit: Float64, search_space: Space) -> list[dict[str, Any]]:
+    def _choose(self, samples: dict[str, Float64], merit: Float64, search_space: Distributions) -> list[dict[str, Any]]:
         """Per suggestion the best of its candidates that is new and legal."""
         tried: set[bytes] = set()  # in this batch: a point is suggested once
         columns = np.column_stack([samples[name] for name in search_space])
@@ -147,7 +138,7 @@ class BatchTPESampler(BaseSampler):
                 self._refused.add(row.tobytes())
         return chosen
 
-    def _columns(self, trials: Sequence[FrozenTrial], search_space: Space) -> dict[str, Float64]:
+    def _columns(self, trials: Sequence[FrozenTrial], search_space: Distributions) -> dict[str, Float64]:
         """Parameter -> its values as numbers. A finished trial is encoded once, not at every fit."""
         rows: list[tuple[float, ...]] = []
         for trial in trials:
@@ -170,5 +161,4 @@ def _ramp(count: int) -> Float64:
 
 def _costs(study: Study, trials: list[FrozenTrial]) -> Float64:
     """[trials, objectives], smaller is better."""
-    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in study.directions]
-    return np.array([trial.values for trial in trials]).reshape(len(trials), len(signs)) * signs
+    return np.array([trial.values for trial in trials]).reshape(len(trials), len(study.directions)) * direction_signs(study)

@@ -1,41 +1,61 @@
-"""The points of a discrete space as rows of integers, which vectorised searches breed and compare by the thousand."""
+"""The points of a discrete search space as rows of integers, which vectorised searches breed and compare by the thousand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from sweeper.space.parameters import Choices
-from sweeper.space.space import Space, Values
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 Codes = NDArray[np.int64]  # [n, parameters]: index of each value, ABSENT where the parameter does not exist
 Float64 = NDArray[np.float64]
+Params = dict[str, Any]  # of an Optuna trial
 ABSENT = -1
 
 
-class Coder:
-    """Rows and features of a space's points. Every parameter must be discrete."""
+@dataclass(frozen=True)
+class Conditions:
+    """Which parameters exist depends on others. deciding: those it depends on. existing: parameters -> names that exist."""
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
-        self.counts = np.array([p.domain.count for p in space.parameters])
-        self._conditions = any(p.when is not None for p in space.parameters)
-        self._read = [i for i, p in enumerate(space.parameters) if space.is_read(p)]
+    deciding: Collection[str]
+    existing: Callable[[Params], Collection[str]]
+
+
+def count(distribution: BaseDistribution) -> int | None:
+    """How many values a distribution has; None for a continuous one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    if isinstance(distribution, IntDistribution | FloatDistribution) and distribution.step is not None:
+        return round((distribution.high - distribution.low) / distribution.step) + 1
+    return None
+
+
+class Coder:
+    """Rows and features of points. Every distribution must be discrete."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], conditions: Conditions | None = None) -> None:
+        self.distributions = dict(distributions)
+        self.counts = np.array([count(d) for d in self.distributions.values()])
+        self._conditions = conditions if conditions is not None and conditions.deciding else None
+        self._read = [i for i, name in enumerate(self.distributions) if conditions is not None and name in conditions.deciding]
         self._present: dict[bytes, NDArray[np.bool_]] = {}
-        self.unordered = [isinstance(p.domain, Choices) and not p.domain.ordered for p in space.parameters]
+        self.unordered = [isinstance(d, CategoricalDistribution) for d in self.distributions.values()]
         self.owners = np.array([i for i, count in enumerate(self.counts)
                                 for _ in range(count if self.unordered[i] else 1)])  # [features]: their parameter
 
-    def encode(self, point: Mapping[str, Any]) -> Codes:
-        """One row."""
-        return np.array([p.domain.index(point[p.name]) if p.name in point else ABSENT for p in self._space.parameters])
+    def encode(self, params: Mapping[str, Any]) -> Codes:
+        """One canonical row. params: a value for every parameter."""
+        row = np.array([_index(d, params[name]) for name, d in self.distributions.items()])
+        if self._conditions is not None:
+            row[~self._exists(row)] = ABSENT
+        return row
 
-    def decode(self, row: Codes) -> Values:
-        """The point of a canonical row."""
-        return {p.name: p.domain.at(int(i)) for p, i in zip(self._space.parameters, row, strict=True) if i != ABSENT}
+    def decode(self, row: Codes) -> Params:
+        """The parameters of a row; where one does not exist, its first value stands for it."""
+        return {name: _value(d, max(int(i), 0)) for (name, d), i in zip(self.distributions.items(), row, strict=True)}
 
     def random(self, rng: np.random.Generator, size: int) -> Codes:
         """Canonical rows, each parameter even over its values."""
@@ -43,12 +63,11 @@ class Coder:
 
     def canonical(self, rows: Codes) -> Codes:
         """`rows` (without ABSENT) with ABSENT where a parameter does not exist."""
-        if not self._conditions:
+        if self._conditions is None:
             return rows
         rows = rows.copy()
-        read, which = np.unique(rows[:, self._read], axis=0, return_inverse=True)
-        first = np.unique(which, return_index=True)[1]
-        present = np.array([self._exists(key.tobytes(), rows[i]) for key, i in zip(read, first, strict=True)])
+        first, which = np.unique(rows[:, self._read], axis=0, return_index=True, return_inverse=True)[1:]
+        present = np.array([self._exists(rows[i]) for i in first])
         rows[~present[which.ravel()]] = ABSENT
         return rows
 
@@ -63,10 +82,42 @@ class Coder:
                 columns.append(np.where(column == ABSENT, 0.5, column / max(count - 1, 1)))
         return np.stack(columns, axis=1)
 
-    def _exists(self, key: bytes, row: Codes) -> NDArray[np.bool_]:
-        """Which parameters exist where those that conditions read have these values."""
+    def neighbours(self, row: Codes, fill: Codes, *, steps: int | None = None) -> Codes:
+        """Canonical rows that differ from `row` in one parameter: in any value, or by at most `steps` of an ordered one.
+
+        fill: values for parameters that `row` does not have and a neighbour may.
+        """
+        full = np.where(row == ABSENT, fill, row)
+        rows = []
+        for i in np.flatnonzero(row != ABSENT):
+            for value in range(self.counts[i]):
+                near = self.unordered[i] or steps is None or abs(value - row[i]) <= steps
+                if near and value != row[i]:
+                    changed = full.copy()
+                    changed[i] = value
+                    rows.append(changed)
+        return self.canonical(np.array(rows, dtype=np.int64).reshape(len(rows), len(row)))
+
+    def _exists(self, row: Codes) -> NDArray[np.bool_]:
+        """Which parameters exist where those that conditions read have the values in `row`."""
+        assert self._conditions is not None
+        key = row[self._read].tobytes()
         if key not in self._present:
-            values = {p.name: p.domain.at(int(i)) for p, i in zip(self._space.parameters, row, strict=True)}
-            point = self._space.canonical(values)
-            self._present[key] = np.array([p.name in point for p in self._space.parameters])
+            existing = self._conditions.existing(self.decode(row))
+            self._present[key] = np.array([name in existing for name in self.distributions])
         return self._present[key]
+
+
+def _index(distribution: BaseDistribution, value: Any) -> int:
+    internal = distribution.to_internal_repr(value)
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        assert distribution.step is not None
+        return round((internal - distribution.low) / distribution.step)
+    return int(internal)
+
+
+def _value(distribution: BaseDistribution, index: int) -> Any:
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        assert distribution.step is not None
+        return distribution.to_external_repr(distribution.low + index * distribution.step)
+    return distribution.to_external_repr(index)

@@ -7,70 +7,63 @@ nothing, so it is for budgets of many thousands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.search.base import Proposal, Search, Skip
-from sweeper.search.codes import ABSENT, Coder, Codes
-from sweeper.space.space import Space
-from sweeper.study.front import Front, points
-from sweeper.study.trial import Trial
+from sweeper.search.codes import Coder, Conditions, Params
+from sweeper.search.gaussian_process import GaussianProcessSampler
+from sweeper.search.relative import Distributions, History, RelativeSampler, Skip, direction_signs, violation
+from sweeper.study.front import Front
 
-START_TRIALS = 200  # of the search that finds a first front
+START_TRIALS = 200  # of the Gaussian process, which finds a first front
 
 
-class Local:
-    """The search called `local`: `start` proposes first. Every parameter must be discrete."""
+class ParetoLocalSampler(RelativeSampler):
+    """The sampler called `local`, for discrete parameters; see `RelativeSampler` for the arguments."""
 
-    name = "local"
+    discrete = True
 
-    def __init__(self, space: Space, seed: int, skip: Skip, start: Search) -> None:
-        self._space, self._skip, self._start = space, skip, start
+    def __init__(self, *, seed: int | None = None, search_space: Mapping[str, BaseDistribution] | None = None,
+                 skip: Skip | None = None, conditions: Conditions | None = None) -> None:
+        super().__init__(seed=seed, search_space=search_space, skip=skip, conditions=conditions)
+        self._start = GaussianProcessSampler(seed=seed, search_space=search_space, skip=skip, conditions=conditions)
         self._rng = np.random.default_rng(seed)
-        self._coder = Coder(space)
-        self._front = Front(len(space.objectives))  # members: rows of codes
-        self._told = self._turn = 0
+        self._coder = Coder({})
 
-    def ask(self) -> Proposal | None:
+    def reseed_rng(self) -> None:
+        super().reseed_rng()
+        self._start.reseed_rng()
+        self._rng = np.random.default_rng()
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Distributions) -> Params:
+        """A neighbour of a design on the front that is new and legal; a random point where there is none."""
+        if not search_space:
+            return {}
+        if search_space != self._coder.distributions:
+            self._coder = Coder(search_space, self._conditions)
+            self._history, self._front = History(), Front(len(study.directions))  # members: rows of codes
+            self._told = self._turn = 0
+        self._learn(study)
         if self._told < START_TRIALS or not len(self._front):
-            return self._start.ask()
+            return self._start.sample_relative(study, trial, search_space)
         for _ in range(len(self._front)):
             self._turn += 1
-            neighbours = self._neighbours(self._front.members[self._turn % len(self._front)])
-            for row in neighbours[self._rng.permutation(len(neighbours))]:
-                point = self._coder.decode(row)
-                if not self._skip(point):
-                    return Proposal(point)
-        return Proposal(self._coder.decode(self._coder.random(self._rng, 1)[0]))
+            row = self._front.members[self._turn % len(self._front)]
+            rows = self._coder.neighbours(row, self._rng.integers(0, self._coder.counts), steps=1)
+            for near in rows[self._rng.permutation(len(rows))]:
+                params = self._coder.decode(near)
+                if not self._skip(params):
+                    return params
+        return self._coder.decode(self._coder.random(self._rng, 1)[0])
 
-    def tell(self, proposal: Proposal, trial: Trial | None) -> None:
-        if self._told < START_TRIALS:
-            self._start.tell(proposal, trial)
-        if trial is not None:
+    def _learn(self, study: Study) -> None:
+        for trial in self._history.new(study):
+            if trial.state == TrialState.FAIL or not self._coder.distributions.keys() <= trial.params.keys():
+                continue
             self._told += 1
-            self._learn(proposal.point, trial)
-
-    def replay(self, trials: Sequence[Trial]) -> None:
-        ours = [trial for trial in trials if trial.parameters]
-        self._start.replay(ours[:START_TRIALS])
-        for trial in ours:
-            self._told += 1
-            self._learn(trial.parameters, trial)
-
-    def _learn(self, point: dict[str, object], trial: Trial) -> None:
-        if trial.status == "complete":
-            self._front.add(points([trial], self._space.objectives)[0], self._coder.encode(point))
-
-    def _neighbours(self, row: Codes) -> Codes:
-        """Every canonical row one change away."""
-        full = np.where(row == ABSENT, self._rng.integers(0, self._coder.counts), row)
-        rows = []
-        for i in np.flatnonzero(row != ABSENT):
-            steps = range(self._coder.counts[i]) if self._coder.unordered[i] else (row[i] - 1, row[i] + 1)
-            for value in steps:
-                if 0 <= value < self._coder.counts[i] and value != row[i]:
-                    changed = full.copy()
-                    changed[i] = value
-                    rows.append(changed)
-        return self._coder.canonical(np.array(rows))
+            if trial.state == TrialState.COMPLETE and violation(trial) <= 0:
+                self._front.add(np.array(trial.values) * direction_signs(study), self._coder.encode(trial.params))

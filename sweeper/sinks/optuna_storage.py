@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class Mirror(StoreFollower):
                 self._offset += len(line)
 
     def _add(self, trial: Trial) -> None:
-        if not trial.interim and trial.number not in self._known:
+        if trial.number not in self._known:
             self._study.add_trial(frozen(trial, self._space))
             self._known.add(trial.number)
 
@@ -126,6 +126,23 @@ def _shown(domain: Any, value: Any) -> tuple[Any, Any]:
             value if plain else label(value))
 
 
+def in_memory(space: Space, trials: Iterable[Trial]) -> Any:
+    """A study in memory that holds the trials."""
+    import optuna
+
+    optuna.logging.set_verbosity(logging.ERROR)
+    study = optuna.create_study(study_name=space.name, directions=space.directions)
+    _name_values(study, space)
+    study.add_trials([frozen(trial, space) for trial in trials])
+    return study
+
+
+def _name_values(study: Any, space: Space) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental
+        study.set_metric_names([o.label for o in space.objectives])
+
+
 def _open(url: str, name: str, space: Space) -> Any:
     import optuna
 
@@ -135,7 +152,7 @@ def _open(url: str, name: str, space: Space) -> Any:
         warnings.simplefilter("ignore")
         storage = url if "://" in url else optuna.storages.JournalStorage(_journal(Path(url).resolve()))
         study = optuna.create_study(storage=storage, study_name=name, directions=space.directions, load_if_exists=True)
-        study.set_metric_names([o.label for o in space.objectives])
+    _name_values(study, space)
     return study
 
 

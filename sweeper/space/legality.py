@@ -9,6 +9,7 @@ from typing import Any
 
 from simulator.design.load import refuse_idle, validate
 from simulator.inputs.errors import InputError
+from simulator.prepare import violations
 from simulator.silicon.money import same_basis
 from sweeper.space.expressions.expression import Expression, UndefinedError
 from sweeper.space.expressions.grammar import Compare, Logic, Name, Node, Number
@@ -18,6 +19,7 @@ from sweeper.space.parameters import Choices, Grid, Parameter, label
 from sweeper.space.space import Space, Values, is_structural, reads
 
 MAX_COMBINATIONS = 50_000  # of the parameters that one group of constraints reads
+ILLEGAL = "legal_combination"  # the constraint that the schema's own rules stand for
 TRIES = 60  # random completions tried before a choice counts as impossible
 
 
@@ -257,3 +259,16 @@ def broken_rule(space: Space, point: Mapping[str, Any]) -> str | None:
         except UndefinedError:  # the worker, which builds the design, will say what is wrong
             continue
     return None
+
+
+def illegal(space: Space, point: Mapping[str, Any]) -> str | None:
+    """The name of the first rule that the point misses without a simulation: a constraint, the schema's rules, or one of the
+    simulator's own (`memory_fit`, `model_split`, ...). None where it can be simulated."""
+    rule = broken_rule(space, point)
+    if rule is not None:
+        return rule
+    try:
+        missed = violations(space.design(point))
+    except InputError:
+        return ILLEGAL
+    return missed[0].name if missed else None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from simulator.design import units
-from simulator.design.records.base import Count, Fraction, PositiveInt, Record
+from simulator.design.records.base import Count, PositiveInt, Record
 from simulator.inputs.errors import InputError
 from sweeper.space.sampler_names import check_name
 
@@ -111,17 +111,6 @@ class CapacitySpec(Record):
     tolerance: Number = 0.01
 
 
-class LadderSpec(Record):
-    """Cheap answers before dear ones (docs/search.md). requests: of the short trace, 0 for none (absent: a sixteenth of the
-    trace, at least 200); anchors: designs run on both before any is culled; retention: share of the anchors' front that
-    must come through; proofs: whether bounds may rule designs out."""
-
-    requests: Count | None = None
-    anchors: Annotated[int, Field(ge=8, le=256)] = 32
-    retention: Fraction = 0.95
-    proofs: bool = True
-
-
 class StudySpec(Record):
     """How the space is searched; the command line overrides it."""
 
@@ -129,7 +118,7 @@ class StudySpec(Record):
     trials: PositiveInt = 200
     seed: Count = 0
     workers: PositiveInt | None = None  # absent: one per core
-    ladder: Literal["auto", "on", "off"] | LadderSpec = "auto"  # auto: where a simulation costs enough for it to pay
+    ladder: Literal["auto", "on", "off"] = "auto"  # auto: where a simulation costs enough for it to pay
     timeout: Annotated[str, AfterValidator(_duration)] | None = None  # wall time of the sweep: `30 minute`
     trial_timeout: Annotated[str, AfterValidator(_duration)] = "5 minute"  # of one design, which then failed
 

@@ -14,7 +14,7 @@ from sweeper.space.space import Space
 from sweeper.study import ledger
 from sweeper.study.front import best_trial, front
 from sweeper.study.replication import Replicated
-from sweeper.study.trial import BOUND, Status, Trial
+from sweeper.study.trial import Status, Trial
 
 BATCH = 4096  # trials between two sortings out of the front
 
@@ -111,5 +111,5 @@ class _Gathered:
 def _kind(trial: Trial) -> str:
     """The reason without what is one design's own."""
     if trial.status == "pruned":
-        return "pruned by bounds" if trial.rung == BOUND else "pruned after a short trace"
+        return "pruned by bounds"
     return trial.reason.split(":")[0] if trial.status == "infeasible" else trial.reason

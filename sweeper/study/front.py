@@ -17,6 +17,7 @@ from sweeper.study.trial import Trial
 
 Points = NDArray[np.float64]
 REFERENCE_MARGIN = 0.1  # of each objective's range
+WIDE = 10.0  # objectives that span more than this factor on the front are compared by their logarithm
 
 
 def competes(trial: Trial) -> bool:
@@ -85,6 +86,24 @@ def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
     """The eligible trial with the best value of one objective (the earliest of equals); None without any."""
     sign = signs([objective])[0]
     return min(eligible(trials), key=lambda t: (sign * t.objectives[objective.name], t.number), default=None)
+
+
+def knee(table: Points) -> int:
+    """The row of a front [designs, objectives] (smaller is better; maximised ones negated) nearest to the ideal point, the
+    best of every objective at once (compromise programming; Zeleny, 1973); of equals the first."""
+    return int(np.argmin(np.sqrt((scaled(table) ** 2).sum(axis=1))))
+
+
+def scaled(table: Points) -> Points:
+    """Each column from 0, its best, to 1, its worst; by logarithm where all its values have one sign and span more than WIDE."""
+    result = np.zeros_like(table)
+    for k, column in enumerate(table.T):
+        sizes = np.abs(column)
+        if (np.sign(column) == np.sign(column[0])).all() and sizes.min() > 0 and sizes.max() / sizes.min() > WIDE:
+            column = np.sign(column[0]) * np.log(sizes)
+        span = column.max() - column.min()
+        result[:, k] = (column - column.min()) / span if span > 0 else 0.0
+    return result
 
 
 class Front:

@@ -1,7 +1,6 @@
 """The ledger: `trials.jsonl`, the source of truth of a study.
 
-One header line, then one JSON line per finished trial, in the order of finishing; with a ladder also one for each result
-of a short trace. Durability contract:
+One header line, then one JSON line per finished trial, in the order of finishing. Durability contract:
 
 - A line (or a few finished together) is handed to the operating system whole, before anything else hears of the trial:
   killing the driver (SIGKILL included) loses no finished trial.
@@ -64,10 +63,6 @@ class Ledger:
     def trials(self, objectives: Collection[str] | None = None) -> Iterator[Trial]:
         """The trials written so far, in the order of finishing. Raises InputError at a damaged line (see `stream`)."""
         return (trial for _, trial in stream(self.path, objectives))
-
-    def interim(self) -> dict[int, Trial]:
-        """Results of short traces, by trial number, also of designs whose verdict has come since."""
-        return {trial.number: trial for _, trial in _lines(self.path) if trial.interim}
 
     def append(self, trial: Trial) -> None:
         """Writes one trial. Raises InputError where the disk is full (the file is left ending in a whole line)."""
@@ -152,22 +147,20 @@ def read(path: Path, objectives: Collection[str] | None = None) -> tuple[Header,
 
 def stream(path: Path, objectives: Collection[str] | None = None) -> Iterator[tuple[int, Trial]]:
     """(byte offset of the line, trial) in the order of finishing, one at a time; a torn last line is left out, and so are
-    interim results (`Trial.interim`) and repetitions of a line.
+    repetitions of a line.
 
     objectives: of the study's space, which every trial must fit. Raises InputError at a damaged line, and where a number has two
     different trials.
     """
     seen: set[int] = set()
     for offset, trial in _lines(path):
-        if trial.interim:
-            continue
         if objectives is not None:
             try:
                 check_trial(trial, objectives)
             except InputError as error:
                 raise InputError(f"{error}; restore the file from a copy", file=str(path)) from error
         if trial.number in seen:
-            first = next(t for _, t in _lines(path) if t.number == trial.number and not t.interim)
+            first = next(t for _, t in _lines(path) if t.number == trial.number)
             if first != trial:
                 raise InputError(f"has two different trials {trial.number}; restore the file from a copy", file=str(path))
             continue

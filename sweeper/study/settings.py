@@ -26,7 +26,8 @@ class SweepSettings:
     tracking_uri: str | None = None
     seeds: tuple[dict[str, Any], ...] = ()  # points that are proposed first (a warm start)
     storage: str | None = None  # of Optuna, to which finished trials are copied (sweeper.sinks.optuna_storage)
-    ladder: dict[str, Any] | None = None  # sweeper.run.ladder.ladder.Rungs; None: every design is simulated in full
+    ladder: bool = False  # a proof is tried before a simulation (sweeper.run.proofs)
+    planned: int = 0  # trials at the beginning, before a resume asked for more
 
     @property
     def exhaustive(self) -> bool:

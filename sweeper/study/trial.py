@@ -16,7 +16,7 @@ from simulator.inputs.narrowing import whole
 Status = Literal["complete", "infeasible", "failed", "pruned"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 MOST_VALUE = 1e30  # of an objective: beyond it hypervolumes of eight overflow, and nothing real is
-BOUND, SHORT = "bound", "short"  # rungs below the full simulation
+BOUND = "bound"  # the rung below the simulation
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Trial:
 
     status: `complete`, every constraint holds and every objective is finite; `infeasible`, a constraint is violated
     (metrics and objectives are present only if a simulation was needed to find out); `failed`, no result (crash,
-    time-out, an objective without a value); `pruned`, given up before the full simulation (sweeper.run.ladder). `reason` says
+    time-out, an objective without a value); `pruned`, given up before the simulation (sweeper.run.proofs). `reason` says
     why in words unless the status is `complete`.
     Metrics are in the units of `simulator.results.metrics.METRICS`, objectives in their own `unit`, constraints are signed
     relative violations (<= 0 holds).
@@ -47,16 +47,11 @@ class Trial:
     attempt: int = 1
     baseline: str = ""  # name of the baseline that this trial is, "" for a proposed design
     cached: bool = False  # taken from an earlier trial with the same design key
-    rung: str = ""  # how far up the ladder it came: `bound`, `short` (trace), "" for all the way
+    rung: str = ""  # `bound`: a proof ended it; "": it was simulated, or failed
     half_widths: dict[str, float] = field(default_factory=dict)  # of the metrics' 95 % intervals; absent ones do not vary
     samples: dict[str, list[float]] = field(default_factory=dict)  # by replicate: metrics that the space reads and that vary
     replicates: dict[str, list[float]] = field(default_factory=dict)  # objectives by replicate (`sweeper.study.replication`)
     unsure: list[str] = field(default_factory=list)  # constraints whose 95 % interval has the limit inside
-
-    @property
-    def interim(self) -> bool:
-        """Whether the design's verdict is still to come: a short trace's result by itself."""
-        return self.rung == SHORT and self.status != "pruned"
 
     def half_width(self, objective: str) -> float:
         """Of the 95 % confidence interval of an objective; 0 where it does not vary, NaN without replicates."""

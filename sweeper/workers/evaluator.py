@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +27,7 @@ from sweeper.space.expressions.symbols import Flat
 from sweeper.space.legality import broken_rule
 from sweeper.space.space import Space, Values
 from sweeper.study.replication import read_samples
-from sweeper.study.trial import BOUND, SHORT, Trial
+from sweeper.study.trial import BOUND, Trial
 from sweeper.workers.proof import proved
 from sweeper.workers.verdict import Checked, Verdict, check, check_design, impossible, judge
 from sweeper.workers.worker import Task, run_task
@@ -105,18 +104,15 @@ class SimEvaluator:
             verdict = proved(self._space, flat, found_bounds, task.rivals)
             if verdict is not None:
                 return BOUND, verdict, [{}]
-        short = 0 < task.requests < len(traces[0])
-        traces = [head(trace, task.requests) for trace in traces] if short else traces
         runs = [serve(design, priced, trace).metrics for trace in traces]
         target = self._space.capacity
         if target is not None and len(runs) > 1:
             each = capacity(design, target, priced=priced, drawn=traces).seeds
             runs = [{**run, **at_capacity} for run, at_capacity in zip(runs, each, strict=True)]
         elif target is not None:
-            target = replace(target, seeds=1) if short else target
             runs[0] |= capacity(design, target, priced=priced, trace=traces[0]).metrics
         samples = read_samples(self._space, runs) if len(runs) > 1 else None
-        return SHORT if short else "", judge(self._space, flat, mean_metrics(runs), samples), runs
+        return "", judge(self._space, flat, mean_metrics(runs), samples), runs
 
     def _traces_of(self, workload: Workload) -> list[Trace]:
         """The workload's replicates, the same for every design that serves it: common random numbers."""

@@ -12,12 +12,11 @@ from simulator.inputs.errors import InputError
 from simulator.result import Violation
 from sweeper.space.expressions.expression import UndefinedError
 from sweeper.space.expressions.symbols import Flat, flatten
+from sweeper.space.legality import ILLEGAL
 from sweeper.space.objectives import Constraint
 from sweeper.space.space import Space
 from sweeper.study.replication import Samples, objective_shares, undecided_constraints
 from sweeper.study.trial import MOST_VALUE, Status
-
-ILLEGAL = "legal_combination"  # the constraint that the schema's own rules stand for
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ class Task:
     number: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
     baseline: str = ""
-    requests: int = 0  # of the trace's head that is simulated; 0: the whole trace
     rivals: tuple[Rival, ...] | None = None  # designs that may prove this one dominated; None: nothing is to be proved
 
     def failed(self, reason: str, *, seconds: float = 0.0, attempt: int = 1) -> Trial:

@@ -12,7 +12,7 @@ from simulator.results import metric_plugins
 from simulator.results.metric_plugins import MetricPlugin
 from simulator.results.metrics import ALL_METRICS
 from simulator.simulate import simulate
-from sweeper.search.samplers import build_search
+from sweeper.search.samplers import build_proposer
 from sweeper.space.file import load_space
 from sweeper.study.trial import Trial
 
@@ -77,13 +77,13 @@ def test_a_sampler_is_found_by_name_and_proposes_points_of_the_space(installed, 
     assert space.study.sampler == "neighbours"
     runs = []
     for _ in range(2):
-        search = build_search("neighbours", space, seed=1, in_flight=1, skip=lambda point: False)
+        search = build_proposer("neighbours", space, seed=1, in_flight=1)
         points = []
-        for number in range(20):
-            proposal = search.ask()
+        for number in range(12):
+            proposal = search.next()
             assert proposal.point == space.canonical(proposal.point)
             points.append(proposal.point)
-            search.tell(proposal, Trial(number, proposal.point, "complete"))
+            search.finished(proposal, Trial(number, proposal.point, "complete", objectives={"ttft_spread": 1.0, "cost_per_hour": 1.0}))
         runs.append(points)
     assert runs[0] == runs[1] and len({str(p) for p in runs[0]}) > 5
 
@@ -105,7 +105,7 @@ def test_broken_plugins_are_told_in_one_line(declare, points, words):
     declare(points)
     with pytest.raises(InputError) as error:
         metric_plugins.metric_plugins()
-        build_search("mine", load_space("quick"), seed=0, in_flight=1, skip=lambda point: False)
+        build_proposer("mine", load_space("quick"), seed=0, in_flight=1)
     assert words in str(error.value)
 
 

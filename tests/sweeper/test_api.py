@@ -35,7 +35,24 @@ def test_a_sweep_is_run_read_and_continued(tmp_path: Path, ray_cluster: None) ->
     table = study.table()
     assert table.num_rows == 24
     assert table.column("tpot_p95_ms").to_pylist()[3] == trials[3].objectives["tpot_p95"]
+    frame = study.frame()
+    assert list(frame["trial"]) == list(range(24)) and list(frame["tpot_p95_ms"]) == table.column("tpot_p95_ms").to_pylist()
+    opened = study.optuna()
+    assert [t.state.name for t in opened.trials].count("COMPLETE") >= len(study.front())
+    assert "tpot_p95 (ms)" in opened.metric_names
+    assert "most time in" in study.explain(best.number)
+    assert repr(study).startswith(f"Study({tmp_path / 'study'}: 24 trials of quick, ")
+    with pytest.raises(InputError, match="there is no trial 99"):
+        study.explain(99)
     with pytest.raises(InputError, match="unknown objective"):
         study.best("speed")
     with pytest.raises(InputError, match="resume"):
         run("quick", tmp_path / "study")
+
+
+def test_a_space_is_made_of_plain_data() -> None:
+    plain = {"design": "npu-chat", "parameters": {"parallelism.tensor": {"ordinal": [1, 2, 4]}},
+             "objectives": [{"minimize": "cost_per_hour"}]}
+    assert repr(Space.from_dict(plain, "mine")) == "Space(mine: 3 designs of parallelism.tensor; minimize cost_per_hour)"
+    with pytest.raises(InputError, match="objectives"):
+        Space.from_dict({**plain, "objectives": []})

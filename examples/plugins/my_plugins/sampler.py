@@ -1,33 +1,33 @@
-"""A sampler: random points, and for every design that turned out feasible a neighbour that differs in one parameter."""
+"""A sampler: random points, and for every feasible trial a neighbour that differs in one parameter."""
 
 import random
-from collections.abc import Sequence
 
-from sweeper.search.base import Proposal, Skip
-from sweeper.space.space import Space
-from sweeper.study.trial import Trial
+from optuna.samplers import BaseSampler, RandomSampler
 
 
-class Neighbours:
-    """Deterministic in the seed and the order of calls, as every search."""
+class Neighbours(BaseSampler):
+    """Works in any Optuna study. Deterministic in the seed and the order of calls, as every sampler must be."""
 
-    name = "neighbours"
+    def __init__(self, seed=None):
+        self._random, self._independent = random.Random(seed), RandomSampler(seed=seed)
+        self._good = []  # parameters of feasible trials
 
-    def __init__(self, space: Space, *, seed: int, skip: Skip) -> None:
-        self._space, self._random, self._skip = space, random.Random(seed), skip
-        self._good: list[Trial] = []
+    def infer_relative_search_space(self, study, trial):
+        return {}
 
-    def ask(self) -> Proposal | None:
-        point = self._space.sample(self._random)
-        if self._good and self._random.random() < 0.5:
-            kept = dict(self._random.choice(self._good).parameters)
-            changed = self._random.choice(list(point))
-            point = self._space.canonical({**point, **kept, changed: point[changed]})
-        return Proposal(point)
+    def sample_relative(self, study, trial, search_space):
+        return {}
 
-    def tell(self, proposal: Proposal, trial: Trial | None) -> None:
-        if trial is not None and trial.status == "complete":
-            self._good.append(trial)
+    def before_trial(self, study, trial):
+        near = self._random.choice(self._good) if self._good and self._random.random() < 0.5 else {}
+        self._kept = dict(near)
+        self._kept.pop(self._random.choice(sorted(near)) if near else None, None)
 
-    def replay(self, trials: Sequence[Trial]) -> None:
-        self._good.extend(trial for trial in trials if trial.status == "complete")
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        if param_name in self._kept:
+            return self._kept[param_name]
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study, trial, state, values):
+        if values is not None and all(amount <= 0 for amount in trial.constraints.values()):
+            self._good.append(dict(trial.params))

@@ -8,8 +8,8 @@ import pytest
 from simulator.inputs.errors import InputError
 from sweeper.run.loop import BATCH, Loop, run_free, run_in_step
 from sweeper.search.auto_sampler import AUTO_SECONDS, choose
-from sweeper.search.proposals import Proposals
-from sweeper.search.samplers import build_search, resumed_seed
+from sweeper.search.extremes import Polish
+from sweeper.search.samplers import build_proposer, resumed_seed
 from sweeper.space.file import load_space
 from sweeper.space.sampler_names import NAMES
 from sweeper.space.space import Space
@@ -30,20 +30,19 @@ class Run:
     """One run of the loop over an inline pool; `stop_after`: told to stop once that many trials are there."""
 
     def __init__(self, space: Space, sampler: str, *, trials: int, size: int = 4, order: int = 0, seed: int = 7,
-                 earlier: tuple[Trial, ...] = (), in_step: bool = False, stop_after: int | None = None) -> None:
+                 earlier: tuple[Trial, ...] = (), in_step: bool = False, stop_after: int | None = None,
+                 polish: bool = True) -> None:
         self.trials: list[Trial] = list(earlier)
         self.pool = InlinePool(smooth(space), size=size, order=order)
         seed = resumed_seed(seed, 0 if in_step else len(earlier))
-        proposals = Proposals(space, seed)
-        search = build_search(sampler, space, seed=seed, in_flight=size, skip=proposals.skip)
-        loop = Loop(self.pool, search, proposals, into(self.trials, stop_after))
+        self.proposer = build_proposer(sampler, space, seed=seed, in_flight=size, polish=Polish(trials) if polish else None)
+        loop = Loop(self.pool, self.proposer, into(self.trials, stop_after))
         baselines = [Task(n, baseline=b.name) for n, b in enumerate(space.baselines)]
         done = {trial.number: trial for trial in earlier}
         if in_step:
             self.end = run_in_step(loop, baselines, len(baselines), trials, done)
         else:
-            proposals.remember(earlier)
-            search.replay(earlier)
+            loop.take_over(earlier)
             self.end = run_free(loop, [t for t in baselines if t.number not in done],
                                 (n for n in itertools.count(len(baselines)) if n not in done), trials - len(done))
         self.by_number = {trial.number: trial for trial in self.trials}
@@ -92,14 +91,14 @@ def test_a_free_run_resumes_with_the_missing_numbers_and_new_designs(space: Spac
 def test_another_search_than_the_interrupted_one_is_told(space: Space) -> None:
     part = Run(space, "random", trials=3 + 2 * BATCH, in_step=True, stop_after=20)
     with pytest.raises(InputError, match="searches differently"):
-        Run(space, "nsga2", trials=3 + 2 * BATCH, in_step=True, earlier=tuple(part.trials))
+        Run(space, "qmc", trials=3 + 2 * BATCH, in_step=True, earlier=tuple(part.trials))
 
 
 def test_gp_is_for_discrete_spaces(tmp_path: Path) -> None:
     continuous = space_of(tmp_path, "  hardware.npu.clock: {float: {low: 0.5 GHz, high: 1 GHz}}")
     assert choose(continuous, trials=10, seconds_per_trial=None).sampler == "tpe"
     with pytest.raises(InputError, match="gp needs discrete parameters"):
-        build_search("gp", continuous, seed=0, in_flight=4, skip=lambda _: False)
+        build_proposer("gp", continuous, seed=0, in_flight=4)
 
 
 def test_a_small_space_ends_when_every_design_was_evaluated() -> None:
@@ -111,10 +110,9 @@ def test_a_small_space_ends_when_every_design_was_evaluated() -> None:
         return Trial(task.number, dict(task.parameters), "failed", reason="not asked here")
 
     for sampler in ("random", "tpe", "gp"):
-        proposals = Proposals(quick, 0)
         trials: list[Trial] = []
-        search = build_search(sampler, quick, seed=0, in_flight=4, skip=proposals.skip)
-        end = run_free(Loop(InlinePool(evaluate), search, proposals, into(trials)), [], itertools.count(), 10_000)
+        proposer = build_proposer(sampler, quick, seed=0, in_flight=4)
+        end = run_free(Loop(InlinePool(evaluate), proposer, into(trials)), [], itertools.count(), 10_000)
         assert end == "exhausted"
         assert {quick.key(t.parameters) for t in trials} == {quick.key(p) for p in quick.enumerate()}
         assert len(trials) == size

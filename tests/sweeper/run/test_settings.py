@@ -17,7 +17,6 @@ from sweeper import api
 from sweeper.__main__ import main
 from sweeper.command_line import build_parser
 from sweeper.commands import run as command
-from sweeper.run.ladder.ladder import Rungs
 from sweeper.run.settings import Options, Plan
 from sweeper.space.space import Space
 from sweeper.study import folder as study_folder
@@ -51,7 +50,7 @@ CASES = [
     Case("sampler", "sampler", "exhaustive", "nsga2", "nsga2", "qmc", "qmc"),
     Case("timeout", "timeout_s", None, "10 min", 600.0, "90 s", 90.0),
     Case("trial_timeout", "trial_timeout_s", 300.0, "20 minute", 1200.0, "7", 7.0),
-    Case("ladder", "ladder", None, "on", vars(Rungs(200)), "on", vars(Rungs(200))),
+    Case("ladder", "ladder", False, "on", True, "on", True),
     Case("deterministic", "deterministic", False, given=True, from_option=True),
     Case("tracking_uri", "tracking_uri", None, given="http://localhost:5000", from_option="http://localhost:5000"),
     Case("storage", "storage", None, given="sqlite:///trials.db", from_option="sqlite:///trials.db"),
@@ -163,7 +162,7 @@ def test_no_option_is_missing_anywhere() -> None:
     assert shell - options == {"command", "run", "space", "out", "overrides", "quiet"}
     resume = inspect.signature(api.Study.resume).parameters.keys() - {"self", "quiet"}
     assert resume == vars(build_parser().parse_args(["resume", "x"])).keys() - {"command", "run", "folder", "quiet"}
-    assert {field.name for field in fields(SweepSettings)} == {case.field for case in CASES} | {"seeds"}
+    assert {field.name for field in fields(SweepSettings)} == {case.field for case in CASES} | {"seeds", "planned"}
 
 
 def test_the_folder_keeps_the_settings(tmp_path: Path, launched: Launched) -> None:

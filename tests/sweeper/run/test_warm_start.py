@@ -6,8 +6,7 @@ import pytest
 
 from simulator.inputs.errors import InputError
 from sweeper.run.warm_start import warm_start
-from sweeper.search.proposals import Proposals
-from sweeper.search.simple import Random
+from sweeper.search.samplers import build_proposer
 from sweeper.study import folder as study_folder
 from sweeper.study.settings import SweepSettings
 from sweeper.workers.evaluator import SimEvaluator, load_traces
@@ -92,8 +91,8 @@ def test_results_of_another_version_are_seeds_only(tmp_path, earlier):
 
 def test_seeds_come_first(tmp_path):
     space = space_of(tmp_path, TENSOR)
-    proposals = Proposals(space, 0, first=[{"parallelism.tensor": 4}, {"parallelism.tensor": 2}])
-    assert [proposals.next(Random(space, 0)).point["parallelism.tensor"] for _ in range(3)] == [4, 2, 1]
+    proposer = build_proposer("random", space, seed=0, in_flight=1, first=[{"parallelism.tensor": 4}, {"parallelism.tensor": 2}])
+    assert [proposer.next().point["parallelism.tensor"] for _ in range(3)] == [4, 2, 1]
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):

@@ -167,16 +167,3 @@ def test_lines_reach_the_disk_in_batches(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(synced) == 3
     monkeypatch.undo()
     book.close()
-
-
-def test_interim_results_are_kept_but_are_no_trials(tmp_path):
-    book = ledger.create(tmp_path / "trials.jsonl", ledger.Header("s", "h", "v", 0))
-    short = Trial(4, {"x": 1}, "complete", metrics={"tpot_p95": 0.1}, rung="short")
-    book.append(short)
-    book.append(Trial(5, {"x": 2}, "pruned", rung="short", reason="short trace: ..."))
-    book.append(Trial(4, {"x": 1}, "complete", metrics={"tpot_p95": 0.2}))
-    book.close()
-    again = ledger.reopen(tmp_path / "trials.jsonl")
-    assert [(t.number, t.status, t.rung) for t in again.trials()] == [(5, "pruned", "short"), (4, "complete", "")]
-    assert again.interim() == {4: short}
-    again.close()

@@ -153,7 +153,7 @@ def test_bounds_hold_the_mean_and_proofs_are_right(study):
         own = {"tpot_p95": trial.objectives["tpot_p95"], "per_dollar": trial.objectives["per_dollar"]}
         for factor in (0.2, 0.95, 1.001):  # a rival that is so much better in both, at the same price
             rival = (own["tpot_p95"] * factor, trial.objectives["capital"], own["per_dollar"] / factor)
-            found = evaluator.evaluate(Task(trial.number, trial.parameters, requests=1, rivals=((99, rival),)))
+            found = evaluator.evaluate(Task(trial.number, trial.parameters, rivals=((99, rival),)))
             assert factor < 1 or found.status != "pruned", "a rival that is worse proves nothing"
             proved += found.status == "pruned"
     assert proved >= 4, "far better rivals prove most designs dominated"
@@ -193,7 +193,7 @@ def test_ties_reach_files_api_report_and_screens(study, capsys):
     ends = interval_ends(first, {"tpot_p95": "tpot_p95_ms"})
     assert ends["tpot_p95_ms.ci_high"] - ends["tpot_p95_ms.ci_low"] == pytest.approx(2 * first.half_width("tpot_p95"))
     summary = {"trials": 18, "feasible": 9, "infeasible": 9, "failed": 0, "trials_this_run": 18, "seconds": 1.0,
-               "trials_per_s": 18.0, "rejected": {}, "pruned_by_bounds": 0, "pruned_by_short_trace": 0, "cache_hits": 0,
+               "trials_per_s": 18.0, "rejected": {}, "pruned_by_bounds": 0, "cache_hits": 0,
                "cache_misses": 0, "cache_bytes": 0, "cache_computed_s": 0.0, "cache_saved_s": 0.0}
     console = Console(width=140)
     print_ending(console, folder, space, SweepSettings(18, 1, 0, "random"), Ending("complete", found, summary))

@@ -2,7 +2,6 @@
 
 import math
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -75,13 +74,3 @@ def test_pruned_designs_are_never_on_the_front():
     assert all(plain[n].status == "infeasible" for n in broken)
     ahead = {t.number for t in front(plain, space.objectives)}
     assert not ahead & set(pruned)
-
-
-def test_a_short_trace_is_the_head_of_the_whole(tmp_path):
-    space = space_of(tmp_path, PARAMETERS, rest=REST)
-    evaluator = SimEvaluator(space, load_traces(space))
-    short = evaluator.evaluate(Task(0, {"parallelism.tensor": 2}, requests=50))
-    assert (short.rung, short.metrics["requests"], short.interim) == ("short", 50.0, True)
-    whole = evaluator.evaluate(Task(0, {"parallelism.tensor": 2}, requests=5000))
-    assert (whole.rung, whole.metrics["requests"], whole.interim) == ("", 1000.0, False)
-    assert replace(short, status="pruned").interim is False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from sweeper.space.legality import ILLEGAL
 from sweeper.workers.evaluator import SimEvaluator
-from sweeper.workers.verdict import ILLEGAL, check, check_design, judge
+from sweeper.workers.verdict import check, check_design, judge
 from sweeper.workers.worker import Task
 from tests.sweeper.spaces import OBJECTIVES, space_of
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import moocore
 import numpy as np
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.search.base import Proposal, Skip
-from sweeper.search.codes import ABSENT, Coder, Codes, Float64
+from sweeper.search.codes import ABSENT, Coder, Codes, Conditions, Float64, Params
 from sweeper.search.gaussian import Gaussian, fit, length_scales, normal_cdf
-from sweeper.space.space import Space
-from sweeper.study.front import signs
-from sweeper.study.trial import Trial
+from sweeper.search.relative import Distributions, History, RelativeSampler, Skip, direction_signs, violation
 
 BATCH = 8
 STARTUP = 16  # random points before the first fit
@@ -34,54 +34,62 @@ OPTIMISM = (0.0, 0.5, 1.0, 2.0)  # standard deviations, in turns
 WORST_VIOLATION = 3.0  # a constraint missed by more than 300 % teaches no more than that
 
 
-class Surrogate:
-    """The search called `gp`. Every parameter must be discrete."""
+class GaussianProcessSampler(RelativeSampler):
+    """The sampler called `gp`, for discrete parameters and any number of objectives; see `RelativeSampler` for the arguments.
 
-    name = "gp"
+    A trial's constraints are those of `trial.set_constraint`.
+    """
 
-    def __init__(self, space: Space, seed: int, skip: Skip) -> None:
-        self._space, self._skip = space, skip
+    discrete = True
+
+    def __init__(self, *, seed: int | None = None, search_space: Mapping[str, BaseDistribution] | None = None,
+                 skip: Skip | None = None, conditions: Conditions | None = None) -> None:
+        super().__init__(seed=seed, search_space=search_space, skip=skip, conditions=conditions)
         self._rng = np.random.default_rng(seed)
-        self._coder = Coder(space)
-        self._signs = signs(space.objectives)
+        self._coder = Coder({})
+
+    def reseed_rng(self) -> None:
+        super().reseed_rng()
+        self._rng = np.random.default_rng()
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Distributions) -> Params:
+        """The next of a batch, which is made when the last one is used up."""
+        if not search_space:
+            return {}
+        if search_space != self._coder.distributions:
+            self._begin(study, search_space)
+        while True:
+            if not self._queue:
+                self._learn(study)
+                self._queue.extend(self._batch())
+            params = self._coder.decode(self._queue.popleft())
+            if not self._queue or not self._skip(params):
+                return params
+
+    def _begin(self, study: Study, search_space: Distributions) -> None:
+        """Forgets everything: the parameters are others than before."""
+        self._coder = Coder(search_space, self._conditions)
+        self._signs = direction_signs(study)
+        self._history = History()
         self._rows: list[Codes] = []
         self._costs: list[Float64] = []  # [objectives], smaller is better, NaN where unknown
         self._violations: list[float] = []  # the worst constraint's
-        self._pending: dict[bytes, Codes] = {}
         self._seen: set[bytes] = set()  # proposed, known or refused
         self._queue: deque[Codes] = deque()
-        self._scales = np.ones(len(space.parameters))
+        self._scales = np.ones(len(search_space))
         self._refit_at = STARTUP
 
-    def ask(self) -> Proposal | None:
-        while True:
-            if not self._queue:
-                self._queue.extend(self._batch())
-            row = self._queue.popleft()
-            point = self._coder.decode(row)
-            if not self._skip(point) or not self._queue:
-                self._pending[row.tobytes()] = row
-                return Proposal(point, row)
-
-    def tell(self, proposal: Proposal, trial: Trial | None) -> None:
-        row = self._coder.encode(proposal.point)
-        self._pending.pop(row.tobytes(), None)
-        self._seen.add(row.tobytes())
-        if trial is not None:
-            self._learn(row, trial)
-
-    def replay(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            if trial.parameters:
-                self.tell(Proposal(trial.parameters), trial)
-
-    def _learn(self, row: Codes, trial: Trial) -> None:
-        if trial.status in ("failed", "pruned"):
-            return
-        costs = np.array([trial.objectives.get(o.name, np.nan) for o in self._space.objectives]) * self._signs
-        self._rows.append(row)
-        self._costs.append(costs)
-        self._violations.append(min(max(trial.constraints.values(), default=-1.0), WORST_VIOLATION))
+    def _learn(self, study: Study) -> None:
+        for trial in self._history.new(study):
+            if not self._coder.distributions.keys() <= trial.params.keys():
+                continue
+            row = self._coder.encode(trial.params)
+            self._seen.add(row.tobytes())
+            if trial.state != TrialState.FAIL:
+                values = trial.values if trial.state == TrialState.COMPLETE else [math.nan] * len(self._signs)
+                self._rows.append(row)
+                self._costs.append(np.array(values) * self._signs)
+                self._violations.append(min(violation(trial), WORST_VIOLATION))
 
     def _batch(self) -> list[Codes]:
         """The next proposals, new and legal; random ones where there is nothing to learn from."""
@@ -147,7 +155,7 @@ class Surrogate:
         rows = np.vstack([self._coder.canonical(bred), self._coder.random(self._rng, RANDOM)])
         raw, size = rows.tobytes(), rows.itemsize * width
         last = {raw[i * size: (i + 1) * size]: i for i in range(len(rows))}  # of equal rows
-        return rows[sorted(map(last.__getitem__, set(last) - self._seen - self._pending.keys()))]
+        return rows[sorted(map(last.__getitem__, set(last) - self._seen))]
 
     def _pick(self, candidates: Codes, means: Float64, deviations: Float64, chance: Float64, front: Float64,
               feasible: Float64) -> list[Codes]:

@@ -1,1 +1,0 @@
-"""Cheap evaluations first: bounds and a short trace before the full simulation."""
