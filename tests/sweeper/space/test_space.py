@@ -251,7 +251,7 @@ def test_a_space_says_which_of_its_schedulers_the_compiled_kernel_does_not_run(t
     space = load_space(str(path))
     assert schedulers(space) == ["vllm_v1", "sglang", "orca", "tensorrt_llm"]
     assert slow_schedulers(space)[0] == "scheduler sglang runs on the reference engine: about 400 times slower"
-    assert len(slow_schedulers(space)) == 3
+    assert len(slow_schedulers(space)) == 2
 
 
 def test_a_setting_that_a_scheduler_refuses_is_illegal_and_a_study_of_schedulers_is_read_back_as_it_was(tmp_path: Path) -> None:
