@@ -66,5 +66,5 @@ _KNOWN: dict[str, Callable[[Any], bool]] = {
     "trials": _count(1), "workers": _count(0), "seed": _count(0), "sampler": _is(str), "deterministic": _is(bool),
     "timeout_s": _or_none(_seconds), "trial_timeout_s": _seconds, "tracking_uri": _or_none(_is(str)), "storage": _or_none(_is(str)),
     "seeds": lambda value: isinstance(value, list | tuple) and all(isinstance(point, dict) for point in value),
-    "ladder": _is(bool),
+    "ladder": _is(bool), "planned": _count(0),
 }
