@@ -47,11 +47,13 @@ def run(trace: Trace, config: SchedulerConfig, costs: StepCosts, *, log: bool = 
     if config.scheduler not in COMPILED:
         return reference.run(trace, config, costs, log=log, gaps=gaps)
     requests, kept = requests_of(trace, config, identities)
+    numbers: Any = np.arange(len(trace)) if trace.number is None else trace.number  # of which draws of accepted drafts depend
+    numbers = numbers if kept is None else numbers[kept]
     sizes = None
     for logging in (False, True) if log else (False,):  # the first run tells how long the log is
         replica = Replica(config, costs, clients=trace.concurrency or None, gaps=gaps, nodes=leading_nodes(requests, config),
                           log=sizes if logging else None)
-        replica.extend(requests, kept)
+        replica.extend(requests, numbers)
         replica.advance()
         sizes = replica.log_sizes()
     result = check_totals(replica.result(), trace, limits.served_outputs(trace, config), config)

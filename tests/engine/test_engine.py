@@ -123,6 +123,15 @@ def test_scenarios_with_kv_groups_and_speculation_are_identical_on_the_kernels_t
     assert min(met.values()) >= 50, met
 
 
+@pytest.mark.slow
+def test_a_part_of_a_trace_draws_what_the_whole_one_does():
+    drawn = next(random_feature_scenario(seed) for seed in range(100) if random_feature_scenario(seed).config.speculation)
+    numbers = np.arange(len(drawn.trace)) * 3 + 7
+    part = drawn._replace(trace=dataclasses.replace(drawn.trace, number=numbers))
+    both = [outcome_or_deadlock(run, part, log=True) for run in (reference.run, engine.run)]
+    assert difference(*both) is None
+
+
 def outcome_or_deadlock(run, scenario: Scenario, **options) -> EngineResult | str:
     """What an engine makes of a scenario, or that it leaves requests waiting for ever or lets them preempt each other."""
     try:
