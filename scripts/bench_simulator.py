@@ -33,13 +33,15 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.report import Row, finish, json_option, measured, show  # noqa: E402
 from simulator.engine import engine, reference  # noqa: E402
+from simulator.engine.dense import advance as dense_advance  # noqa: E402
 from simulator.engine.kernel import advance  # noqa: E402
 from simulator.engine.stream import Stream  # noqa: E402
 from simulator.pricing.step import StepCosts  # noqa: E402
 from simulator.results.latency import latency  # noqa: E402
 from simulator.results.tally import Tally  # noqa: E402
 from simulator.scheduler import limits  # noqa: E402
-from simulator.scheduler.config import SchedulerConfig  # noqa: E402
+from simulator.scheduler.acceptance import DrawnAcceptance  # noqa: E402
+from simulator.scheduler.config import KvGroupConfig, SchedulerConfig, SpeculationConfig  # noqa: E402
 from simulator.workload.block_identities import block_identities  # noqa: E402
 from simulator.workload.pieces import PIECE  # noqa: E402
 from simulator.workload.trace import Segments, Trace  # noqa: E402
@@ -166,13 +168,27 @@ def others() -> list[Row]:
         "prefix_caching_storm_async/load120/20000": Case("prefixes", 20_000, 1.2, CACHING | tight | {"async_scheduling": True}),
         "prefix_caching_storm_pp4/load120/20000": Case("prefixes", 20_000, 1.2, CACHING | tight | {"pipeline_parallel_size": 4}),
     }
+    rows = against_plain(n)
     run_ms = {"long_outputs/load50/10000": 4.6}
-    rows = [r for name, case in cases.items() for r in speed(name, case, run_ms=run_ms.get(name))]
+    rows += [r for name, case in cases.items() for r in speed(name, case, run_ms=run_ms.get(name))]
     small = trace_of("azure_conv", 1_000, 0.9, ROOMY)
     inputs = small, ROOMY, costs_of(ROOMY)
     slow, fast = cpu_s(lambda: reference.run(*inputs), 1), cpu_s(lambda: engine.run(*inputs), 15)
     rows.append(row("azure_conv/load90/1000/reference_requests_per_s", len(small) / slow, "requests/s"))
     rows.append(row("azure_conv/load90/1000/speedup_over_reference", slow / fast, "x"))
+    return rows
+
+
+def against_plain(n: int) -> list[Row]:
+    """KV groups (full layers and a window of 128 tokens) and speculation (three drafts of an MTP module, 1.85 of them accepted)
+    at 90 % load, as shares of the plain run's pace."""
+    groups = {"kv_groups": (KvGroupConfig("full", 16), KvGroupConfig("window", 16, 128)), "num_gpu_blocks": 60_001}
+    drafts = {"speculation": SpeculationConfig("mtp", 3, DrawnAcceptance((0.8, 0.6, 0.45)))}
+    rows = speed(f"azure_conv_plain/load90/{n}", Case("azure_conv", n, 0.9))
+    plain = float(rows[0]["value"])
+    for name, extra, least in (("kv_groups", groups, 0.4), ("speculation", drafts, 0.25)):
+        rows += speed(f"azure_conv_{name}/load90/{n}", Case("azure_conv", n, 0.9, extra))
+        rows.append(row(f"azure_conv_{name}/load90/{n}/share_of_plain", float(rows[-4]["value"]) / plain, "x", least=least))
     return rows
 
 
@@ -235,7 +251,8 @@ def speed(name: str, case: Case, *, loop: float | None = None, total: float | No
           run_ms: float | None = None) -> list[Row]:  # fmt: skip
     """Requests/s of the loop and in all, ns per request, steps/s: medians over processes, since an engine's pace differs from
     process to process by up to a half and hardly within one."""
-    code = f"from scripts.bench_simulator import Case, time_case; time_case({case!r})"
+    names = "Case, DrawnAcceptance, KvGroupConfig, SpeculationConfig, time_case"
+    code = f"from scripts.bench_simulator import {names}; time_case({case!r})"
     measured_s = np.array([[float(word) for word in _printed(code).split()] for _ in range(PROCESSES)])
     loop_s, run_s, statistics_s, steps = np.median(measured_s, axis=0)
     n = case.requests
@@ -266,15 +283,17 @@ def time_case(case: Case) -> None:
         options["identities"] = block_identities(trace, limits.served_outputs(trace, config), config.block_size)
     repeats = int(np.clip(1_000_000 // case.requests, 3, 21))
     inside: list[float] = []
-    kernel = advance.call
 
-    def timed(*arguments: Any) -> int:
-        start = time.thread_time()
-        end = kernel(*arguments)
-        inside.append(time.thread_time() - start)
-        return end
+    def timed(kernel: Callable[..., int]) -> Callable[..., int]:
+        def call(*arguments: Any) -> int:
+            start = time.thread_time()
+            end = kernel(*arguments)
+            inside.append(time.thread_time() - start)
+            return end
+        return call
 
-    advance.call = timed
+    for module in (advance, dense_advance):
+        module.call = timed(module.call)
     result = engine.run(trace, config, costs, **options)
     inside.clear()
     run_s = cpu_s(lambda: engine.run(trace, config, costs, **options), repeats)
