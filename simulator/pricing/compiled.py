@@ -25,11 +25,12 @@ def _index(number):  # type: ignore[no-untyped-def] # numba wants the signature 
     return lambda number: np.uint64(number)
 
 
-def callable_from_compiled(module: str) -> None:
+def callable_from_compiled(module: str, apart: tuple[str, ...] = ()) -> None:
     """Makes every function of the module callable from compiled code, written into its caller; Python calls them as they stand.
+    apart: long ones with several callers, which are compiled once and called.
 
     To be called at the end of a module, with its `__name__`.
     """
     for function in list(vars(sys.modules[module]).values()):
         if isinstance(function, FunctionType) and function.__module__ == module:
-            register_jitable(forceinline=True)(function)
+            register_jitable(forceinline=function.__name__ not in apart)(function)

@@ -223,4 +223,4 @@ def _note_computed(r: Int, position: Int, g: Int, core: Core, requests: Requests
         node = index(pool.nodes[node].twin_newer)
 
 
-callable_from_compiled(__name__)
+callable_from_compiled(__name__, apart=("find_hit", "publish"))

@@ -380,4 +380,4 @@ def publish_delivered(slot: Int, tokens: Int, s: State) -> None:
         publish(slot, min(tokens, np.int64(row.known) - 1), s.core, s.requests, s.pool)
 
 
-callable_from_compiled(__name__)
+callable_from_compiled(__name__, apart=("schedule", "_cached", "_waits_to_reuse", "_first_blocks_under_way", "_start"))

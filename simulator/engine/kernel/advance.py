@@ -116,7 +116,7 @@ def load_compiled(entry: Callable[[int], Callable[..., int]], folder: Path, arra
     sources = [*sorted({*folder.glob("*.py"), *Path(__file__).parent.glob("*.py")}), *others]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
     signature = types.int64(types.int64, *[types.voidptr] * arrays)
-    notice = threading.Timer(2.0, lambda: print(f"compiling {what}, once on this machine: about 20 s", file=sys.stderr))
+    notice = threading.Timer(2.0, lambda: print(f"compiling {what}, once on this machine: 20 to 50 s", file=sys.stderr))
     notice.daemon = True
     notice.start()
     gc.disable()  # the compiler's many objects are in use until it is done
